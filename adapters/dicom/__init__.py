@@ -1,0 +1,1 @@
+"""DICOM services: images arrive by C-STORE and become ImagingStudy resources."""

@@ -1,0 +1,197 @@
+"""The DICOM listener: a thread for each association.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part08.html#sect_9.1
+"""
+
+import ipaddress
+import logging
+import socket
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+
+from adapters.dicom.association import MAX_REQUEST, Association, Patience, Service, echo
+from adapters.dicom.command import Field
+from adapters.dicom.index import Index
+from adapters.dicom.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected, policy
+from adapters.dicom.store import Archive, archive_root, store
+from adapters.dicom.sweep import sweep
+from adapters.dicom.wire import Wire
+from fhir_server.blobs import Blobs
+from fhir_server.config import DicomSettings
+from fhir_server.server import Server
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_SWEEP_SECONDS = 6 * 3600.0
+# Connections that only wait to be told of the limit may be this many times the limit.
+_LOBBY = 2
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many associations there may be, in all and from one address."""
+
+    total: int
+    per_host: int
+
+
+def serve(server: Server, sock: socket.socket, stop: threading.Event) -> None:
+    """Accept associations on the listening socket until `stop` is set.
+
+    Messages under way are then finished; idle associations are aborted.
+    """
+    settings = server.settings.dicom
+    index = Index(
+        server.database.conninfo,
+        connections=settings.connections,
+        quiet_seconds=settings.quiet_seconds,
+    )
+    index.open()
+    archive = Archive(
+        Blobs(archive_root(server.blobs.root)),
+        index,
+        settings.max_object_bytes,
+        settings.reserve_bytes,
+    )
+    sweeper = threading.Thread(
+        target=_sweep_often, args=(server.database.conninfo, archive.blobs, stop), daemon=True
+    )
+    sweeper.start()
+    listener = Listener(
+        policy=policy(server.settings),
+        networks=networks(settings),
+        limits=Limits(settings.max_associations, settings.max_associations_per_host),
+        patience=Patience(settings.artim_seconds, settings.dimse_seconds, settings.idle_seconds),
+        services={Field.C_ECHO_RQ: echo, Field.C_STORE_RQ: partial(store, archive)},
+    )
+    try:
+        listener.listen(sock, stop)
+    finally:
+        listener.close(settings.stop_seconds)
+        index.close()
+
+
+class Listener:
+    """The associations of one process."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        networks: tuple[Network, ...],
+        limits: Limits,
+        patience: Patience,
+        services: Mapping[int, Service],
+    ) -> None:
+        self._policy = policy
+        self._networks = networks
+        self._limits = limits
+        self._patience = patience
+        self._services = services
+        self._lock = threading.Lock()
+        self._running: dict[Association, threading.Thread] = {}
+        self._per_host: Counter[str] = Counter()
+
+    def listen(self, sock: socket.socket, stop: threading.Event) -> None:
+        """Accept connections until `stop` is set."""
+        sock.settimeout(_POLL_SECONDS)
+        while not stop.is_set():
+            try:
+                connection, address = sock.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:
+                log.warning("a connection could not be accepted: %s", type(error).__name__)
+                stop.wait(_POLL_SECONDS)
+                continue
+            self._admit(connection, str(address[0]))
+
+    def close(self, seconds: float) -> None:
+        """End all associations, waiting for each at most `seconds`."""
+        with self._lock:
+            running = dict(self._running)
+        for association in running:
+            association.stop()
+        for thread in running.values():
+            thread.join(seconds)
+
+    def _admit(self, connection: socket.socket, host: str) -> None:
+        if not allowed(host, self._networks):
+            log.warning("a connection from %s was closed: not an allowed host", host)
+            connection.close()
+            return
+        with self._lock:
+            if self._crowded(host):
+                connection.close()
+                return
+            association = Association(
+                Wire(connection, limit=MAX_REQUEST),
+                host,
+                policy=self._policy,
+                patience=self._patience,
+                services=self._services,
+                refusal=self._refusal(host),
+            )
+            thread = threading.Thread(target=self._run, args=(association, host), daemon=True)
+            self._running[association] = thread
+            self._per_host[host] += 1
+        thread.start()
+
+    def _crowded(self, host: str) -> bool:
+        """Return whether there are too many connections even to be told of the limit."""
+        return (
+            len(self._running) >= _LOBBY * self._limits.total
+            or self._per_host[host] >= _LOBBY * self._limits.per_host
+        )
+
+    def _refusal(self, host: str) -> Rejected | None:
+        full = len(self._running) >= self._limits.total
+        if full or self._per_host[host] >= self._limits.per_host:
+            return LOCAL_LIMIT_EXCEEDED
+        return None
+
+    def _run(self, association: Association, host: str) -> None:
+        try:
+            association.run()
+        finally:
+            with self._lock:
+                del self._running[association]
+                self._per_host[host] -= 1
+                if not self._per_host[host]:
+                    del self._per_host[host]
+
+
+def networks(settings: DicomSettings) -> tuple[Network, ...]:
+    """Return the networks of `allow_hosts`."""
+    return tuple(ipaddress.ip_network(text) for text in settings.allow_hosts)
+
+
+def allowed(host: str, networks: tuple[Network, ...]) -> bool:
+    """Return whether a host may connect; without networks, loopback and private ones may."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if not networks:
+        return address.is_loopback or address.is_private
+    return any(address in network for network in networks)
+
+
+def _sweep_often(conninfo: str, blobs: Blobs, stop: threading.Event) -> None:
+    while True:
+        try:
+            with psycopg.connect(conninfo, autocommit=True) as connection:
+                removed = sweep(connection, blobs)
+            if removed:
+                log.info("%d files without an index row were removed", removed)
+        except (OSError, psycopg.Error) as error:
+            log.warning("the sweep failed: %s", type(error).__name__)
+        if stop.wait(_SWEEP_SECONDS):
+            return

@@ -1,0 +1,172 @@
+"""What the mapping of one message knows and gathers."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any, Final, Literal
+
+from adapters.hl7.tokenizer import Message, Repetition
+
+Json = dict[str, Any]
+
+_NOT_IN_URI = re.compile(r"[^A-Za-z0-9._~-]+")
+UNIT_SEPARATOR: Final = "\x1f"
+
+
+class Refusal(Exception):
+    """The message cannot be mapped: `reason` is from the closed list of the inbox.
+
+    `place` is a segment and field, such as `PID-3`; `text` names the rule and holds
+    no patient data.
+    """
+
+    def __init__(self, reason: str, text: str, place: str = "", code: str = "207") -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+        self.place = place
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is agreed with a sender.
+
+    `base` begins the URIs made here, `sender` is its name in them; `authorities`
+    gives the system of an assigning authority by its namespace or universal id.
+    """
+
+    base: str
+    sender: str
+    zone: tzinfo
+    authorities: Mapping[str, str] = field(default_factory=dict)
+    orders_from_results: bool = True
+    encounter_without_number: Literal["contained", "create", "skip"] = "contained"
+    placer_scope: Literal["order", "group"] = "order"
+    obx_after_spm: Literal["auto", "result", "specimen"] = "auto"
+    laboratory: bool = True
+
+    def ids(self, name: str) -> str:
+        """Return the system of identifiers that only this sender understands."""
+        return f"{self.base}/hl7/{self.sender}/ids/{slug(name)}"
+
+    def codes(self, name: str) -> str:
+        """Return the system of codes that only this sender understands."""
+        return f"{self.base}/hl7/{self.sender}/codes/{slug(name)}"
+
+    @property
+    def key_system(self) -> str:
+        """The system of the keys under which a message finds what it wrote before."""
+        return f"{self.base}/hl7/key"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A resource to be written under an identity.
+
+    `method` PUT updates what has `identity` or creates it, POST creates it where
+    nothing has it. `identity` is one `system|value` or several alternatives.
+    """
+
+    method: Literal["PUT", "POST"]
+    full_url: str
+    identity: tuple[str, ...]
+    resource: Json
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of one mapping: the message, its profile, and what was built so far.
+
+    `offset` is the UTC offset of MSH-7 as FHIR writes it, "" where it has none.
+    `once` remembers what equal fields became.
+    """
+
+    message: Message
+    profile: Profile
+    offset: str = ""
+    writes: dict[str, Write] = field(default_factory=dict)
+    once: dict[tuple[str, str], Any] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+
+    def warn(self, finding: str) -> None:
+        """Count a finding that the operator should see."""
+        self.warnings[finding] = self.warnings.get(finding, 0) + 1
+
+    def key(self, *parts: str) -> str:
+        """Return the key of these parts: 32 hexadecimal digits that show none of them."""
+        text = UNIT_SEPARATOR.join((self.profile.sender, *parts))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def key_identifier(self, key: str) -> Json:
+        """Return the key as an identifier."""
+        return {"system": self.profile.key_system, "value": key}
+
+    def write(
+        self, method: Literal["PUT", "POST"], identity: tuple[str, ...], resource: Json
+    ) -> str:
+        """Add a resource, unless its identity is there already, and return its full URL."""
+        full_url = urn(resource["resourceType"], *identity)
+        if full_url not in self.writes:
+            self.writes[full_url] = Write(method, full_url, identity, resource)
+        return full_url
+
+    def put_keyed(self, key: str, resource: Json) -> str:
+        """Add a resource that a later message with the same key updates."""
+        resource.setdefault("identifier", []).append(self.key_identifier(key))
+        return self.write("PUT", (f"{self.profile.key_system}|{key}",), resource)
+
+    def remembered(self, repetition: Repetition, kind: str) -> tuple[bool, Any]:
+        """Return whether an equal field was mapped before, and what it became.
+
+        The leaves of this one count as mapped as those were.
+        """
+        known = self.once.get((kind, repetition.text))
+        if known is None:
+            return False, None
+        value, marks = known
+        address = (repetition.segment.index, repetition.number, repetition.repetition)
+        for component, sub, path in marks:
+            self.message.mapped[(*address, component, sub)] = path
+        return True, value
+
+    def remember(self, repetition: Repetition, kind: str, value: Any) -> None:  # noqa: ANN401
+        """Keep what the field became, with the leaves that it used."""
+        place = (repetition.segment.index, repetition.number, repetition.repetition)
+        marks = []
+        for address in reversed(self.message.mapped):
+            if address[:3] != place:
+                break
+            marks.append((*address[3:], self.message.mapped[address]))
+        self.once[(kind, repetition.text)] = (value, marks)
+
+
+def urn(*parts: str) -> str:
+    """Return the urn:uuid that stands for an identity inside a Bundle."""
+    digest = hashlib.md5(UNIT_SEPARATOR.join(parts).encode(), usedforsecurity=False).hexdigest()
+    return f"urn:uuid:{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+
+
+def slug(name: str) -> str:
+    """Return a name as a path segment of a URI."""
+    return _NOT_IN_URI.sub("-", name).strip("-") or "-"
+
+
+def put(target: Json, name: str, value: Any) -> None:  # noqa: ANN401
+    """Set a member that has a value."""
+    if value:
+        target[name] = value
+
+
+def add(target: Json, name: str, value: Any) -> None:  # noqa: ANN401
+    """Append to a list member what has a value."""
+    if value:
+        target.setdefault(name, []).append(value)
+
+
+def extend(target: Json, *extensions: Json | None) -> None:
+    """Append the extensions that are there."""
+    for extension in extensions:
+        add(target, "extension", extension)

@@ -1,0 +1,101 @@
+"""Messages of an imagined chemistry analyzer, for benchmarks and demonstrations."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_FAMILIES: Final = (
+    *("Banerjee", "Iyer", "Kulkarni", "Mehta", "Nair"),
+    *("Pillai", "Rao", "Reddy", "Sharma", "Verma"),
+)
+_GIVEN: Final = (
+    *("Anil", "Asha", "Deepa", "Farid", "Gita"),
+    *("Imran", "Kiran", "Latha", "Meera", "Ravi"),
+)
+_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+# LOINC code|local code|name|unit|decimals|low|high
+_PANEL: Final = """\
+2345-7|GLU|Glucose [Mass/volume] in Serum or Plasma|mg/dL|0|70|99
+3094-0|BUN|Urea nitrogen [Mass/volume] in Serum or Plasma|mg/dL|0|6|20
+2160-0|CREA|Creatinine [Mass/volume] in Serum or Plasma|mg/dL|2|0.6|1.3
+2951-2|NA|Sodium [Moles/volume] in Serum or Plasma|mmol/L|0|136|145
+2823-3|K|Potassium [Moles/volume] in Serum or Plasma|mmol/L|1|3.5|5.1
+2075-0|CL|Chloride [Moles/volume] in Serum or Plasma|mmol/L|0|98|107
+2028-9|CO2|Carbon dioxide, total [Moles/volume] in Serum or Plasma|mmol/L|0|21|32
+17861-6|CA|Calcium [Mass/volume] in Serum or Plasma|mg/dL|1|8.6|10.3
+2885-2|TP|Protein [Mass/volume] in Serum or Plasma|g/dL|1|6.4|8.3
+1751-7|ALB|Albumin [Mass/volume] in Serum or Plasma|g/dL|1|3.5|5.2
+1975-2|TBIL|Bilirubin.total [Mass/volume] in Serum or Plasma|mg/dL|1|0.1|1.2
+1968-7|DBIL|Bilirubin.direct [Mass/volume] in Serum or Plasma|mg/dL|1|0|0.3
+1920-8|AST|Aspartate aminotransferase [Enzymatic activity/volume] in Serum or Plasma|U/L|0|8|48
+1742-6|ALT|Alanine aminotransferase [Enzymatic activity/volume] in Serum or Plasma|U/L|0|7|55
+6768-6|ALP|Alkaline phosphatase [Enzymatic activity/volume] in Serum or Plasma|U/L|0|40|129
+2324-2|GGT|Gamma glutamyl transferase [Enzymatic activity/volume] in Serum or Plasma|U/L|0|8|61
+2532-0|LDH|Lactate dehydrogenase [Enzymatic activity/volume] in Serum or Plasma|U/L|0|122|222
+2093-3|CHOL|Cholesterol [Mass/volume] in Serum or Plasma|mg/dL|0|125|200
+2571-8|TRIG|Triglyceride [Mass/volume] in Serum or Plasma|mg/dL|0|35|150
+2085-9|HDL|Cholesterol in HDL [Mass/volume] in Serum or Plasma|mg/dL|0|40|60
+3084-1|UA|Urate [Mass/volume] in Serum or Plasma|mg/dL|1|3.5|7.2
+2777-1|PHOS|Phosphate [Mass/volume] in Serum or Plasma|mg/dL|1|2.5|4.5
+19123-9|MG|Magnesium [Mass/volume] in Serum or Plasma|mg/dL|1|1.7|2.2
+2498-4|FE|Iron [Mass/volume] in Serum or Plasma|ug/dL|0|50|175
+1988-5|CRP|C reactive protein [Mass/volume] in Serum or Plasma|mg/L|1|0|5
+"""
+_TESTS: Final = tuple(tuple(line.split("|")) for line in _PANEL.splitlines())
+
+
+def oru(seed: int, observations: int = 25) -> bytes:
+    """Return an ORU^R01 message (HL7 2.5.1, UTF-8) that depends on `seed` alone.
+
+    Each seed is an order and a specimen of its own; a patient comes back every
+    10,000 seeds.
+    """
+    dice = random.Random(seed)  # noqa: S311  (a simulation, not a secret)
+    taken = _START + timedelta(minutes=seed % 500_000)
+    measured = taken + timedelta(minutes=35)
+    number = seed % 10_000
+    order = f"P{seed:010d}^SIMHIS|F{seed:010d}^SIMLAB"
+    panel = "24323-8^Comprehensive metabolic 2000 panel - Serum or Plasma^LN^CHEM^Chemistry^L"
+    received = _stamp(taken + timedelta(minutes=20))
+    header = f"MSH|^~\\&|CHEM-SIM|LAB|SANGAM|HOSPITAL|{_stamp(measured)}||ORU^R01^ORU_R01"
+    segments = [
+        f"{header}|SIM{seed:010d}|P|2.5.1||||||UNICODE UTF-8",
+        _pid(number),
+        f"PV1|1|O|OPD^12^^SIMHOSP||||||||||||||||V{number:06d}^^^SIMHOSP^VN",
+        f"ORC|RE|{order}||CM",
+        f"OBR|1|{order}|{panel}|||{_stamp(taken)}|||||||||||||||{_stamp(measured)}||CH|F",
+        f"SPM|1|^S{seed:010d}&SIMLAB||SER^Serum^HL70487|||||||||||||{_stamp(taken)}|{received}",
+    ]
+    segments += (_obx(dice, place, measured) for place in range(observations))
+    return ("\r".join(segments) + "\r").encode()
+
+
+def _pid(number: int) -> str:
+    dice = random.Random(number)  # noqa: S311
+    family, given = dice.choice(_FAMILIES), dice.choice(_GIVEN)
+    born = datetime(1940, 1, 1, tzinfo=UTC) + timedelta(days=dice.randrange(28_000))
+    sex = dice.choice("FM")
+    return (
+        f"PID|1||T{number:06d}^^^SIMHOSP^MR||{family}^{given}||{born:%Y%m%d}|{sex}|||"
+        f"{number % 200} Sample Road^^Pune^MH^411001^IN^H||^PRN^PH^^91^20^555{number:05d}"
+    )
+
+
+def _obx(dice: random.Random, place: int, measured: datetime) -> str:
+    loinc, local, name, unit, decimals, low, high = _TESTS[place % len(_TESTS)]
+    spread = float(high) - float(low)
+    value = dice.uniform(max(0, float(low) - spread / 4), float(high) + spread / 4)
+    shown = f"{value:.{decimals}f}"
+    flag = "L" if float(shown) < float(low) else "H" if float(shown) > float(high) else "N"
+    # A panel that is longer than the list measures the same again under other local codes.
+    local += f"-{place // len(_TESTS) + 1}" if place >= len(_TESTS) else ""
+    code = f"{loinc}^{name}^LN^{local}^{local}^L"
+    return (
+        f"OBX|{place + 1}|NM|{code}||{shown}|{unit}^{unit}^UCUM|{low}-{high}|{flag}|||F"
+        f"|||{_stamp(measured)}||||CHEM-SIM-01^SIMLAB"
+    )
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y%m%d%H%M%S%z}"

@@ -1,0 +1,1 @@
+"""Measurements of Sangam and of other servers under the same load."""

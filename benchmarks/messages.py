@@ -1,0 +1,25 @@
+"""ORU^R01 messages over MLLP, numbered so that no two are equal.
+
+HL7 v2.5.1, chapter 7, ORU^R01; MLLP, release 1.
+"""
+
+from collections.abc import Iterator
+from itertools import cycle
+
+from adapters.hl7.simulate import oru
+
+OBX = 25
+MODELS = 4_000
+
+
+def messages(first: int) -> Iterator[bytes]:
+    """Return ever more MLLP blocks, numbered from `first`.
+
+    Some thousand messages are made beforehand by the analyzer's simulation and then
+    only get new numbers (control id, order, specimen), which takes 4 µs.
+    """
+    models = [(f"{seed:010d}".encode(), oru(seed, OBX)) for seed in range(first, first + MODELS)]
+    return (
+        b"\x0b" + model.replace(digits, f"{number:010d}".encode()) + b"\x1c\r"
+        for number, (digits, model) in enumerate(cycle(models), first)
+    )

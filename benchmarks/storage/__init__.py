@@ -1,0 +1,1 @@
+"""The comparison of index layouts behind docs/decisions/0002."""

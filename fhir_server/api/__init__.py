@@ -1,0 +1,4 @@
+"""HTTP in, HTTP out.
+
+https://hl7.org/fhir/R4/http.html
+"""

@@ -1,0 +1,35 @@
+"""The HTTP application: the FHIR API, operations for people and machines."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+from fhir_server.api import ops, rest
+from fhir_server.api.answer import Send
+from fhir_server.api.request import Receive
+from fhir_server.server import Server
+
+Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+def create_app(server: Server) -> Asgi:
+    """Return the ASGI application of one process.
+
+    The FHIR base goes straight to its own grammar: FastAPI's routing would cost
+    more than a read.
+    """
+    outer = FastAPI(title="Sangam", openapi_url=None)
+    outer.router.routes.extend(ops.routes(server))
+    fhir = rest.asgi(server)
+    inside = f"{rest.ROOT}/"
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401  (ASGI)
+        if scope["type"] == "http" and (
+            scope["path"].startswith(inside) or scope["path"] == rest.ROOT
+        ):
+            await fhir(scope, receive, send)
+        else:
+            await outer(scope, receive, send)
+
+    return app

@@ -1,0 +1,191 @@
+"""From a request to an interaction, and from its result to an answer.
+
+https://hl7.org/fhir/R4/http.html
+"""
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from fhir_server.api import formats
+from fhir_server.api.answer import Answer, version_headers
+from fhir_server.api.place import Place
+from fhir_server.api.prefer import preferences
+from fhir_server.api.request import Request, form_pairs
+from fhir_server.caller import Caller
+from fhir_server.errors import BadRequest, Issue, UnsupportedMedia
+from fhir_server.interactions import bundle as bundles
+from fhir_server.interactions import create as creating
+from fhir_server.interactions import delete as deleting
+from fhir_server.interactions import history as histories
+from fhir_server.interactions import read as reading
+from fhir_server.interactions import search as searching
+from fhir_server.interactions import update as updating
+from fhir_server.interactions import vread as version_reading
+from fhir_server.interactions.entry import Outcome
+from fhir_server.interactions.precondition import has_current
+from fhir_server.r4.outcome import operation_outcome
+from fhir_server.server import Server
+from fhir_server.store.read import Stored
+
+GENERAL = frozenset(("_format", "_pretty"))
+CREATED = 201
+
+
+async def read(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a read, 304 where the client has this version already."""
+    _only_general(request)
+    found = await reading.read(server, caller, place.type, place.id)
+    return _version_answer(request, found)
+
+
+async def vread(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a read of one version."""
+    _only_general(request)
+    found = await version_reading.vread(server, caller, place.type, place.id, place.version)
+    return _version_answer(request, found)
+
+
+async def create(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a create, also a conditional one (If-None-Exist)."""
+    _only_general(request)
+    raw = await _resource(server, request)
+    outcome = await creating.create(
+        server, caller, place.type, raw, if_none_exist=request.header(b"if-none-exist")
+    )
+    return _outcome_answer(server, request, outcome)
+
+
+async def update(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer an update; without an id in the URL, a conditional one."""
+    criteria = _criteria(request, place)
+    raw = await _resource(server, request)
+    outcome = await updating.update(
+        server,
+        caller,
+        place.type,
+        place.id or None,
+        raw,
+        criteria=criteria,
+        if_match=request.header(b"if-match"),
+        if_none_match=request.header(b"if-none-match"),
+    )
+    return _outcome_answer(server, request, outcome)
+
+
+async def delete(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a deletion; without an id in the URL, a conditional one."""
+    outcome = await deleting.delete(
+        server,
+        caller,
+        place.type,
+        place.id or None,
+        criteria=_criteria(request, place),
+        if_match=request.header(b"if-match"),
+    )
+    headers = {"ETag": f'W/"{outcome.version}"'} if outcome.version else {}
+    if preferences(request).answer == "OperationOutcome":
+        return Answer(200, _success("Deleted"), headers)
+    return Answer(204, b"", headers)
+
+
+async def bundle(server: Server, caller: Caller, request: Request, place: Place) -> Answer:  # noqa: ARG001
+    """Answer a batch or transaction."""
+    _only_general(request)
+    formats.require_json(request)
+    raw = await request.body(server.settings.limits.bundle_bytes)
+    return Answer(200, await bundles.bundle(server, caller, raw))
+
+
+async def history(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a history of an instance, a type or the system."""
+    pairs = [pair for pair in request.pairs if pair[0] not in GENERAL]
+    body = await histories.history(server, caller, place.type or None, place.id or None, pairs)
+    return Answer(200, body)
+
+
+async def search(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a search by GET or POST; form and URL parameters count alike."""
+    pairs = request.pairs
+    if request.method == "POST":
+        if not formats.is_form(request):
+            raise UnsupportedMedia(f"Content-Type must be {formats.FORM}")
+        pairs += form_pairs(await request.body(server.settings.limits.body_bytes))
+    body = await searching.search(
+        server,
+        caller,
+        place.type or None,
+        [pair for pair in pairs if pair[0] not in GENERAL],
+        lenient=preferences(request).lenient,
+    )
+    return Answer(200, body)
+
+
+def _only_general(request: Request) -> None:
+    for name, _ in request.pairs:
+        if name not in GENERAL:
+            raise BadRequest("This interaction has no such parameter", expression=name)
+
+
+def _criteria(request: Request, place: Place) -> str | None:
+    """Return the query of a conditional write; an id in the URL excludes one."""
+    if place.id:
+        _only_general(request)
+        return None
+    parts = request.query.split("&")
+    kept = [part for part in parts if part.partition("=")[0] not in GENERAL]
+    criteria = "&".join(part for part in kept if part)
+    if not criteria:
+        raise BadRequest("The URL needs an id, or criteria", code="required")
+    return criteria
+
+
+async def _resource(server: Server, request: Request) -> bytes:
+    formats.require_json(request)
+    return await request.body(server.settings.limits.body_bytes)
+
+
+def _version_answer(request: Request, found: Stored) -> Answer:
+    headers = version_headers(found.version, found.last_updated)
+    if has_current(
+        found.version,
+        found.last_updated,
+        if_none_match=request.header(b"if-none-match"),
+        modified_since=_http_date(request.header(b"if-modified-since")),
+    ):
+        return Answer(304, b"", headers)
+    return Answer(200, found.body, headers)
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError as error:
+        raise BadRequest("If-Modified-Since is not an HTTP date", code="value") from error
+    if moment.tzinfo is None:
+        raise BadRequest("If-Modified-Since is not an HTTP date", code="value")
+    return moment
+
+
+def _outcome_answer(server: Server, request: Request, outcome: Outcome) -> Answer:
+    headers = (
+        {}
+        if outcome.last_updated is None
+        else version_headers(outcome.version, outcome.last_updated)
+    )
+    literal = f"{server.base}/{outcome.type}/{outcome.id}"
+    headers["Location"] = f"{literal}/_history/{outcome.version}"
+    prefer = preferences(request).answer
+    if prefer:
+        headers["Preference-Applied"] = f"return={prefer}"
+    if prefer == "minimal":
+        return Answer(outcome.status, b"", headers)
+    if prefer == "OperationOutcome":
+        text = "Created" if outcome.status == CREATED else "Stored"
+        return Answer(outcome.status, _success(text), headers)
+    return Answer(outcome.status, outcome.body or b"", headers)
+
+
+def _success(text: str) -> bytes:
+    return operation_outcome([Issue("information", "informational", text)])

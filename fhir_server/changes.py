@@ -1,0 +1,68 @@
+"""The change feed, read without missing a late commit.
+
+Positions are given out before commit, so a reader that remembered only the last
+position would miss a transaction that commits late. A row is shown once every
+transaction older than its own has ended (its `feed_xid` is below the snapshot's
+xmin); what becomes visible later then always sorts after what was read.
+
+https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_server.database import Connection
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """A place in the feed: the last change that was read."""
+
+    feed_xid: int = 0
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new version of a resource; `method` is that of store.transact."""
+
+    cursor: Cursor
+    key: int
+    version: int
+    type_id: int
+    method: int
+    at: datetime
+
+
+_READ = """
+SELECT feed_xid::text::bigint, position, key, version, type_id, method, at
+FROM change
+WHERE (feed_xid, position) > (%s::text::xid8, %s)
+  AND feed_xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY feed_xid, position
+LIMIT %s
+"""
+
+_LAG = """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8
+FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
+"""
+
+
+async def read(
+    connection: Connection, after: Cursor, limit: int
+) -> tuple[list[Change], Cursor]:
+    """Return up to `limit` changes after a place, oldest first, and the place reached.
+
+    Nothing that commits later sorts before that place.
+    """
+    given = (str(after.feed_xid), after.position, limit)
+    rows = await (await connection.execute(_READ, given)).fetchall()
+    changes = [Change(Cursor(row[0], row[1]), *row[2:]) for row in rows]
+    return changes, changes[-1].cursor if changes else after
+
+
+async def lag_seconds(connection: Connection) -> float:
+    """Return how old the oldest change is that is committed and not yet shown."""
+    row = await (await connection.execute(_LAG)).fetchone()
+    return float(row[0]) if row else 0.0

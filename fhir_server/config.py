@@ -1,0 +1,243 @@
+"""Settings: one typed, documented field each.
+
+A value comes from a flag of `sangam serve`, else from the environment
+(`SANGAM_HTTP_PORT`, nested `SANGAM_SEARCH__DEFAULT_COUNT`), else from the TOML
+file that `SANGAM_CONFIG` names (default `sangam.toml`), else from here.
+docs/settings.md lists them all; a test holds it to this module.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WriteSettings(_Group):
+    """How resources are written."""
+
+    update_create: bool = Field(True, description="PUT of an unknown id creates it; off: 405.")
+    no_op: bool = Field(True, description="An update with equal content stores no new version.")
+    referential_integrity: bool = Field(
+        True, description="Literal local references must exist; a referenced resource is kept."
+    )
+
+
+class SearchSettings(_Group):
+    """How searches are read and answered."""
+
+    default_count: int = Field(50, ge=1, description="Matches on a page without `_count`.")
+    max_count: int = Field(1000, ge=1, description="Largest page; a larger `_count` is reduced.")
+    timezone: str = Field("UTC", description="IANA zone of dates written without an offset.")
+    exponent_precision: Literal["specification", "digits"] = Field(
+        "specification", description="Range of `1e2`: [95,105) as R4 prints, or by its digits."
+    )
+    total_cap: int = Field(10_000, ge=1, description="Matches counted for a default total.")
+    max_includes: int = Field(1000, ge=1, description="Included resources on one page.")
+
+
+class Limits(_Group):
+    """Caps; what is over one is refused."""
+
+    body_bytes: int = Field(16 << 20, ge=1, description="Body of a resource, unpacked.")
+    bundle_bytes: int = Field(64 << 20, ge=1, description="Body of a batch or transaction.")
+    json_depth: int = Field(64, ge=1, description="Nesting of a JSON document.")
+    object_members: int = Field(50_000, ge=1, description="Members of one JSON object.")
+    string_bytes: int = Field(10 << 20, ge=1, description="Length of one JSON string.")
+    bundle_entries: int = Field(5_000, ge=1, description="Entries of a batch or transaction.")
+    index_rows: int = Field(5_000, ge=1, description="Index rows of one resource.")
+    search_parameters: int = Field(100, ge=1, description="Parameters of one search.")
+    or_values: int = Field(1_000, ge=1, description="Alternatives of one search parameter.")
+    url_bytes: int = Field(16 << 10, ge=1, description="Length of a URL; more is 414.")
+    search_seconds: int = Field(10, ge=1, description="Time of a search statement.")
+    write_seconds: int = Field(60, ge=1, description="Time of a write statement.")
+    count_seconds: int = Field(5, ge=1, description="Time of a count for `_total`.")
+
+
+class Hl7Settings(_Group):
+    """HL7 v2 over MLLP."""
+
+    channel: str = Field("mllp", description="Name of the MLLP port in the inbox.")
+    uri_base: str = Field(
+        "",
+        description="Start of the systems and keys made here; empty: the base URL. "
+        "Set it before the base URL may change, as keys find what was written before.",
+    )
+    timezone: str = Field("UTC", description="IANA zone of times sent without an offset.")
+    fallback_charset: str = Field(
+        "cp1252", description="Python codec of messages without MSH-18 that are not UTF-8."
+    )
+    charset_override: str = Field("", description="MSH-18 value that wins over what is sent.")
+    authorities: dict[str, str] = Field(
+        {}, description="Assigning authority, by namespace or universal id, to identifier system."
+    )
+    ack_when: Literal["stored", "committed"] = Field(
+        "stored", description="Original mode answers AA when durable, or when committed to FHIR."
+    )
+    accepted_processing_ids: tuple[str, ...] = Field(
+        ("P",), description="MSH-11 values that are taken; an empty one always is."
+    )
+    strict_version: bool = Field(False, description="Reject a MSH-12 other than 2.1 to 2.9.")
+    missing_vt: Literal["reject", "accept"] = Field(
+        "reject", description="What becomes of a message that begins without VT."
+    )
+    on_store_failure: Literal["close", "reject"] = Field(
+        "close", description="When the inbox cannot be written: silence and close, or AR."
+    )
+    fs_grace_seconds: float = Field(
+        0.25, gt=0, description="Silence after FS that ends a frame without CR."
+    )
+    message_seconds: float = Field(60, gt=0, description="Time from VT to FS of a message.")
+    idle_seconds: float = Field(
+        0, ge=0, description="Silence between messages that closes a connection; 0: never."
+    )
+    stop_seconds: float = Field(10, gt=0, description="Time to answer whole frames at shutdown.")
+    max_message_bytes: int = Field(64 << 20, ge=1, description="Largest message.")
+    max_unstored_bytes: int = Field(
+        256 << 20, ge=1, description="Bytes waiting to be stored above which reading stops."
+    )
+    max_connections: int = Field(256, ge=1, description="MLLP connections at a time.")
+    max_connections_per_peer: int = Field(32, ge=1, description="Of these, from one address.")
+    orders_from_results: bool = Field(
+        True, description="A result creates the ServiceRequest that it answers."
+    )
+    placer_scope: Literal["order", "group"] = Field(
+        "order", description="A placer number names one order, or one for each OBR-4."
+    )
+    encounter_without_number: Literal["contained", "create", "skip"] = Field(
+        "contained", description="What becomes of a visit without a number in a result."
+    )
+    obx_after_spm: Literal["auto", "result", "specimen"] = Field(
+        "auto", description="OBX after SPM: by what came before, a result, or of the specimen."
+    )
+    batch_messages: int = Field(
+        16, ge=1, le=200, description="Messages of different patients in one FHIR transaction."
+    )
+    attempts: int = Field(10, ge=1, description="Tries of a message after transient errors.")
+
+
+class DicomSettings(_Group):
+    """DICOM services."""
+
+    ae_titles: tuple[str, ...] = Field(
+        ("SANGAM",), min_length=1, description="AE titles that we answer to; others are rejected."
+    )
+    calling_ae_titles: tuple[str, ...] = Field(
+        (), description="AE titles that may call, `*` for any; empty: none, or any in demo mode."
+    )
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="Networks (CIDR) that may connect; empty: loopback and private ones."
+    )
+    max_associations: int = Field(64, ge=1, description="Associations at a time.")
+    max_associations_per_host: int = Field(8, ge=1, description="Associations from one address.")
+    max_pdu: int = Field(
+        131072, ge=4096, le=1 << 20, description="Longest P-DATA PDU that peers may send."
+    )
+    artim_seconds: float = Field(30, gt=0, description="Time to send an association request.")
+    dimse_seconds: float = Field(60, gt=0, description="Silence inside a message until abort.")
+    idle_seconds: float = Field(300, gt=0, description="Silence between messages until abort.")
+    stop_seconds: float = Field(10, gt=0, description="Time to finish a message at shutdown.")
+    prefer_explicit: bool = Field(
+        True, description="Choose no Implicit VR where Explicit VR is offered beside it."
+    )
+    accept_unknown_sop_classes: bool = Field(
+        True, description="Store classes that are not known as something else."
+    )
+    transfer_syntaxes: tuple[str, ...] = Field(
+        (), description="UIDs of private transfer syntaxes to store besides the standard ones."
+    )
+    max_object_bytes: int = Field(8 << 30, ge=1, description="Largest instance.")
+    reserve_bytes: int = Field(
+        1 << 30, ge=0, description="Free disk space below which instances are refused."
+    )
+    connections: int = Field(8, ge=1, description="Database connections of a DICOM process.")
+    unknown_patient: Literal["", "hold", "create"] = Field(
+        "",
+        description="A study of an unknown patient is held, or creates one; empty: hold, "
+        "or create in demo mode.",
+    )
+    issuers: dict[str, str] = Field(
+        {}, description="Issuer of Patient ID as sent, to the identifier system that it means."
+    )
+    patient_id_system: str = Field(
+        "urn:sangam:patient-id",
+        description="Identifier system of a Patient ID without issuer; empty: it matches nobody.",
+    )
+    anonymous_ids: tuple[str, ...] = Field(
+        ("0", "UNKNOWN", "NONE", "NA", "N/A", "ANON*", "TEST*", "DUMMY*"),
+        description="Patient IDs that never match; a trailing `*` stands for anything.",
+    )
+    timezone: str = Field("Asia/Kolkata", description="IANA zone of times sent without an offset.")
+    keep_study_id: bool = Field(True, description="Study ID becomes an identifier.")
+    quiet_seconds: float = Field(
+        2, ge=0, description="A study is shown as an ImagingStudy when quiet for this long."
+    )
+    patience_seconds: float = Field(
+        15, ge=0, description="It is shown at latest after this long, which doubles each time."
+    )
+    max_shown_instances: int = Field(
+        10_000, ge=0, description="Instances listed in an ImagingStudy; above, only counted."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of a Sangam process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SANGAM_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    demo: bool = Field(False, description="Open the server without login, on loopback only.")
+    insecure: bool = Field(
+        False, description="Start without login outside of demo mode (until login exists)."
+    )
+    data_dir: Path = Field(Path("sangam-data"), description="Database, blobs and keys.")
+    host: str = Field("127.0.0.1", description="Address that the listeners bind.")
+    http_port: int = Field(8080, ge=0, le=65535, description="REST port; 0 picks a free one.")
+    mllp_port: int = Field(2575, ge=0, le=65535, description="MLLP port; 0 picks a free one.")
+    dicom_port: int = Field(11112, ge=0, le=65535, description="DICOM port; 0 picks a free one.")
+    database_url: str = Field(
+        "", description="PostgreSQL URL; empty: an embedded PostgreSQL under `data_dir`."
+    )
+    broker_url: str = Field(
+        "memory://", description="Celery broker: memory://, redis://... or amqp://..."
+    )
+    processes: int = Field(1, ge=1, le=64, description="HTTP processes.")
+    base_url: str = Field(
+        "", description="Public FHIR base URL; empty: http://HOST:PORT/fhir as bound."
+    )
+    base_aliases: tuple[str, ...] = Field(
+        (), description="Other base URLs whose absolute references count as local."
+    )
+    write: WriteSettings = Field(default_factory=WriteSettings, description="Writing.")
+    search: SearchSettings = Field(default_factory=SearchSettings, description="Searching.")
+    limits: Limits = Field(default_factory=Limits, description="Limits.")
+    hl7: Hl7Settings = Field(default_factory=Hl7Settings, description="HL7 v2.")
+    dicom: DicomSettings = Field(default_factory=DicomSettings, description="DICOM.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the library's signature)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first: flags, environment, TOML file."""
+        toml_file = Path(os.environ.get("SANGAM_CONFIG", "sangam.toml"))
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=toml_file),
+        )

@@ -1,0 +1,44 @@
+"""create, also conditional: a new resource under an id of the server's.
+
+https://hl7.org/fhir/R4/http.html#create
+"""
+
+from fhir_server.caller import Caller
+from fhir_server.interactions.draft import checked, parsed, write
+from fhir_server.interactions.entry import Entry, Outcome
+from fhir_server.interactions.transaction import transaction
+from fhir_server.server import Server
+from fhir_server.store.attempts import atomically
+from fhir_server.store.transact import Method, transact
+
+
+async def create(
+    server: Server,
+    caller: Caller,
+    type_name: str,
+    raw: bytes,
+    *,
+    if_none_exist: str | None = None,
+) -> Outcome:
+    """Store the resource in `raw`; with criteria, only when nothing matches them.
+
+    The outcome's status is 201, or 200 for the one existing match.
+    """
+    data = parsed(server, type_name, raw)
+    if if_none_exist is not None:
+        entry = Entry("POST", type_name, data, raw, if_none_exist=if_none_exist)
+        outcomes = await atomically(
+            server.database,
+            lambda connection: transaction(server, connection, caller, [entry], bundle=False),
+        )
+        return outcomes[0]
+    id_ = server.new_id()
+    new = write(server, checked(server, type_name, data, raw), id_, Method.POST, None)
+    if new is None or new.text is None:
+        raise AssertionError("a create always writes")
+    async with server.database.statement() as connection:
+        written = await transact(
+            connection, [new], integrity=server.settings.write.referential_integrity
+        )
+    at = written[new.key].last_updated
+    return Outcome(201, type_name, id_, 1, at, new.text.at(at))

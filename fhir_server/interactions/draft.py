@@ -1,0 +1,160 @@
+"""A resource on its way into the store: parsed, checked, indexed.
+
+https://hl7.org/fhir/R4/validation.html
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge, Unprocessable
+from fhir_server.interactions.references import LocalReference, local_references
+from fhir_server.r4 import json
+from fhir_server.search.extract import Edge, IndexRows, extract
+from fhir_server.server import Server
+from fhir_server.store.text import content, keeping_labels, text
+from fhir_server.store.transact import NO_SEARCH_PARAMETER, Current, Method, Write
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
+SUBSETTED = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+NEVER_STORED = frozenset(("Parameters", "OperationOutcome"))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A valid resource: `data` parsed, `raw` its JSON text.
+
+    `place` is where it lies in a Bundle (`Bundle.entry[0]`), None where it came alone.
+    """
+
+    type_name: str
+    data: dict[str, Any]
+    raw: bytes
+    place: str | None
+
+    def path(self, expression: str | None) -> str:
+        """Return a FHIRPath of this resource as seen from the request's body."""
+        if self.place is None:
+            return expression or self.type_name
+        inner = (expression or self.type_name).removeprefix(self.type_name)
+        return f"{self.place}.resource{inner}"
+
+
+def parsed(server: Server, type_name: str, raw: bytes) -> dict[str, Any]:
+    """Return the resource in a request body; BadRequest when it is not of this type."""
+    if type_name in NEVER_STORED:
+        raise MethodNotAllowed(f"{type_name} is not stored")
+    json.check_caps(raw, server.settings.limits)
+    data = json.decode(raw)
+    if not isinstance(data, dict):
+        raise BadRequest("The body is not a JSON object", code="structure")
+    named = data.get("resourceType")
+    if named != type_name:
+        raise BadRequest(
+            f"The body is not a {type_name} resource" if named else "resourceType is missing",
+            code="structure",
+            expression="resourceType",
+        )
+    return data
+
+
+def checked(
+    server: Server, type_name: str, data: dict[str, Any], raw: bytes, place: str | None = None
+) -> Draft:
+    """Return the draft; Unprocessable with an issue for each rule that is broken.
+
+    `place` is what the paths of the issues begin with, for an entry of a Bundle.
+    """
+    draft = Draft(type_name, data, raw, place)
+    issues = [*server.validator.validate(type_name, raw, data), *_subsetted(type_name, data)]
+    errors = [issue for issue in issues if issue.severity in {"error", "fatal"}]
+    if errors:
+        raise Unprocessable(
+            f"The {type_name} is not valid",
+            issues=[replace(issue, expression=draft.path(issue.expression)) for issue in errors],
+        )
+    return draft
+
+
+def _subsetted(type_name: str, data: dict[str, Any]) -> list[Issue]:
+    """A body that was cut down by `_summary` or `_elements` must not replace the whole."""
+    meta = data.get("meta")
+    tags = meta.get("tag", ()) if isinstance(meta, dict) else ()
+    if any(
+        isinstance(tag, dict) and tag.get("code") == "SUBSETTED" and tag.get("system") == SUBSETTED
+        for tag in (tags if isinstance(tags, list) else ())
+    ):
+        where = f"{type_name}.meta.tag"
+        return [Issue("error", "business-rule", "An incomplete resource is not stored", where)]
+    return []
+
+
+def write(
+    server: Server, draft: Draft, id_: str, method: Method, previous: Current | None
+) -> Write | None:
+    """Return the write that stores this draft, None where it would change nothing."""
+    said = keeping_labels(content(draft.raw), previous.security if previous else None)
+    digest = said.digest()
+    if previous and unchanged(server, previous, digest):
+        return None
+    references = local_references(server, draft.type_name, draft.data)
+    version = previous.version + 1 if previous else 1
+    return Write(
+        key=previous.key if previous else server.new_key(),
+        type_id=server.definitions.type_ids[draft.type_name],
+        id=id_,
+        version=version,
+        method=method,
+        text=text(draft.type_name, id_, version, said),
+        content_hash=digest,
+        security=said.security,
+        index=indexed(server, draft, references),
+        references=tuple((r.type_id, r.id, draft.path(r.path)) for r in references),
+        previous=previous,
+    )
+
+
+def unchanged(server: Server, previous: Current, digest: bytes) -> bool:
+    """Whether an update with this content stores nothing."""
+    return (
+        server.settings.write.no_op
+        and not previous.deleted
+        and bytes(previous.content_hash) == digest
+    )
+
+
+def deletion(previous: Current) -> Write:
+    """Return the write that deletes this resource."""
+    return Write(
+        key=previous.key,
+        type_id=previous.type_id,
+        id=previous.id,
+        version=previous.version + 1,
+        method=Method.DELETE,
+        text=None,
+        content_hash=b"",
+        security=None,
+        index=None,
+        references=(),
+        previous=previous,
+    )
+
+
+def indexed(server: Server, draft: Draft, references: Sequence[LocalReference]) -> IndexRows:
+    """Return the index rows, with an edge for each reference that no parameter covers."""
+    rows = extract(server.registry, draft.type_name, draft.data)
+    covered = {(edge.target_type, edge.target_id) for edge in rows.edges}
+    others = {
+        (reference.type_id, reference.id, reference.version)
+        for reference in references
+        if (reference.type_id, reference.id) not in covered
+    }
+    edges = tuple(
+        Edge(NO_SEARCH_PARAMETER, type_id, id_, version)
+        for type_id, id_, version in sorted(others, key=lambda other: other[:2])
+    )
+    count = len(rows.terms) + len(edges) + sum(map(len, rows.ranges.values()))
+    if count > server.settings.limits.index_rows:
+        raise TooLarge(f"The {draft.type_name} has more index values than one resource may have")
+    return IndexRows(terms=rows.terms, edges=rows.edges + edges, ranges=rows.ranges)

@@ -1,0 +1,29 @@
+"""vread: one version of a resource.
+
+https://hl7.org/fhir/R4/http.html#vread
+"""
+
+from fhir_server.caller import Caller
+from fhir_server.errors import Gone, NotFound
+from fhir_server.server import Server
+from fhir_server.store import read as store
+from fhir_server.store.read import Stored
+
+
+async def vread(
+    server: Server,
+    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    type_name: str,
+    id_: str,
+    version: str,
+) -> Stored:
+    """Return that version; NotFound when there is none, Gone when it is a deletion."""
+    known = version.isdecimal() and len(version) < 10  # noqa: PLR2004  (fits the column)
+    async with server.database.connection() as connection:
+        type_id = server.definitions.type_ids[type_name]
+        found = await store.version(connection, type_id, id_, int(version)) if known else None
+    if found is None:
+        raise NotFound(f"There is no such version of this {type_name}")
+    if found.deleted:
+        raise Gone(f"This version deleted the {type_name}", headers={"ETag": f'W/"{version}"'})
+    return found

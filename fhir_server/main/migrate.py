@@ -1,0 +1,128 @@
+"""The database's schema, brought to what this version of Sangam declares.
+
+https://alembic.sqlalchemy.org/
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from alembic import command
+from alembic.autogenerate import comparators, compare_metadata
+from alembic.autogenerate.api import AutogenContext
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations.ops import ExecuteSQLOp, UpgradeOps
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, create_engine, inspect, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateSequence
+
+import fhir_server
+from fhir_server import tables
+
+# Any 64-bit number, the same in every version: two starters must meet on it.
+LOCK = 7_261_964_001
+_PACKAGE = Path(fhir_server.__file__).parent
+# Inside the package when installed from a wheel, beside it in a checkout.
+_PLACES = (_PACKAGE / "migrations", _PACKAGE.parent / "migrations")
+SCRIPTS = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
+SEQUENCES = (tables.process_node,)
+COMPARE: Mapping[str, bool] = {"compare_type": True, "compare_server_default": True}
+
+ischema_names["xid8"] = tables.Xid8
+
+
+def declared() -> MetaData:
+    """Return every table that this version declares, the core's and the adapters'."""
+    whole = MetaData(naming_convention=tables.metadata.naming_convention)
+    parts = [tables.metadata]
+    for name in ("adapters.hl7.tables", "adapters.dicom.tables"):
+        if importlib.util.find_spec(name):
+            parts += [importlib.import_module(name).metadata]
+    for part in parts:
+        for table in part.tables.values():
+            table.to_metadata(whole)
+    return whole
+
+
+def migrate(conninfo: str) -> None:
+    """Run the migrations that are missing, all in one transaction.
+
+    Other processes that start at the same time wait for the lock and then find
+    nothing to do.
+    """
+    with _connected(conninfo) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        command.upgrade(_config(connection), "head")
+
+
+def is_current(conninfo: str) -> bool:
+    """Say whether the database is at the newest revision."""
+    newest = ScriptDirectory(str(SCRIPTS)).get_heads()
+    with _connected(conninfo) as connection:
+        return set(MigrationContext.configure(connection).get_current_heads()) == set(newest)
+
+
+def differences(conninfo: str) -> list[Any]:
+    """Return what `compare_metadata` finds between the database and the declared tables."""
+    with _connected(conninfo) as connection:
+        found = MigrationContext.configure(connection, opts=dict(COMPARE))
+        return list(compare_metadata(found, declared()))
+
+
+def write_revision(conninfo: str, message: str, number: str) -> None:
+    """Write the Alembic script that leads from the database's schema to the declared one."""
+    with _connected(conninfo) as connection:
+        command.revision(_config(connection), message=message, autogenerate=True, rev_id=number)
+
+
+def _config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(SCRIPTS))
+    return config
+
+
+@contextmanager
+def _connected(conninfo: str) -> Iterator[Connection]:
+    """Lend a connection in one transaction, committed at the end."""
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool
+    )
+    with engine.begin() as connection:
+        yield connection
+
+
+def render_item(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
+    """Write our own column type into a script; False leaves it to Alembic."""
+    if kind == "type" and isinstance(item, tables.Xid8):
+        context.imports.add("from fhir_server.tables import Xid8")
+        return "Xid8()"
+    return False
+
+
+class _NewSequence(ExecuteSQLOp):
+    """CREATE SEQUENCE as a difference that Alembic can show and undo."""
+
+    def reverse(self) -> ExecuteSQLOp:
+        return ExecuteSQLOp(" ".join(["DROP", *str(self.sqltext).split()[1:3]]))
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        return ("add_sequence", str(self.sqltext))
+
+
+@comparators.dispatch_for("schema")
+def _compare_sequences(context: AutogenContext, changes: UpgradeOps, _: object) -> None:
+    """Add the sequences that are declared and absent, which Alembic does not look for."""
+    if context.connection is None:
+        return
+    present = set(inspect(context.connection).get_sequence_names())
+    for sequence in SEQUENCES:
+        if sequence.name not in present:
+            statement = str(CreateSequence(sequence).compile(context.connection))
+            changes.ops.append(_NewSequence(statement))

@@ -1,0 +1,199 @@
+"""Queries compiled to SQL.
+
+SQLAlchemy composes the text once for each shape; later searches of the same
+shape only bind their values.
+
+https://hl7.org/fhir/R4/search.html
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Select, Text, func, select
+
+from fhir_server import tables
+from fhir_server.search.condition import Condition, Row
+from fhir_server.search.query import ColumnKey, Query, RowKey
+from fhir_server.search.shape import Shape, conditions_shape, groups_shape, sort_shape
+from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause
+from fhir_server.search.walk import Walk, walk
+
+_BODY = tables.body.alias("b")
+
+VALUED, MISSING = "valued", "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with places `$1`, `$2`..., and the values that go there."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ended: the last row's sort values (None: it had none) and key.
+
+    `snapshot` is what the first page saw; under a sort whose values can change,
+    later pages show only what has not been changed since, so that nothing is
+    shown twice. Without `values` only that counts.
+    """
+
+    values: tuple[Any, ...]
+    key: int
+    snapshot: str
+
+
+def mutable(query: Query) -> bool:
+    """Return whether the sort has values that a write can change."""
+    return any(not isinstance(k, ColumnKey) or k.column == "last_updated" for k in query.sort)
+
+
+def phases(query: Query, position: Position | None) -> tuple[str, ...]:
+    """Return the parts of the result in order: with a first sort value, then without one.
+
+    Each is a statement of its own, so that either can walk an index.
+    """
+    first = query.sort[0]
+    if isinstance(first, ColumnKey):
+        return (VALUED,)
+    if position is not None and position.values and position.values[0] is None:
+        return (MISSING,)
+    return (VALUED, MISSING)
+
+
+def page(query: Query, position: Position | None, phase: str, limit: int) -> Statement:
+    """Return the statement of up to `limit` rows of `phase` after `position`.
+
+    Columns: key, version, last_updated, one for each sort key, snapshot, body.
+    """
+    values: list[Any] = []
+    types = types_shape(query, values)
+    keys = sort_shape(query.sort, values)
+    merged, rest = _merge(query, phase)
+    on = tuple(groups_shape(row.groups, values) for row in merged)
+    conditions = conditions_shape(rest, values)
+    after = _after_shape(query, position, phase, values)
+    values.append(limit)
+    return _bound(_page, (types, keys, phase, on, conditions, after), values)
+
+
+def count(query: Query, limit: int | None) -> Statement:
+    """Return the statement that counts the matches, up to `limit` if there is one."""
+    values: list[Any] = []
+    types = types_shape(query, values)
+    conditions = conditions_shape(query.conditions, values)
+    if limit is not None:
+        values.append(limit)
+    return _bound(_count, (types, conditions, limit is not None), values)
+
+
+def keys(query: Query, limit: int) -> Statement:
+    """Return the statement of the type ids and ids of up to `limit` matches."""
+    values: list[Any] = []
+    types = types_shape(query, values)
+    conditions = conditions_shape(query.conditions, values)
+    values.append(limit)
+    return _bound(_keys, (types, conditions), values)
+
+
+def types_shape(query: Query, values: list[Any]) -> Shape:
+    """Return whether one type is searched, or several."""
+    one = len(query.type_ids) == 1
+    values.append(query.type_ids[0] if one else list(query.type_ids))
+    return (one,)
+
+
+def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
+    """Return the conditions that can be tested on the row that is sorted by, and the others."""
+    first = query.sort[0]
+    if phase == MISSING or not isinstance(first, RowKey) or not first.single:
+        return [], list(query.conditions)
+    merged: list[Row] = []
+    rest: list[Condition] = []
+    for one in query.conditions:
+        if isinstance(one, Row) and one.table == first.table and (one.param,) == first.params:
+            merged.append(one)
+        else:
+            rest.append(one)
+    return merged, rest
+
+
+def _after_shape(
+    query: Query, position: Position | None, phase: str, values: list[Any]
+) -> Shape:
+    """Return which sort values of the position are missing; () at the start of a phase."""
+    if position is None:
+        return ((), False)
+    snapshot = mutable(query)
+    started = bool(position.values) and (position.values[0] is None) == (phase == MISSING)
+    if isinstance(query.sort[0], ColumnKey):
+        started = True
+    nulls: tuple[bool, ...] = ()
+    if started:
+        kept = position.values[1:] if phase == MISSING else position.values
+        nulls = (*(value is None for value in kept), False)
+        values.extend(value for value in (*kept, position.key) if value is not None)
+    if snapshot:
+        values.append(position.snapshot)
+    return (nulls, snapshot)
+
+
+def _bound(build: Callable[[Shape], tuple[str, tuple[int, ...]]], shape: Shape, values: list[Any]) -> Statement:
+    sql, order = build(shape)
+    return Statement(sql, tuple(values[place] for place in order))
+
+
+@lru_cache(maxsize=4096)
+def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
+    types, sort, phase, on, conditions, (nulls, snapshot) = shape
+    binds = Binds()
+    typed = types_clause(types, binds)
+    steps = walk(sort, binds, missing=phase == MISSING)
+    where = [typed, *steps.where]
+    where += [tests(groups, steps.row, binds) for groups in on]
+    where += conjunction(conditions, binds)
+    if nulls:
+        where.append(steps.after(nulls, binds))
+    if snapshot:
+        where.append(_unchanged(binds))
+    found = (
+        select(
+            TERMS.c.key,
+            TERMS.c.version,
+            TERMS.c.last_updated,
+            *(value.label(f"s{n}") for n, value in enumerate(steps.values)),
+        )
+        .select_from(steps.source)
+        .where(*where)
+        .order_by(*steps.order)
+        .limit(binds.take(BigInteger()))
+        .cte("page")
+    )
+    return render(_with_bodies(found, steps, len(sort)), binds)
+
+
+def _with_bodies(found: Any, steps: Walk, width: int) -> Select[Any]:  # noqa: ANN401  (a CTE)
+    """Return the page with each row's text, in its order."""
+    snapshot = select(func.pg_current_snapshot().cast(Text)).scalar_subquery()
+    return (
+        select(
+            found.c.key,
+            found.c.version,
+            found.c.last_updated,
+            *(found.c[f"s{n}"] for n in range(width)),
+            snapshot,
+            func.convert_to(_BODY.c.json, "UTF8"),
+        )
+        .select_from(
+            found.join(_BODY, (_BODY.c.key == found.c.key) & (_BODY.c.version == found.c.version))
+        )
+        .order_by(*steps.outer_order(found))
+    )
+
+
+def _unchanged(binds: Binds) -> Any:  # noqa: ANN401
+    ...

@@ -1,0 +1,98 @@
+"""Conditions on a resource: the small algebra between query strings and SQL.
+
+A condition is a value: it can be compared, negated and combined, and it is
+compiled by `compile.py`. Shape (which nodes, which columns and comparisons)
+and values are kept apart there, so that the SQL text is cached by shape.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Comparison: TypeAlias = Literal["=", "<", "<=", ">", ">=", "like", "is"]
+Scalar: TypeAlias = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The resource has at least one of these terms."""
+
+    alternatives: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A comparison of a column of a range row with a value."""
+
+    column: str
+    comparison: Comparison
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of `table` under `param` passes every group: at least one test of it."""
+
+    table: str
+    param: int
+    groups: tuple[tuple[Test, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A reference to `id` whose type was not said: (type id, term) for each that may be."""
+
+    name: str
+    id: str
+    candidates: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The resource's own id is one of these."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """`last_updated`, in microseconds since 1970, passes every group as in `Row`."""
+
+    groups: tuple[tuple[Test, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """At least one condition holds; none of none."""
+
+    conditions: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Every condition holds."""
+
+    conditions: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition does not hold."""
+
+    condition: "Condition"
+
+
+Condition: TypeAlias = Terms | Row | Named | Ids | Updated | Either | Both | Not
+
+NEVER = Either(())
+
+
+def either(conditions: "list[Condition]") -> Condition:
+    """Return the union, with all plain terms gathered into one node."""
+    if len(conditions) == 1:
+        return conditions[0]
+    terms = tuple(t for c in conditions if isinstance(c, Terms) for t in c.alternatives)
+    others = [c for c in conditions if not isinstance(c, Terms)]
+    if not terms:
+        return Either(tuple(others))
+    gathered = Terms(tuple(dict.fromkeys(terms)))
+    return Either((gathered, *others)) if others else gathered

@@ -1,0 +1,81 @@
+"""A search as a value.
+
+https://hl7.org/fhir/R4/search.html
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fhir_server.errors import Issue
+from fhir_server.search.condition import Condition
+
+Total: TypeAlias = Literal["none", "estimate", "accurate", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """Sort by a column of the range rows of `params`; `single`: a resource has at most one."""
+
+    table: str
+    column: str
+    params: tuple[int, ...]
+    single: bool
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CodeKey:
+    """Sort by the codes or references kept in `idx_code` under `params`."""
+
+    params: tuple[int, ...]
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnKey:
+    """Sort by a column that each resource has: `id`, `last_updated` or `key` (creation)."""
+
+    column: Literal["id", "last_updated", "key"]
+    descending: bool
+
+
+SortKey: TypeAlias = RowKey | CodeKey | ColumnKey
+
+CREATION = ColumnKey("key", descending=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Resources to add to a page.
+
+    Forward: what the matches of `source` refer to by `params`. Reverse: the
+    resources of `source` that refer by `params` to matches. `target` restricts
+    the type referred to; None is any, as is `params` None.
+    """
+
+    source: int | None
+    params: tuple[int, ...] | None
+    target: int | None
+    reverse: bool
+    iterate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search that was understood.
+
+    `type_ids` are the types searched. `count` matches make a page; 0 asks for the
+    total alone. `applied` are the parameters that are in force, as the self link
+    shows them; `warnings` say what is not.
+    """
+
+    type_ids: tuple[int, ...]
+    conditions: tuple[Condition, ...]
+    sort: tuple[SortKey, ...]
+    count: int
+    total: Total
+    includes: tuple[Include, ...]
+    summary: str
+    elements: tuple[str, ...]
+    applied: tuple[tuple[str, str], ...]
+    warnings: tuple[Issue, ...]

@@ -1,0 +1,112 @@
+"""The shape of a query, apart from its values.
+
+A search is split into nested tuples of node names, columns and comparisons
+(hashable: the key under which SQL text is kept) and the list of its values, in
+the order in which `compile.py` walks the shape.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from fhir_server.search.condition import (
+    Both,
+    Condition,
+    Either,
+    Ids,
+    Named,
+    Not,
+    Row,
+    Terms,
+    Test,
+    Updated,
+)
+from fhir_server.search.date import moment
+from fhir_server.search.query import CodeKey, ColumnKey, RowKey, SortKey
+
+Shape: TypeAlias = tuple[Any, ...]
+Groups: TypeAlias = tuple[tuple[Test, ...], ...]
+
+
+def array(numbers: Sequence[int]) -> str:
+    """Return a PostgreSQL array literal; as text it needs no look at each element."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def conditions_shape(conditions: Sequence[Condition], values: list[Any]) -> Shape:
+    """Return the shape of a conjunction; single terms become one array."""
+    flat = [inner for one in conditions for inner in _conjuncts(one)]
+    single = [c.alternatives[0] for c in flat if _is_single(c)]
+    shape = [condition_shape(c, values) for c in flat if not _is_single(c)]
+    if single:
+        values.append(array(sorted(set(single))))
+        shape.append(("all",))
+    return tuple(shape)
+
+
+def _conjuncts(condition: Condition) -> tuple[Condition, ...]:
+    if isinstance(condition, Both):
+        return tuple(inner for one in condition.conditions for inner in _conjuncts(one))
+    return (condition,)
+
+
+def _is_single(condition: Condition) -> bool:
+    return isinstance(condition, Terms) and len(condition.alternatives) == 1
+
+
+def condition_shape(condition: Condition, values: list[Any]) -> Shape:
+    """Return the shape of one condition and append its values."""
+    match condition:
+        case Terms(alternatives):
+            values.append(array(alternatives))
+            return ("any",)
+        case Named(candidates=candidates):
+            values.append(array([one for _, one in candidates]))
+            return ("any",)
+        case Row(table, param, groups):
+            values.append(param)
+            return ("row", table, groups_shape(groups, values))
+        case Ids(ids):
+            values.append(list(ids))
+            return ("ids",)
+        case Updated(groups):
+            return ("updated", _updated_shape(groups, values))
+        case Not(inner):
+            return ("not", condition_shape(inner, values))
+        case Either(inner):
+            return ("either", *(condition_shape(c, values) for c in inner))
+        case Both(inner):
+            return ("both", *(condition_shape(c, values) for c in inner))
+
+
+def groups_shape(groups: Groups, values: list[Any]) -> Shape:
+    """Return columns and comparisons of the tests on a range row."""
+    values.extend(test.value for group in groups for test in group)
+    return tuple(tuple((test.column, test.comparison) for test in group) for group in groups)
+
+
+def _updated_shape(groups: Groups, values: list[Any]) -> Shape:
+    """Return the tests on `last_updated`, an interval of one microsecond, as on its start."""
+    for group in groups:
+        for test in group:
+            assert isinstance(test.value, int)
+            # high = low + 1 µs, so `high > x` is `low > x - 1 µs`.
+            shift = 1 if test.column == "high" else 0
+            values.append(moment(test.value - shift))
+    return tuple(tuple(("last_updated", test.comparison) for test in group) for group in groups)
+
+
+def sort_shape(keys: Sequence[SortKey], values: list[Any]) -> Shape:
+    """Return the shape of the sort keys and append their parameters."""
+    return tuple(_key_shape(key, values) for key in keys)
+
+
+def _key_shape(key: SortKey, values: list[Any]) -> Shape:
+    match key:
+        case RowKey(table, column, params, single, descending):
+            values.append(array(params))
+            return ("row", table, column, len(params) == 1 and single, descending)
+        case CodeKey(params, descending):
+            values.extend(str(param) for param in params)
+            return ("code", len(params), descending)
+        case ColumnKey(column, descending):
+            return ("column", column, descending)

@@ -1,0 +1,36 @@
+"""Transactions that are tried again when the database asks for it.
+
+Deadlocks, serialization failures and races for one id are the server's affair,
+never the client's: five tries with jitter, then a conflict.
+
+https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from psycopg import errors
+
+from fhir_server.database import Connection, Database
+from fhir_server.errors import Conflict
+
+TRIES = 5
+T = TypeVar("T")
+
+_AGAIN = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
+
+
+async def atomically(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run `work` inside one transaction and return its result.
+
+    Conflict when five tries met other writers.
+    """
+    for attempt in range(TRIES):
+        try:
+            async with database.transaction() as connection:
+                return await work(connection)
+        except _AGAIN:
+            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (jitter)
+    raise Conflict("Other writers kept changing the same resources; try again")

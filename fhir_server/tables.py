@@ -1,0 +1,211 @@
+"""The tables of the store, the change feed and the jobs.
+
+`resource` names what exists, `body` holds every version's text, `terms` and the
+`idx_*` tables answer searches over current versions, `edge` holds literal
+references, `change` is the feed, `job` the outbox. docs/decisions/0002 has the
+measurements behind this shape.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData(
+    naming_convention={"ix": "%(table_name)s_%(column_0_N_name)s_ix", "pk": "%(table_name)s_pk"}
+)
+
+
+class Xid8(UserDefinedType[Any]):
+    """PostgreSQL's 64-bit transaction id, which never wraps around."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:  # noqa: ANN401  (SQLAlchemy's signature)
+        """Return the type's name in DDL."""
+        return "xid8"
+
+
+# Each process takes one number, so that the keys of two processes never meet (keys.py).
+process_node = Sequence("process_node", metadata=metadata, cycle=True, minvalue=0, maxvalue=1023)
+
+resource = Table(
+    "resource",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("id", Text(collation="C"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("last_updated", DateTime(timezone=True), nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("feed_xid", Xid8, nullable=False),
+    Column("security", Text),
+    Index("resource_type_id_id_ix", "type_id", "id", unique=True),
+)
+
+body = Table(
+    "body",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("last_updated", DateTime(timezone=True), nullable=False),
+    Column("method", SmallInteger, nullable=False),
+    Column("json", Text, nullable=False),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed_xid", Xid8, nullable=False),
+    Column("key", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("method", SmallInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index("change_key_ix", "key"),
+    Index("change_feed_ix", "feed_xid", "position"),
+    Index("change_type_feed_ix", "type_id", "feed_xid", "position"),
+)
+
+terms = Table(
+    "terms",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("last_updated", DateTime(timezone=True), nullable=False),
+    Column("terms", ARRAY(BigInteger), nullable=False),
+    # A pending list slows searches two to three times while others write (decision 0002).
+    Index("terms_terms_ix", "terms", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+    Index("terms_type_updated_ix", "type_id", "last_updated", "key"),
+    Index("terms_type_key_ix", "type_id", "key"),
+)
+
+edge = Table(
+    "edge",
+    metadata,
+    Column("source_key", BigInteger, nullable=False),
+    Column("param", Integer, nullable=False),
+    Column("target_type", SmallInteger, nullable=False),
+    Column("target_id", Text(collation="C"), nullable=False),
+    Column("target_version", Integer),
+    Index("edge_source_ix", "source_key", "param"),
+    Index("edge_target_ix", "target_type", "target_id", "param", "source_key"),
+)
+
+# Range rows. `param` is a parameter's id, or the 64-bit scope of a part of one
+# (search/terms.py). Bounds are half-open; dates are microseconds since 1970 UTC,
+# numbers are order keys (search/number.py), so that comparison is exact, has no
+# limits of range, and uses operators that are leakproof.
+
+idx_date = Table(
+    "idx_date",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Index("idx_date_key_ix", "key", "param"),
+    Index("idx_date_low_ix", "param", "low", "key"),
+    Index("idx_date_high_ix", "param", "high", "key"),
+)
+
+idx_number = Table(
+    "idx_number",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("low", Text(collation="C"), nullable=False),
+    Column("high", Text(collation="C"), nullable=False),
+    Index("idx_number_key_ix", "key", "param"),
+    Index("idx_number_low_ix", "param", "low", "key"),
+    Index("idx_number_high_ix", "param", "high", "key"),
+)
+
+# `code` and `unit` are terms of the code and the unit as written; `canonical` is
+# the term of the UCUM dimension, else of system and code, in whose measure
+# `canonical_low` and `canonical_high` stand; each is 0 where there is none.
+idx_quantity = Table(
+    "idx_quantity",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("low", Text(collation="C"), nullable=False),
+    Column("high", Text(collation="C"), nullable=False),
+    Column("code", BigInteger, nullable=False),
+    Column("unit", BigInteger, nullable=False),
+    Column("canonical", BigInteger, nullable=False),
+    Column("canonical_low", Text(collation="C"), nullable=False),
+    Column("canonical_high", Text(collation="C"), nullable=False),
+    Index("idx_quantity_key_ix", "key", "param"),
+    Index("idx_quantity_low_ix", "param", "low", "high", "key"),
+    Index(
+        "idx_quantity_canonical_ix", "param", "canonical", "canonical_low", "canonical_high", "key"
+    ),
+)
+
+# `value` is the first 200 characters of the normalised text (of a uri: as
+# written), which fits a B-tree; `whole` is the whole of a longer one, else empty.
+idx_string = Table(
+    "idx_string",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("value", Text(collation="C"), nullable=False),
+    Column("whole", Text(collation="C"), nullable=False),
+    Index("idx_string_key_ix", "key", "param"),
+    Index("idx_string_value_ix", "param", "value", "key"),
+)
+
+# Sort values of token parameters, one row a resource: {"<param>": [least, greatest]}.
+idx_code = Table(
+    "idx_code",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("codes", JSONB, nullable=False),
+    Index("idx_code_key_ix", "key"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("dedupe_key", Text),
+    Column("payload", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default="ready"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("published_at", DateTime(timezone=True)),
+    Column("worker", Integer),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("error", Text),
+    Index("job_due_ix", "due_at", "id", postgresql_where=text("state = 'ready'")),
+    Index("job_running_ix", "kind", "dedupe_key", postgresql_where=text("state = 'running'")),
+    Index(
+        "job_ready_once_ix",
+        "kind",
+        "dedupe_key",
+        unique=True,
+        postgresql_where=text("state = 'ready'"),
+    ),
+)

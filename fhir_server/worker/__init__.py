@@ -1,0 +1,1 @@
+"""The carrying out of jobs."""

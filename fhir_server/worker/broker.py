@@ -1,0 +1,95 @@
+"""Celery, which carries the ids of jobs to the workers.
+
+https://docs.celeryq.dev/en/stable/userguide/configuration.html
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import Celery
+from celery.worker import WorkController, state
+from kombu.exceptions import OperationalError
+
+TASK = "sangam.job"
+QUEUE = "sangam"
+CONCURRENCY = 8
+
+_SETTINGS: dict[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "task_acks_late": True,
+    "task_default_queue": QUEUE,
+    "task_store_errors_even_if_ignored": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "worker_send_task_events": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 4,
+}
+
+
+class Broker:
+    """Where ids are published, and where this process takes them from.
+
+    `carry_out` is called with an id in a thread of the pool, and blocks it until
+    the job is done.
+    """
+
+    def __init__(self, url: str, carry_out: Callable[[int], None]) -> None:
+        self.starts_empty = url.startswith("memory:")
+        self._app = Celery("sangam", broker=url, set_as_current=False)
+        self._app.conf.update(_SETTINGS)
+        self._app.conf.broker_transport_options = _transport(url)
+        self._task = self._app.task(carry_out, name=TASK)
+        self._consumer: WorkController | None = None
+        self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
+
+    def publish(self, ids: Sequence[int]) -> int:
+        """Send ids and return how many the broker took."""
+        sent = 0
+        try:
+            with self._app.producer_pool.acquire(block=True) as producer:
+                for id_ in ids:
+                    self._task.apply_async((id_,), producer=producer, retry=False)
+                    sent += 1
+        except (OperationalError, OSError):
+            return sent
+        return sent
+
+    def start(self) -> None:
+        """Take ids from the broker, in a thread of its own."""
+        state.should_stop = None
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Take no more, and wait for what is under way."""
+        state.should_stop = 0
+        if self._consumer is not None:
+            self._consumer.stop(in_sighandler=True)
+        self._thread.join(seconds)
+        self._app.close()
+
+    def _consume(self) -> None:
+        self._consumer = WorkController(
+            app=self._app,
+            pool="threads",
+            concurrency=CONCURRENCY,
+            without_gossip=True,
+            without_heartbeat=True,
+            without_mingle=True,
+            loglevel="WARNING",
+        )
+        self._consumer.start()
+
+
+def _transport(url: str) -> dict[str, Any]:
+    if url.startswith("memory:"):
+        # Celery looks into memory once a second, unless told otherwise.
+        return {"polling_interval": 0.005}
+    if url.startswith(("redis:", "rediss:")):
+        return {"socket_connect_timeout": 4, "socket_keepalive": True, "visibility_timeout": 3600}
+    return {}

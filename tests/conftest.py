@@ -1,0 +1,165 @@
+"""What tests stand on: one PostgreSQL for the run, one database for each worker.
+
+The database is embedded, or the one of SANGAM_TEST_DATABASE_URL (a superuser's).
+It starts when the first test asks for it and ends with the run, however that ends.
+"""
+
+import importlib
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from filelock import FileLock
+from psycopg import conninfo, sql
+
+from fhir_server.config import Settings
+from fhir_server.main import migrate, postgres
+
+BASE = "http://testserver/fhir"
+TEMPLATE = "sangam_template"
+QUICK = {
+    **postgres.SETTINGS,
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+    "logging_collector": "off",
+}
+
+# Waits until the run is over, also by a kill: then its end of the pipe closes.
+WATCH = """
+cat
+[ -f "$0/postgres/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$0/postgres/postmaster.pid")"
+sleep 0.2
+rm -rf "$0"
+"""
+_run = pytest.StashKey[Path]()
+_watch = pytest.StashKey["subprocess.Popen[bytes]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        config.stash[_run] = Path(given["sangam_run"])
+        return
+    place = tempfile.mkdtemp(prefix="sangam-test-")
+    config.stash[_run] = Path(place)
+    config.stash[_watch] = subprocess.Popen(
+        ["sh", "-c", WATCH, place], stdin=subprocess.PIPE, start_new_session=True
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell a worker of pytest-xdist which run it belongs to."""
+    node.workerinput["sangam_run"] = str(node.config.stash[_run])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    watch = config.stash.get(_watch, None)
+    if watch is not None:
+        watch.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of public data beside the project, or a skip."""
+    place = Path(os.environ.get("SANGAM_SHARED", Path(__file__).parents[2] / "shared"))
+    if not place.is_dir():
+        pytest.skip(f"no public data at {place} (set SANGAM_SHARED)")
+    return place
+
+
+@pytest.fixture(scope="session")
+def server_uri(request: pytest.FixtureRequest) -> str:
+    """The maintenance database of this run's PostgreSQL, where the template is migrated."""
+    run = request.config.stash[_run]
+    with FileLock(run / "lock"):
+        known = run / "uri"
+        if not known.exists():
+            given = os.environ.get("SANGAM_TEST_DATABASE_URL")
+            uri = given or postgres.start(run / "postgres", QUICK)
+            migrate.migrate(_create(uri, TEMPLATE, "template0"))
+            known.write_text(uri)
+        return known.read_text()
+
+
+@pytest.fixture(scope="session")
+def own_database(server_uri: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """This worker's clone of the template."""
+    name = f"sangam_{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
+    with FileLock(request.config.stash[_run] / "lock"):
+        uri = _create(server_uri, name, TEMPLATE)
+    yield uri
+    _drop(server_uri, name)
+
+
+@pytest.fixture
+def database_url(own_database: str) -> str:
+    """A migrated database without a row."""
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        connection.execute(EMPTY)
+    return own_database
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings over a fresh data directory."""
+    return Settings(demo=True, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+async def server(database_url: str, settings: Settings) -> AsyncIterator["Server"]:
+    """The handle, its pools open, over an empty database."""
+    wiring = importlib.import_module("fhir_server.main.wiring")
+    async with wiring.running(settings, database_url, BASE) as built:
+        yield built
+
+
+@pytest.fixture
+async def client(server: "Server") -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the application; its paths are below the FHIR base."""
+    app = importlib.import_module("fhir_server.api.app").create_app(server)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
+        yield http
+
+
+# Truncates only what has rows: each TRUNCATE makes new files.
+EMPTY = """
+DO $$
+DECLARE name text; filled boolean;
+BEGIN
+    FOR name IN SELECT tablename FROM pg_tables
+                WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO filled;
+        IF filled THEN
+            EXECUTE format('TRUNCATE %I RESTART IDENTITY CASCADE', name);
+        END IF;
+    END LOOP;
+END $$
+"""
+
+
+def _create(server_uri: str, name: str, template: str) -> str:
+    _drop(server_uri, name)
+    with psycopg.connect(server_uri, autocommit=True) as connection:
+        names = (sql.Identifier(name), sql.Identifier(template))
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+    return conninfo.make_conninfo(server_uri, dbname=name)
+
+
+def _drop(server_uri: str, name: str) -> None:
+    with psycopg.connect(server_uri, autocommit=True) as connection:
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        connection.execute(statement.format(sql.Identifier(name)))
