@@ -19,6 +19,8 @@ from benchmarks.target import Target
 
 BUNDLE = 500
 Rows = Callable[[Population], Iterator[tuple[str, str, str]]]
+# In the order in which they refer to each other.
+ROWS: tuple[Rows, ...] = (patients, encounters, observations)
 
 
 def bundles(target: Target, rows: Rows, population: Population) -> Iterator[bytes]:
@@ -39,7 +41,7 @@ def by_transactions(target: Target, population: Population, connections: int = 4
     Raises RuntimeError when a Bundle was refused.
     """
     begun = time.perf_counter()
-    for rows in (patients, encounters, observations):
+    for rows in ROWS:
         done = measure(
             Workload(
                 target.host,
@@ -52,7 +54,7 @@ def by_transactions(target: Target, population: Population, connections: int = 4
             )
         )
         if done.errors:
-            raise RuntimeError(f"{done.errors} Bundles of {rows.__name__} refused: {done.statuses}")
+            raise RuntimeError(f"{done.errors} Bundles refused: {done.statuses}")
     return time.perf_counter() - begun
 
 

@@ -180,7 +180,7 @@ def _values(jobs: Sequence[Job]) -> tuple[Any, ...]:
         [job.kind for job in rows],
         [job.dedupe_key for job in rows],
         [Jsonb(job.payload) for job in rows],
-        [job.delay_seconds for job in rows],
+        [float(job.delay_seconds) for job in rows],
         CHANNEL,
     )
 

@@ -18,6 +18,7 @@ from filelock import FileLock
 from psycopg import conninfo, sql
 
 from fhir_server.config import Settings
+from fhir_server.database import Database
 from fhir_server.main import migrate, postgres
 
 BASE = "http://testserver/fhir"
@@ -112,6 +113,15 @@ def database_url(own_database: str) -> str:
 
 
 @pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Open pools over an empty database."""
+    opened = Database(database_url, size=8)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings over a fresh data directory."""
     return Settings(demo=True, data_dir=tmp_path / "data")
@@ -144,8 +154,12 @@ BEGIN
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO filled;
         IF filled THEN
-            EXECUTE format('TRUNCATE %I RESTART IDENTITY CASCADE', name);
+            EXECUTE format('TRUNCATE %I CASCADE', name);
         END IF;
+    END LOOP;
+    FOR name IN SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL
+    LOOP
+        EXECUTE format('ALTER SEQUENCE %I RESTART', name);
     END LOOP;
 END $$
 """

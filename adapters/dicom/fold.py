@@ -94,7 +94,7 @@ class Subject:
 async def run(server: Server, payload: dict[str, Any]) -> None:
     """Bring the ImagingStudy of `payload["study"]` up to date, or come back later."""
     study = str(payload["study"])
-    async with server.database.connection() as connection:
+    async with server.database.statement() as connection:
         await connection.execute(_BARRIER, (study,))
     async with server.database.transaction() as connection:
         await connection.execute(_LOCK, (study,))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import psycopg
 
@@ -22,7 +23,7 @@ from adapters.dicom.store import Archive, archive_root, store
 from adapters.dicom.sweep import sweep
 from adapters.dicom.wire import Wire
 from fhir_server.blobs import Blobs
-from fhir_server.config import DicomSettings
+from fhir_server.config import DicomSettings, Settings
 from fhir_server.server import Server
 
 log = logging.getLogger(__name__)
@@ -48,34 +49,32 @@ def serve(server: Server, sock: socket.socket, stop: threading.Event) -> None:
 
     Messages under way are then finished; idle associations are aborted.
     """
-    settings = server.settings.dicom
-    index = Index(
-        server.database.conninfo,
-        connections=settings.connections,
-        quiet_seconds=settings.quiet_seconds,
-    )
-    index.open()
-    archive = Archive(
-        Blobs(archive_root(server.blobs.root)),
-        index,
-        settings.max_object_bytes,
-        settings.reserve_bytes,
-    )
-    sweeper = threading.Thread(
-        target=_sweep_often, args=(server.database.conninfo, archive.blobs, stop), daemon=True
-    )
-    sweeper.start()
+    listen(server.settings, server.database.conninfo, server.blobs.root, sock, stop)
+
+
+def listen(
+    settings: Settings, conninfo: str, root: Path, sock: socket.socket, stop: threading.Event
+) -> None:
+    """Serve with the database of `conninfo` and an archive under the blobs' `root`."""
+    dicom = settings.dicom
+    index = Index(conninfo, connections=dicom.connections, quiet_seconds=dicom.quiet_seconds)
+    blobs = Blobs(archive_root(root))
+    archive = Archive(blobs, index, dicom.max_object_bytes, dicom.reserve_bytes)
+    sweeper = threading.Thread(target=_sweep_often, args=(conninfo, blobs, stop), daemon=True)
     listener = Listener(
-        policy=policy(server.settings),
-        networks=networks(settings),
-        limits=Limits(settings.max_associations, settings.max_associations_per_host),
-        patience=Patience(settings.artim_seconds, settings.dimse_seconds, settings.idle_seconds),
+        policy=policy(settings),
+        networks=networks(dicom),
+        limits=Limits(dicom.max_associations, dicom.max_associations_per_host),
+        patience=Patience(dicom.artim_seconds, dicom.dimse_seconds, dicom.idle_seconds),
         services={Field.C_ECHO_RQ: echo, Field.C_STORE_RQ: partial(store, archive)},
     )
+    index.open()
+    sweeper.start()
     try:
         listener.listen(sock, stop)
     finally:
-        listener.close(settings.stop_seconds)
+        listener.close(dicom.stop_seconds)
+        sweeper.join()
         index.close()
 
 

@@ -24,7 +24,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 metadata = MetaData(
     naming_convention={
         "ix": "%(table_name)s_%(column_0_N_name)s_ix",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
         "pk": "%(table_name)s_pk",
     }
 )
@@ -75,7 +74,12 @@ conflict = Table(
     Column("peer", Text, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("state", Text, nullable=False, server_default="open"),
-    UniqueConstraint("sop_instance_uid", "transfer_syntax_uid", "data_set_hash"),
+    UniqueConstraint(
+        "sop_instance_uid",
+        "transfer_syntax_uid",
+        "data_set_hash",
+        name="dicom_conflict_content_key",
+    ),
     Index("dicom_conflict_blob_ix", "blob"),
 )
 

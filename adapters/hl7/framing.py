@@ -199,18 +199,18 @@ class Framer:
 
     def _within_limit(self, frames: list[Frame], end: int) -> bool:
         if end - self._start > self._limit:
-            self._close(frames)
+            self._close(frames, end)
         return False
 
-    def _close(self, frames: list[Frame]) -> None:
-        kept = bytes(self._buffer[self._start : self._start + OVERSIZE_KEPT])
+    def _close(self, frames: list[Frame], end: int) -> None:
+        kept = bytes(self._buffer[self._start : min(end, self._start + OVERSIZE_KEPT)])
         frames.append(Frame(Kind.OVERSIZE, kept, self._stray_fs))
         self._state = _State.CLOSED
         self._start = self._scanned = len(self._buffer)
 
     def _emit(self, frames: list[Frame], end: int) -> None:
         if end - self._start > self._limit:
-            self._close(frames)
+            self._close(frames, end)
             return
         kind = Kind.HEADLESS if self._state is _State.HEADLESS else Kind.WHOLE
         frames.append(Frame(kind, bytes(self._buffer[self._start : end]), self._stray_fs))

@@ -130,7 +130,7 @@ class Segment:
 class Repetition:
     """One repetition of a field, or of the whole field where it does not repeat."""
 
-    __slots__ = ("_components", "message", "number", "repetition", "segment", "text")
+    __slots__ = ("_is_text", "components", "message", "number", "repetition", "segment", "text")
 
     def __init__(self, segment: Segment, number: int, repetition: int, text: str) -> None:
         self.segment = segment
@@ -138,62 +138,59 @@ class Repetition:
         self.number = number
         self.repetition = repetition
         self.text = text
-        self._components: list[str] | None = None
-
-    @property
-    def components(self) -> list[str]:
-        """The components as they came."""
-        if self._components is None:
-            if self.segment.is_text(self.number):
-                self._components = [self.text]
-            else:
-                self._components = self.text.split(self.message.delimiters.component)
-        return self._components
+        self._is_text = segment.is_text(number)
+        mark = self.message.delimiters.component
+        self.components = [text] if self._is_text or mark not in text else text.split(mark)
 
     def raw(self, component: int) -> str:
         """Return the component as it came, "" where it is absent."""
         components = self.components
         return components[component - 1] if component <= len(components) else ""
 
+    def leaf(self, component: int, sub: int = 1) -> str:
+        """Return the leaf as it came, "" where it is absent."""
+        components = self.components
+        if component > len(components):
+            return ""
+        raw = components[component - 1]
+        if not raw or self._is_text:
+            return raw
+        mark = self.message.delimiters.subcomponent
+        if mark in raw:
+            parts = raw.split(mark)
+            return parts[sub - 1] if sub <= len(parts) else ""
+        return raw if sub == 1 else ""
+
     def peek(self, component: int = 1, sub: int = 1) -> str:
         """Return the leaf unescaped and without surrounding blanks; null counts as empty."""
-        raw = self.raw(component)
-        if not raw:
+        raw = self.leaf(component, sub)
+        if not raw or raw == NULL:
             return ""
-        mark = self.message.delimiters.subcomponent
-        if mark in raw and not self.segment.is_text(self.number):
-            parts = raw.split(mark)
-            raw = parts[sub - 1] if sub <= len(parts) else ""
-        elif sub != 1:
-            return ""
-        return "" if raw == NULL else self.message.unescaped(raw).strip()
+        return self.message.unescaped(raw).strip()
 
     def take(self, component: int, path: str, sub: int = 1) -> str:
         """Return the leaf and note that it went to `path`."""
-        value = self.peek(component, sub)
+        raw = self.leaf(component, sub)
+        if not raw or raw == NULL:
+            return ""
+        value = self.message.unescaped(raw).strip()
         if value:
-            self.message.mapped[self.address(component, sub)] = path
+            place = (self.segment.index, self.number, self.repetition, component, sub)
+            self.message.mapped[place] = path
         return value
 
     def mark(self, component: int, path: str, sub: int = 1) -> None:
         """Note that the leaf went to `path`, if it says something."""
-        if self.raw(component):
-            self.message.mapped[self.address(component, sub)] = path
+        raw = self.leaf(component, sub)
+        if raw and raw != NULL and not raw.isspace():
+            place = (self.segment.index, self.number, self.repetition, component, sub)
+            self.message.mapped[place] = path
 
     def refuse(self, component: int, reason: str, sub: int = 1) -> None:
         """Note why the leaf is in no resource."""
-        if self.raw(component):
-            self.message.refused.setdefault(self.address(component, sub), reason)
-
-    def refuse_all(self, reason: str) -> None:
-        """Note why no leaf of the repetition is in a resource."""
-        for address in leaves(self.segment, self.number):
-            if address[2] == self.repetition:
-                self.message.refused.setdefault(address, reason)
-
-    def address(self, component: int, sub: int = 1) -> Address:
-        """Return the address of a leaf."""
-        return (self.segment.index, self.number, self.repetition, component, sub)
+        if self.leaf(component, sub):
+            place = (self.segment.index, self.number, self.repetition, component, sub)
+            self.message.refused.setdefault(place, reason)
 
 
 @dataclass(slots=True)

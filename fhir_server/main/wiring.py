@@ -36,6 +36,7 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
 async def build(settings: Settings, database: Database, base: str) -> Server:
     """Return the handle; the process takes a number of its own for its keys."""
     known = definitions.load()
+    bases = (base, *settings.base_aliases)
     async with database.statement() as connection:
         cursor = await connection.execute("SELECT nextval('process_node')")
         row = await cursor.fetchone()

@@ -14,7 +14,8 @@ from fhir_server.config import Limits
 from fhir_server.errors import BadRequest
 
 MAX_DIGITS = 64
-MAX_EXPONENT = 64
+# That of a double; an official example has E-245 and E+245.
+MAX_EXPONENT = 308
 
 _NULL_CHARACTER = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SHORT = 18  # digits that R4 asks for; a literal this short and without exponent is within caps

@@ -9,18 +9,20 @@ https://hl7.org/fhir/R4/search.html
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import BigInteger, Select, Text, func, select
+from sqlalchemy import CTE, BigInteger, Select, Text, func, literal_column, select
 
 from fhir_server import tables
 from fhir_server.search.condition import Condition, Row
 from fhir_server.search.query import ColumnKey, Query, RowKey
 from fhir_server.search.shape import Shape, conditions_shape, groups_shape, sort_shape
-from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause
+from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause, unchanged
 from fhir_server.search.walk import Walk, walk
 
 _BODY = tables.body.alias("b")
+
+Build: TypeAlias = Callable[[Shape], tuple[str, tuple[int, ...]]]
 
 VALUED, MISSING = "valued", "missing"
 
@@ -68,7 +70,8 @@ def phases(query: Query, position: Position | None) -> tuple[str, ...]:
 def page(query: Query, position: Position | None, phase: str, limit: int) -> Statement:
     """Return the statement of up to `limit` rows of `phase` after `position`.
 
-    Columns: key, version, last_updated, one for each sort key, snapshot, body.
+    Columns: key, version, last_updated, body, snapshot, and the sort values that
+    rows of this phase can have.
     """
     values: list[Any] = []
     types = types_shape(query, values)
@@ -78,7 +81,7 @@ def page(query: Query, position: Position | None, phase: str, limit: int) -> Sta
     conditions = conditions_shape(rest, values)
     after = _after_shape(query, position, phase, values)
     values.append(limit)
-    return _bound(_page, (types, keys, phase, on, conditions, after), values)
+    return bound(_page, (types, keys, phase, on, conditions, after), values)
 
 
 def count(query: Query, limit: int | None) -> Statement:
@@ -88,16 +91,16 @@ def count(query: Query, limit: int | None) -> Statement:
     conditions = conditions_shape(query.conditions, values)
     if limit is not None:
         values.append(limit)
-    return _bound(_count, (types, conditions, limit is not None), values)
+    return bound(_count, (types, conditions, limit is not None), values)
 
 
-def keys(query: Query, limit: int) -> Statement:
+def ids(query: Query, limit: int) -> Statement:
     """Return the statement of the type ids and ids of up to `limit` matches."""
     values: list[Any] = []
     types = types_shape(query, values)
     conditions = conditions_shape(query.conditions, values)
     values.append(limit)
-    return _bound(_keys, (types, conditions), values)
+    return bound(_ids, (types, conditions), values)
 
 
 def types_shape(query: Query, values: list[Any]) -> Shape:
@@ -122,9 +125,7 @@ def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
     return merged, rest
 
 
-def _after_shape(
-    query: Query, position: Position | None, phase: str, values: list[Any]
-) -> Shape:
+def _after_shape(query: Query, position: Position | None, phase: str, values: list[Any]) -> Shape:
     """Return which sort values of the position are missing; () at the start of a phase."""
     if position is None:
         return ((), False)
@@ -142,7 +143,8 @@ def _after_shape(
     return (nulls, snapshot)
 
 
-def _bound(build: Callable[[Shape], tuple[str, tuple[int, ...]]], shape: Shape, values: list[Any]) -> Statement:
+def bound(build: Build, shape: Shape, values: list[Any]) -> Statement:
+    """Return the text for `shape`, made once, with its values in the order of their places."""
     sql, order = build(shape)
     return Statement(sql, tuple(values[place] for place in order))
 
@@ -151,15 +153,15 @@ def _bound(build: Callable[[Shape], tuple[str, tuple[int, ...]]], shape: Shape, 
 def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
     types, sort, phase, on, conditions, (nulls, snapshot) = shape
     binds = Binds()
-    typed = types_clause(types, binds)
+    where = [types_clause(types, binds)]
     steps = walk(sort, binds, missing=phase == MISSING)
-    where = [typed, *steps.where]
+    where += steps.where
     where += [tests(groups, steps.row, binds) for groups in on]
     where += conjunction(conditions, binds)
     if nulls:
         where.append(steps.after(nulls, binds))
     if snapshot:
-        where.append(_unchanged(binds))
+        where.append(unchanged(binds))
     found = (
         select(
             TERMS.c.key,
@@ -173,27 +175,46 @@ def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
         .limit(binds.take(BigInteger()))
         .cte("page")
     )
-    return render(_with_bodies(found, steps, len(sort)), binds)
+    return render(_with_bodies(found, steps), binds)
 
 
-def _with_bodies(found: Any, steps: Walk, width: int) -> Select[Any]:  # noqa: ANN401  (a CTE)
+def _with_bodies(found: CTE, steps: Walk) -> Select[Any]:
     """Return the page with each row's text, in its order."""
-    snapshot = select(func.pg_current_snapshot().cast(Text)).scalar_subquery()
     return (
         select(
             found.c.key,
             found.c.version,
             found.c.last_updated,
-            *(found.c[f"s{n}"] for n in range(width)),
-            snapshot,
-            func.convert_to(_BODY.c.json, "UTF8"),
+            func.convert_to(_BODY.c.json, literal_column("'UTF8'")),
+            select(func.pg_current_snapshot().cast(Text)).scalar_subquery(),
+            *(found.c[f"s{n}"] for n in range(len(steps.values))),
         )
-        .select_from(
-            found.join(_BODY, (_BODY.c.key == found.c.key) & (_BODY.c.version == found.c.version))
+        .join_from(
+            found, _BODY, (_BODY.c.key == found.c.key) & (_BODY.c.version == found.c.version)
         )
         .order_by(*steps.outer_order(found))
     )
 
 
-def _unchanged(binds: Binds) -> Any:  # noqa: ANN401
-    ...
+@lru_cache(maxsize=4096)
+def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
+    types, conditions, capped = shape
+    binds = Binds()
+    where = [types_clause(types, binds), *conjunction(conditions, binds)]
+    found = select(TERMS.c.key).where(*where)
+    if capped:
+        found = found.limit(binds.take(BigInteger()))
+    return render(select(func.count()).select_from(found.subquery()), binds)
+
+
+@lru_cache(maxsize=4096)
+def _ids(shape: Shape) -> tuple[str, tuple[int, ...]]:
+    types, conditions = shape
+    binds = Binds()
+    where = [types_clause(types, binds), *conjunction(conditions, binds)]
+    resource = tables.resource.alias("r")
+    found = select(TERMS.c.key).where(*where).limit(binds.take(BigInteger())).subquery()
+    joined = select(resource.c.type_id, resource.c.id).join_from(
+        found, resource, resource.c.key == found.c.key
+    )
+    return render(joined, binds)

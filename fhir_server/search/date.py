@@ -7,15 +7,14 @@ import calendar
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from fhir_server.errors import BadRequest
 from fhir_server.search.clause import Clause
 from fhir_server.search.condition import Condition, Row, Updated, either
 from fhir_server.search.context import Context
+from fhir_server.search.context import zone as zone_of
 from fhir_server.search.interval import Groups, span_groups
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.rows import Rows, Writer
@@ -73,12 +72,6 @@ def interval(text: str, zone: str) -> tuple[datetime, datetime]:
     except ValueError:
         raise BadRequest(WRITTEN, code="value") from None
     return moment(start), moment(end)
-
-
-@cache
-def zone_of(name: str) -> tzinfo:
-    """Return the time zone of an IANA name."""
-    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 def moment(microseconds: int) -> datetime:

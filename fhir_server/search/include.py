@@ -16,7 +16,7 @@ def include(registry: Registry, name: str, modifier: str, value: str) -> Include
         raise NotSupported("The modifier is iterate.", expression=name)
     reverse, iterate = name == "_revinclude", bool(modifier)
     if value == "*":
-        return Include(None, None, None, reverse, iterate)
+        return Include(None, None, reverse, iterate)
     source, *rest = value.split(":")
     type_ids = registry.context.type_ids
     if source not in type_ids or len(rest) not in (1, 2):
@@ -25,8 +25,7 @@ def include(registry: Registry, name: str, modifier: str, value: str) -> Include
     if target and target not in type_ids:
         raise BadRequest(_FORM, code="value", expression=name)
     return Include(
-        source=type_ids[source],
-        params=None if code == "*" else _params(registry, name, source, code),
+        params=_params(registry, name, source, code),
         target=type_ids.get(target),
         reverse=reverse,
         iterate=iterate,
@@ -34,6 +33,9 @@ def include(registry: Registry, name: str, modifier: str, value: str) -> Include
 
 
 def _params(registry: Registry, name: str, source: str, code: str) -> tuple[int, ...]:
+    if code == "*":
+        found = [p for p in registry.parameters(source).values() if p.type == "reference"]
+        return tuple(p.id for p in found)
     parameter = registry.parameters(source).get(code)
     if parameter is None or parameter.type != "reference":
         known = [p.code for p in registry.parameters(source).values() if p.type == "reference"]

@@ -48,12 +48,11 @@ CREATION = ColumnKey("key", descending=True)
 class Include:
     """Resources to add to a page.
 
-    Forward: what the matches of `source` refer to by `params`. Reverse: the
-    resources of `source` that refer by `params` to matches. `target` restricts
-    the type referred to; None is any, as is `params` None.
+    Forward: what matches refer to by `params`. Reverse: the resources that refer
+    by `params` to matches. A parameter's id tells the type that refers; `target`
+    restricts the type referred to. None is any.
     """
 
-    source: int | None
     params: tuple[int, ...] | None
     target: int | None
     reverse: bool

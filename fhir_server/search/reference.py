@@ -15,7 +15,7 @@ from fhir_server.search.rows import Edge, Rows, Writer
 from fhir_server.search.terms import term
 
 MODIFIERS: frozenset[str] = frozenset({"identifier", "below"})
-"""`identifier` is for references, `below` for canonicals. And `:[type]`, which `parse.py` reads by the parameter's target types."""
+"""`identifier` is for references, `below` for canonicals; `parse.py` reads `:[type]`."""
 
 _LITERAL = re.compile(
     r"(?P<base>https?://.+/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"

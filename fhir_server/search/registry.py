@@ -12,6 +12,9 @@ from fhir_server.search import ucum
 from fhir_server.search.context import Context
 from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Write, paths
 from fhir_server.search.parameter import Component, Parameter, parameter_id
+from fhir_server.search.path import Resolves, Root, parse
+
+_ABSTRACT_ROOTS = tuple(Root(name) for name in ABSTRACT)
 
 COLUMNS = frozenset({"_id", "_lastUpdated"})
 """Parameters answered from columns of the store; they have no index rows."""
@@ -132,9 +135,21 @@ def _parameter(
         type=definition.type,
         url=definition.url,
         expression=definition.expression or "",
-        target=definition.target,
+        target=_targets(definition, type_name),
         component=tuple(Component(*codes[url], path) for url, path in definition.component),
     )
+
+
+def _targets(definition: SearchParameter, type_name: str) -> tuple[str, ...]:
+    """Return the types referred to: those that each path resolves to, else as declared."""
+    expression = definition.expression or ""
+    if "resolve()" not in expression:
+        return definition.target
+    found = [path for path in parse(expression) if path[0] in (Root(type_name), *_ABSTRACT_ROOTS)]
+    resolved = [{step.type for step in path if isinstance(step, Resolves)} for path in found]
+    if not all(resolved):
+        return definition.target
+    return tuple(sorted(set().union(*resolved)))
 
 
 def _check(table: Mapping[str, Mapping[str, Parameter]]) -> None:

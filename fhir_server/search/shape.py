@@ -35,8 +35,8 @@ def array(numbers: Sequence[int]) -> str:
 def conditions_shape(conditions: Sequence[Condition], values: list[Any]) -> Shape:
     """Return the shape of a conjunction; single terms become one array."""
     flat = [inner for one in conditions for inner in _conjuncts(one)]
-    single = [c.alternatives[0] for c in flat if _is_single(c)]
-    shape = [condition_shape(c, values) for c in flat if not _is_single(c)]
+    single = [term for one in flat for term in _single(one)]
+    shape = [condition_shape(one, values) for one in flat if not _single(one)]
     if single:
         values.append(array(sorted(set(single))))
         shape.append(("all",))
@@ -49,12 +49,26 @@ def _conjuncts(condition: Condition) -> tuple[Condition, ...]:
     return (condition,)
 
 
-def _is_single(condition: Condition) -> bool:
-    return isinstance(condition, Terms) and len(condition.alternatives) == 1
+def _single(condition: Condition) -> tuple[int, ...]:
+    """Return the term that the condition is, if it is just one."""
+    found = condition.alternatives if isinstance(condition, Terms) else ()
+    return found if len(found) == 1 else ()
 
 
 def condition_shape(condition: Condition, values: list[Any]) -> Shape:
     """Return the shape of one condition and append its values."""
+    match condition:
+        case Not(inner):
+            return ("not", condition_shape(inner, values))
+        case Either(parts):
+            return ("either", *(condition_shape(one, values) for one in parts))
+        case Both(parts):
+            return ("both", *(condition_shape(one, values) for one in parts))
+        case _:
+            return _leaf_shape(condition, values)
+
+
+def _leaf_shape(condition: Terms | Named | Row | Ids | Updated, values: list[Any]) -> Shape:
     match condition:
         case Terms(alternatives):
             values.append(array(alternatives))
@@ -70,12 +84,6 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
             return ("ids",)
         case Updated(groups):
             return ("updated", _updated_shape(groups, values))
-        case Not(inner):
-            return ("not", condition_shape(inner, values))
-        case Either(inner):
-            return ("either", *(condition_shape(c, values) for c in inner))
-        case Both(inner):
-            return ("both", *(condition_shape(c, values) for c in inner))
 
 
 def groups_shape(groups: Groups, values: list[Any]) -> Shape:
@@ -103,8 +111,9 @@ def sort_shape(keys: Sequence[SortKey], values: list[Any]) -> Shape:
 def _key_shape(key: SortKey, values: list[Any]) -> Shape:
     match key:
         case RowKey(table, column, params, single, descending):
-            values.append(array(params))
-            return ("row", table, column, len(params) == 1 and single, descending)
+            one = len(params) == 1
+            values.append(params[0] if one else array(params))
+            return ("row", table, column, one, one and single, descending)
         case CodeKey(params, descending):
             values.extend(str(param) for param in params)
             return ("code", len(params), descending)

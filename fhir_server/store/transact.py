@@ -22,6 +22,7 @@ from fhir_server import tables
 from fhir_server.database import Connection
 from fhir_server.errors import Issue, Unprocessable
 from fhir_server.search.extract import IndexRows
+from fhir_server.store.arrays import array, arrays
 from fhir_server.store.text import Text
 
 NO_SEARCH_PARAMETER = 0
@@ -94,7 +95,11 @@ async def transact(
         return {}
     needed = _needed(writes) if integrity else {}
     tables_used = tuple(sorted({n for w in writes if w.index for n in w.index.ranges}))
-    parameters = [*_columns(writes), *_targets(needed), *_index_columns(writes, tables_used)]
+    parameters = [
+        *_columns(writes),
+        *arrays(sorted(needed), 2),
+        *_index_columns(writes, tables_used),
+    ]
     revising = any(write.previous for write in writes)
     cursor = await connection.execute(_statement(tables_used, revising=revising), parameters)
     written: dict[int, Written] = {}
@@ -130,54 +135,34 @@ def _dangling(
     return Unprocessable("A reference leads nowhere", issues=issues)
 
 
-def _columns(writes: Sequence[Write]) -> list[list[Any]]:
-    return [
-        [write.key for write in writes],
-        [write.type_id for write in writes],
-        [write.id for write in writes],
-        [write.version for write in writes],
-        [int(write.method) for write in writes],
-        [write.text.head if write.text else None for write in writes],
-        [write.text.tail if write.text else None for write in writes],
-        [write.content_hash for write in writes],
-        [write.security.decode() if write.security else None for write in writes],
-        [write.previous.last_updated if write.previous else None for write in writes],
-        [str(write.previous.feed_xid) if write.previous else None for write in writes],
+def _columns(writes: Sequence[Write]) -> list[str]:
+    rows = [
+        (
+            write.key,
+            write.type_id,
+            write.id,
+            write.version,
+            int(write.method),
+            write.text.head.decode() if write.text else None,
+            write.text.tail.decode() if write.text else None,
+            f"\\x{write.content_hash.hex()}",
+            write.security.decode() if write.security else None,
+            write.previous.last_updated.isoformat() if write.previous else None,
+            write.previous.feed_xid if write.previous else None,
+        )
+        for write in writes
     ]
+    return arrays(rows, 11)
 
 
-def _targets(needed: dict[tuple[int, str], list[str]]) -> list[list[Any]]:
-    ordered = sorted(needed)
-    return [[type_id for type_id, _ in ordered], [id_ for _, id_ in ordered]]
-
-
-def _index_columns(writes: Sequence[Write], tables_used: Sequence[str]) -> list[list[Any]]:
+def _index_columns(writes: Sequence[Write], tables_used: Sequence[str]) -> list[str]:
     indexed = [(write.key, write.index) for write in writes if write.index]
-    edges = [
-        (key, edge.param, edge.target_type, edge.target_id, edge.target_version)
-        for key, index in indexed
-        for edge in index.edges
-    ]
-    columns: list[list[Any]] = [
-        [key for key, _ in indexed],
-        [_array_text(index.terms) for _, index in indexed],
-        *_transposed(edges, 5),
-    ]
+    columns = arrays([(key, array(index.terms)) for key, index in indexed], 2)
+    columns += arrays([(key, *edge) for key, index in indexed for edge in index.edges], 5)
     for name in tables_used:
         rows = [(key, *row) for key, index in indexed for row in index.ranges.get(name, ())]
-        columns += _transposed(rows, len(tables.metadata.tables[name].columns))
+        columns += arrays(rows, len(tables.metadata.tables[name].columns))
     return columns
-
-
-def _array_text(values: Sequence[int]) -> str:
-    """Return a PostgreSQL array literal: psycopg has no array of ragged arrays."""
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return (
-        [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-    )
 
 
 _HEAD = """
@@ -186,7 +171,7 @@ WITH given AS MATERIALIZED (
            greatest(date_trunc('milliseconds', now()), g.prev + interval '1 ms') AS at,
            greatest(pg_current_xact_id(), g.prev_feed) AS feed
     FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::int[], %s::smallint[],
-                %s::bytea[], %s::bytea[], %s::bytea[], %s::text[], %s::timestamptz[], %s::xid8[])
+                %s::text[], %s::text[], %s::bytea[], %s::text[], %s::timestamptz[], %s::xid8[])
          AS g(key, type_id, id, version, method, head, tail, hash, security, prev, prev_feed)
 ),
 target AS (SELECT * FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)),
@@ -212,8 +197,8 @@ updated AS (
 texts AS (
     INSERT INTO body (key, version, last_updated, method, json)
     SELECT key, version, at, method,
-           coalesce(convert_from(head || convert_to(to_char(at AT TIME ZONE 'UTC',
-               'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'UTF8') || tail, 'UTF8'), '')
+           coalesce(head || to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+                    || tail, '')
     FROM w
 ),
 feed AS (

@@ -16,7 +16,8 @@ from fhir_server.errors import Issue
 from fhir_server.r4.definitions import Element
 from fhir_server.validation.place import Elements, Place, located, member
 
-_COLLECTED = 1_000  # findings looked at, so that a hostile resource costs little
+MAX_ISSUES = 100
+_LOOKED_AT = 1_000  # findings, of which several may be one issue
 
 _Explanation = Callable[[Elements, Place, Any, Any], Iterator[Issue]]
 
@@ -27,13 +28,18 @@ def explained(
     path: str,
     errors: Iterable[jsonschema_rs.ValidationError],
 ) -> list[Issue]:
-    """Return the issues of one resource of `type_name` that stands at `path`."""
+    """Return the issues of one resource of `type_name` that stands at `path`.
+
+    No more are sought when there are over `MAX_ISSUES`.
+    """
     found: dict[tuple[str | None, str], Issue] = {}
-    for error in islice(errors, _COLLECTED):
+    for error in islice(errors, _LOOKED_AT):
         place = located(elements, type_name, path, error.instance_path)
         explain = _BY_KEYWORD.get(error.kind.name, _other)
         for issue in explain(elements, place, error.kind, error.instance):
             found.setdefault((issue.expression, issue.code), issue)
+        if len(found) > MAX_ISSUES:
+            break
     return list(found.values())
 
 
@@ -46,7 +52,7 @@ def _value(text: str, path: str) -> Issue:
 
 
 def _unknown(_: Elements, place: Place, kind: Any, __: Any) -> Iterator[Issue]:  # noqa: ANN401
-    for name in kind.unexpected:
+    for name in kind.unexpected[: MAX_ISSUES + 1]:
         yield _structure("R4 has no such member here", place.path + member(name))
 
 

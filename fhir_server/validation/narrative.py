@@ -14,21 +14,26 @@ _NAMESPACE = "http://www.w3.org/1999/xhtml"
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 _SEPARATOR = " "
 
+# fmt: off
 _ELEMENTS = frozenset(
     (
-        *("div p br hr h1 h2 h3 h4 h5 h6 a span b em i strong small big tt dfn q var").split(),
-        *("abbr acronym cite blockquote address ul ol li dl dt dd pre table caption").split(),
-        *("colgroup col thead tbody tfoot tr th td code samp kbd img map area sub sup").split(),
+        "div", "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "a", "span", "b", "em", "i",
+        "strong", "small", "big", "tt", "dfn", "q", "var", "abbr", "acronym", "cite",
+        "blockquote", "address", "ul", "ol", "li", "dl", "dt", "dd", "pre", "table", "caption",
+        "colgroup", "col", "thead", "tbody", "tfoot", "tr", "th", "td", "code", "samp", "kbd",
+        "img", "map", "area", "sub", "sup",
     )
 )
 _PLAIN_ATTRIBUTES = frozenset(
     (
-        *("id class title lang dir style accesskey tabindex name alt height width").split(),
-        *("shape coords summary border frame rules cellspacing cellpadding align valign").split(),
-        *("char charoff span abbr axis headers scope rowspan colspan start type value").split(),
-        *("nowrap bgcolor").split(),
+        "id", "class", "title", "lang", "dir", "style", "accesskey", "tabindex", "name", "alt",
+        "height", "width", "shape", "coords", "summary", "border", "frame", "rules",
+        "cellspacing", "cellpadding", "align", "valign", "char", "charoff", "span", "abbr",
+        "axis", "headers", "scope", "rowspan", "colspan", "start", "type", "value", "nowrap",
+        "bgcolor",
     )
 )
+# fmt: on
 _LINK_ATTRIBUTES = frozenset(("href", "src", "cite", "usemap", "longdesc"))
 _RUNNING_SCHEME = re.compile(r"(?:javascript|vbscript):|data:(?!image/(?!svg))", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x20]+")

@@ -21,29 +21,27 @@ class Place:
     """A place: its FHIRPath, the type that stands there, the element that led to it.
 
     `type` is empty and `element` None where R4 knows of no such member.
-    `is_item` tells one item of a repeating element from the whole.
     """
 
     path: str
     type: str
     element: Element | None
-    is_item: bool
 
 
 def located(elements: Elements, type_name: str, path: str, steps: Sequence[str | int]) -> Place:
     """Return the place reached from an object of `type_name` at `path` by JSON steps."""
-    owner, element, is_item = type_name, None, False
+    owner, element = type_name, None
     for step in steps:
         if isinstance(step, int):
-            path, is_item = f"{path}[{step}]", True
+            path += f"[{step}]"
             continue
-        element, is_item = elements.get(owner, {}).get(step), False
+        members = elements.get(owner, {})
+        element = members.get(step)
         owner = element.type if element else ""
-        if element is None and step.startswith("_"):
-            element = elements.get(owner, {}).get(step[1:])
-            owner = "Element"
+        if element is None and step.startswith("_") and step[1:] in members:
+            element, owner = members[step[1:]], "Element"
         path += f".{segment(element)}" if element else member(step)
-    return Place(path, owner, element, is_item)
+    return Place(path, owner, element)
 
 
 def member(name: str) -> str:

@@ -7,11 +7,10 @@ from typing import Any
 
 from fhir_server.errors import Issue
 from fhir_server.r4.definitions import Definitions
-from fhir_server.validation.explain import explained
-from fhir_server.validation.schema import compiled
+from fhir_server.validation.explain import MAX_ISSUES, explained
+from fhir_server.validation.schema import compiled, errors
 from fhir_server.validation.walker import Trail, Walk, rules, written
 
-MAX_ISSUES = 100
 # Compiled before a server forks or answers, as each costs some milliseconds.
 COMMON = ("Patient", "Observation", "Encounter", "DiagnosticReport", "ServiceRequest", "Bundle")
 
@@ -57,15 +56,16 @@ class Validator:
         schema = compiled(type_name)
         try:
             if not schema.is_valid(data):
-                errors = schema.iter_errors(data)
-                issues += explained(self._elements, type_name, written(trail), errors)
+                place = written(trail)
+                issues += explained(self._elements, type_name, place, errors(schema, data))
         except ValueError:
             text = "The resource holds what JSON cannot express, or is nested too deeply"
             issues.append(Issue("error", "structure", text, written(trail)))
             return []
         walk = Walk()
         walk.go(self._rules[type_name], data, trail)
-        issues += walk.issues
+        known = {(issue.code, issue.expression) for issue in issues}
+        issues += [one for one in walk.issues if (one.code, one.expression) not in known]
         return [
             (inner["resourceType"], inner, place)
             for inner, place in reversed(walk.inline)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fhir_server.errors import Issue
 from fhir_server.r4.definitions import Element
 from fhir_server.r4.walk import segment
+from fhir_server.validation.explain import MAX_ISSUES
 from fhir_server.validation.narrative import problem
 
 # A place as a chain that leads back to the root: (before, step).
@@ -34,6 +35,7 @@ class Rule(NamedTuple):
 
 
 Rules = dict[str, Rule]
+_NOTHING: dict[str, str] = {}
 
 
 class Walk:
@@ -46,12 +48,13 @@ class Walk:
         self.inline: list[tuple[dict[str, Any], Trail]] = []
 
     def refuse(self, code: str, text: str, trail: Trail) -> None:
-        """Note an error at this place."""
-        self.issues.append(Issue("error", code, text, written(trail)))
+        """Note an error at this place, unless there are enough."""
+        if len(self.issues) <= MAX_ISSUES:
+            self.issues.append(Issue("error", code, text, written(trail)))
 
     def go(self, rules: Rules, data: dict[str, Any], trail: Trail) -> None:
         """Go through an object whose members have these rules."""
-        chosen: dict[str, str] | None = None
+        chosen: dict[str, str] = _NOTHING
         for name, value in data.items():
             rule = rules.get(name)
             if rule is None:
@@ -63,14 +66,16 @@ class Walk:
                     self.refuse("structure", "Only one type may be given", (trail, "." + choice))
             if check is not None:
                 check(self, data, name, value, (trail, step))
-            if inside is None:
-                continue
-            if type(value) is dict:
-                self.go(inside, value, (trail, step))
-            elif type(value) is list:
-                for index, item in enumerate(value):
-                    if type(item) is dict:
-                        self.go(inside, item, ((trail, step), f"[{index}]"))
+            if inside is not None:
+                self._enter(inside, value, (trail, step))
+
+    def _enter(self, rules: Rules, value: object, trail: Trail) -> None:
+        if type(value) is dict:
+            self.go(rules, value, trail)
+        elif type(value) is list:
+            for index, item in enumerate(value):
+                if type(item) is dict:
+                    self.go(rules, item, (trail, f"[{index}]"))
 
 
 def written(trail: Trail) -> str:
@@ -181,8 +186,8 @@ def _extension_without_value(
     walk: Walk,
     data: dict[str, Any],
     _: str,
-    __: Any,
-    trail: Trail,  # noqa: ANN401
+    __: Any,  # noqa: ANN401
+    trail: Trail,
 ) -> None:
     if any(name.startswith(("value", "_value")) for name in data):
         text = "An extension has a value or extensions, not both (ext-1)"
@@ -193,8 +198,8 @@ def _content_of_extension(
     walk: Walk,
     data: dict[str, Any],
     _: str,
-    __: Any,
-    trail: Trail,  # noqa: ANN401
+    __: Any,  # noqa: ANN401
+    trail: Trail,
 ) -> None:
     if len(data) == 1 or (len(data) == 2 and "id" in data):  # noqa: PLR2004  (url and id)
         walk.refuse("invariant", "An extension has a value or extensions (ext-1)", trail[0])

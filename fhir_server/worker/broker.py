@@ -44,8 +44,12 @@ class Broker:
         self._app = Celery("sangam", broker=url, set_as_current=False)
         self._app.conf.update(_SETTINGS)
         self._app.conf.broker_transport_options = _transport(url)
-        self._task = self._app.task(carry_out, name=TASK)
-        self._consumer: WorkController | None = None
+
+        # Celery reads the signature of a function, and not that of a bound method.
+        def job(id_: int) -> None:
+            carry_out(id_)
+
+        self._task = self._app.task(job, name=TASK)
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
 
     def publish(self, ids: Sequence[int]) -> int:
@@ -60,6 +64,11 @@ class Broker:
             return sent
         return sent
 
+    @property
+    def takes(self) -> bool:
+        """Whether this process still takes ids."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Take ids from the broker, in a thread of its own."""
         state.should_stop = None
@@ -68,22 +77,18 @@ class Broker:
     def stop(self, seconds: float) -> None:
         """Take no more, and wait for what is under way."""
         state.should_stop = 0
-        if self._consumer is not None:
-            self._consumer.stop(in_sighandler=True)
         self._thread.join(seconds)
         self._app.close()
 
     def _consume(self) -> None:
-        self._consumer = WorkController(
+        WorkController(
             app=self._app,
             pool="threads",
             concurrency=CONCURRENCY,
             without_gossip=True,
             without_heartbeat=True,
             without_mingle=True,
-            loglevel="WARNING",
-        )
-        self._consumer.start()
+        ).start()
 
 
 def _transport(url: str) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class Worker:
     async def adopt(self) -> None:
         """Make ready again, every few seconds, what workers left that no longer live."""
         while True:
+            if not self.broker.takes:
+                raise RuntimeError("Celery's consumer ended")
             async with self.server.database.statement() as connection:
                 adopted = await jobs.adopt(connection, self.number, self.known)
             if adopted:

@@ -70,7 +70,7 @@ def upgrade() -> None:
             "sop_instance_uid",
             "transfer_syntax_uid",
             "data_set_hash",
-            name=op.f("dicom_conflict_sop_instance_uid_transfer_syntax_uid_data_set_hash_key"),
+            name=op.f("dicom_conflict_content_key"),
         ),
     )
     op.create_index("dicom_conflict_blob_ix", "dicom_conflict", ["blob"], unique=False)

@@ -16,9 +16,10 @@ from adapters.hl7.tokenizer import Repetition, Segment
 _DTM = re.compile(
     r"(?P<year>\d{4})(?:(?P<month>\d\d)(?:(?P<day>\d\d)"
     r"(?:(?P<hour>\d\d)(?:(?P<minute>\d\d)(?:(?P<second>\d\d)(?P<fraction>\.\d{1,9})?)?)?)?)?)?"
-    r"(?P<offset>[+-]\d\d(?:\d\d)?|Z)?\Z"
+    r"(?P<offset>[+-]\d\d(?:\d\d)?|Z)?\Z",
+    re.ASCII,
 )
-_TM = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,9})?)?)?(?:[+-]\d{4})?\Z")
+_TM = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,9})?)?)?(?:[+-]\d{4})?\Z", re.ASCII)
 _MAX_OFFSET = 14
 
 

@@ -10,10 +10,10 @@ from decimal import Decimal
 from adapters.hl7.context import Json
 
 _COMPARATORS = frozenset(("", "<", "<=", ">=", ">"))
-_NM = re.compile(r"(<=|>=|<|>)?\s*([+-]?)(\d+\.?\d*|\.\d+)\Z")
-_INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\Z")
-_BELOW = re.compile(r"<\s*=?\s*(\d+(?:\.\d+)?)\Z")
-_ABOVE = re.compile(r">\s*=?\s*(\d+(?:\.\d+)?)\Z")
+_NM = re.compile(r"(<=|>=|<|>)?\s*([+-]?)(\d+\.?\d*|\.\d+)\Z", re.ASCII)
+_INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
+_BELOW = re.compile(r"<\s*=?\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
+_ABOVE = re.compile(r">\s*=?\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.hl7.accounting import CONDITION_FALSE, INVALID_VALUE
+from adapters.hl7.accounting import CONDITION_FALSE, DUPLICATE, INVALID_VALUE
 from adapters.hl7.code_tables import (
     EXTENSION,
     ORDER_CONTROL_STATUS,
@@ -225,18 +225,12 @@ def _reason(ctx: Context, obr: Segment, resource: Json) -> None:
 
 
 def _requester(ctx: Context, asked: Order, resource: Json) -> None:
-    for number, segment in ((14, asked.orc), (17, asked.obr)):
-        for rep in segment.repetitions(number):
-            if point := xtn(ctx, rep, "ServiceRequest.extension"):
-                url = EXTENSION + "servicerequest-order-callback-phone-number"
-                extend(resource, {"url": url, "valueContactPoint": point})
-        if "extension" in resource and segment.valued(number):
-            break
+    _callback(ctx, asked, resource)
     source = asked.orc.first(12) or asked.obr.first(16)
     if source is None:
         return
     if source.number == 12 and asked.obr.raw(16) == asked.orc.raw(12):  # noqa: PLR2004  (ORC-12)
-        asked.obr.refuse(16, "duplicate_of")
+        asked.obr.refuse(16, DUPLICATE)
     elif source.number == 12:  # noqa: PLR2004
         asked.obr.refuse(16, CONDITION_FALSE)
     person = practitioner.practitioner(ctx, source, resource)
@@ -245,6 +239,18 @@ def _requester(ctx: Context, asked: Order, resource: Json) -> None:
     if source.number == 12:  # noqa: PLR2004
         person = practitioner.role(ctx, person, ("", ""), _facility(ctx, asked.orc))
     resource["requester"] = {"reference": person}
+
+
+def _callback(ctx: Context, asked: Order, resource: Json) -> None:
+    """ORC-14, else OBR-17."""
+    used = (asked.orc, 14) if asked.orc.valued(14) else (asked.obr, 17)
+    for rep in used[0].repetitions(used[1]):
+        if point := xtn(ctx, rep, "ServiceRequest.extension"):
+            url = EXTENSION + "servicerequest-order-callback-phone-number"
+            extend(resource, {"url": url, "valueContactPoint": point})
+    if used[0] is asked.orc:
+        same = asked.obr.raw(17) == asked.orc.raw(14)
+        asked.obr.refuse(17, DUPLICATE if same else CONDITION_FALSE)
 
 
 def _facility(ctx: Context, orc: Segment) -> str | None:

@@ -39,8 +39,11 @@ _PATTERNS = {
         f"^{_SPACE}*(?:{_BASE64}{{4}})*"
         f"(?:{_BASE64}{{4}}|{_BASE64}{{3}}{_PADDING}|{_BASE64}{{2}}{_PADDING}{{2}})$"
     ),
-    # RFC 6838, with parameters.
-    "mime": r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+(?:[ \t]*;[^\x00-\x08\x0a-\x1f]*)?$",
+    # RFC 6838 with parameters, and the short names of FHIR's own formats.
+    "mime": (
+        r"^(?:json|xml|ttl|[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+"
+        r"(?:[ \t]*;[^\x00-\x08\x0a-\x1f]*)?)$"
+    ),
 }
 _LIKE = {"markdown": "string", "url": "uri", "canonical": "uri"}
 _MAX_STRING = 1_048_576

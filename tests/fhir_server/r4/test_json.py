@@ -18,7 +18,9 @@ def refused(act: Callable[[], object]) -> tuple[str, str]:
     return caught.value.issues[0].code, caught.value.text
 
 
-@pytest.mark.parametrize("literal", ["1.40", "105.00", "1.0E+2", "0.10", "-0.5"])
+@pytest.mark.parametrize(
+    "literal", ["1.40", "105.00", "1.0E+2", "0.10", "-0.5", "-1.000E+245", "1E-245"]
+)
 def test_decimals_keep_their_digits(literal: str) -> None:
     assert json.decode(literal.encode()) == Decimal(literal)
     assert json.encode(json.decode(literal.encode())) == literal.encode()
@@ -46,8 +48,8 @@ def test_integers_stay_integers() -> None:
         (b'"\xed\xa0\x80"', "The text is not valid UTF-8"),
         (b'"\xc0\x80"', "The text is not valid UTF-8"),
         (b"[" * 100_000, "The JSON is nested too deeply"),
-        (b"1e65", "A number has too many digits"),
-        (b"1e-65", "A number has too many digits"),
+        (b"1e309", "A number has too many digits"),
+        (b"1e-309", "A number has too many digits"),
         (b"1e99999999999999999999", "A number has too many digits"),
         (b"0." + b"3" * 65, "A number has too many digits"),
         (b"3" * 65, "A number has too many digits"),
