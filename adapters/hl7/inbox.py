@@ -144,7 +144,7 @@ class Inbox:
                 kept = await store(
                     self._database, self._channel, [(one.received, one.peer) for one in group]
                 )
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, Unavailable) as error:
             _fail(group, error)
             return
         except Exception as error:  # noqa: BLE001  (the listener outlives whatever it is)

@@ -59,7 +59,10 @@ async def bundle(server: Server, caller: Caller, raw: bytes) -> bytes:
         outcomes = await atomically(
             server.database, lambda connection: transaction(server, connection, caller, entries)
         )
-        answers = [_answer(server, outcome) for outcome in outcomes]
+        answers = [
+            _answer(server, entry, outcome)
+            for entry, outcome in zip(entries, outcomes, strict=True)
+        ]
     else:
         answers = [
             await _alone(server, caller, index, entry) for index, entry in enumerate(entries)
@@ -140,14 +143,14 @@ async def _alone(server: Server, caller: Caller, index: int, entry: Entry) -> by
         refusal = placed(error, 0)
         outcome = operation_outcome(refusal.issues, entry=index)
         return b'{"response":{"status":"%b","outcome":%b}}' % (_status(refusal.status), outcome)
-    return _answer(server, outcomes[0])
+    return _answer(server, entry, outcomes[0])
 
 
 def _status(code: int) -> bytes:
     return f"{code} {HTTPStatus(code).phrase}".encode()
 
 
-def _answer(server: Server, outcome: Outcome) -> bytes:
+def _answer(server: Server, entry: Entry, outcome: Outcome) -> bytes:
     """Return one entry of the response; the resource itself is sent with a read only."""
     response = [b'"status":"%b"' % _status(outcome.status)]
     if outcome.status == HTTPStatus.CREATED or (outcome.status == HTTPStatus.OK and outcome.id):
@@ -160,5 +163,7 @@ def _answer(server: Server, outcome: Outcome) -> bytes:
     full_url = (
         f'"fullUrl":"{server.base}/{outcome.type}/{outcome.id}",'.encode() if outcome.id else b""
     )
-    body = b'"resource":%b,' % outcome.body if outcome.body else b""
+    body = b""
+    if entry.method == "GET" and outcome.body:
+        body = b'"resource":%b,' % outcome.body
     return b'{%b%b"response":{%b}}' % (full_url, body, b",".join(response))

@@ -4,8 +4,9 @@ https://hl7.org/fhir/R4/http.html#create
 """
 
 from fhir_server.caller import Caller
-from fhir_server.interactions.draft import checked, parsed, write
+from fhir_server.interactions.draft import Draft, checked, parsed, write
 from fhir_server.interactions.entry import Entry, Outcome
+from fhir_server.interactions.references import literal_references
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 from fhir_server.store.attempts import atomically
@@ -33,7 +34,8 @@ async def create(
         )
         return outcomes[0]
     id_ = server.new_id()
-    new = write(server, checked(server, type_name, data, raw), id_, Method.POST, None)
+    draft = Draft(type_name, data, raw, literal_references(server, type_name, data))
+    new = write(server, checked(server, draft), id_, Method.POST, None)
     if new is None or new.text is None:
         raise AssertionError("a create always writes")
     async with server.database.statement() as connection:

@@ -9,7 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge, Unprocessable
-from fhir_server.interactions.references import LocalReference, local_references
+from fhir_server.interactions.references import (
+    LocalReference,
+    PlacedReference,
+    local_references,
+)
 from fhir_server.r4 import json
 from fhir_server.search.extract import Edge, IndexRows, extract
 from fhir_server.server import Server
@@ -25,13 +29,15 @@ NEVER_STORED = frozenset(("Parameters", "OperationOutcome"))
 class Draft:
     """A valid resource: `data` parsed, `raw` its JSON text.
 
-    `place` is where it lies in a Bundle (`Bundle.entry[0]`), None where it came alone.
+    `references` are the places of its literal references; `place` is where it lies
+    in a Bundle (`Bundle.entry[0]`), None where it came alone.
     """
 
     type_name: str
     data: dict[str, Any]
     raw: bytes
-    place: str | None
+    references: Sequence[PlacedReference]
+    place: str | None = None
 
     def path(self, expression: str | None) -> str:
         """Return a FHIRPath of this resource as seen from the request's body."""
@@ -59,15 +65,13 @@ def parsed(server: Server, type_name: str, raw: bytes) -> dict[str, Any]:
     return data
 
 
-def checked(
-    server: Server, type_name: str, data: dict[str, Any], raw: bytes, place: str | None = None
-) -> Draft:
-    """Return the draft; Unprocessable with an issue for each rule that is broken.
-
-    `place` is what the paths of the issues begin with, for an entry of a Bundle.
-    """
-    draft = Draft(type_name, data, raw, place)
-    issues = [*server.validator.validate(type_name, raw, data), *_subsetted(type_name, data)]
+def checked(server: Server, draft: Draft) -> Draft:
+    """Return the draft; Unprocessable with an issue for each rule that is broken."""
+    type_name = draft.type_name
+    issues = [
+        *server.validator.validate(type_name, draft.raw, draft.data),
+        *_subsetted(type_name, draft.data),
+    ]
     errors = [issue for issue in issues if issue.severity in {"error", "fatal"}]
     if errors:
         raise Unprocessable(
@@ -98,7 +102,7 @@ def write(
     digest = said.digest()
     if previous and unchanged(server, previous, digest):
         return None
-    references = local_references(server, draft.type_name, draft.data)
+    references = local_references(server, draft.references)
     version = previous.version + 1 if previous else 1
     return Write(
         key=previous.key if previous else server.new_key(),

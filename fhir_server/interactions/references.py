@@ -4,12 +4,14 @@ https://hl7.org/fhir/R4/references.html#literal
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from fhir_server.r4.walk import references
 from fhir_server.server import Server
+
+PlacedReference: TypeAlias = tuple[str, dict[str, Any]]
 
 _RELATIVE = re.compile(
     r"(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
@@ -27,17 +29,24 @@ class LocalReference:
     path: str
 
 
-def local_references(server: Server, type_name: str, data: dict[str, Any]) -> list[LocalReference]:
-    """Return the literal references to resources of this server, absolute ones included.
+def literal_references(
+    server: Server, type_name: str, data: dict[str, Any]
+) -> list[PlacedReference]:
+    """Return every Reference with a `reference`, as (FHIRPath, the Reference itself)."""
+    return list(references(server.definitions, type_name, data))
+
+
+def local_references(server: Server, found: Iterable[PlacedReference]) -> list[LocalReference]:
+    """Return those to resources of this server, absolute ones included.
 
     Contained, logical and foreign references are not among them.
     """
-    found = []
-    for path, holder in references(server.definitions, type_name, data):
+    local = []
+    for path, holder in found:
         parts = split(server.definitions.type_ids, server.bases, holder["reference"])
         if parts is not None:
-            found.append(LocalReference(*parts, f"{path}.reference"))
-    return found
+            local.append(LocalReference(*parts, f"{path}.reference"))
+    return local
 
 
 def split(

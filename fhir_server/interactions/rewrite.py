@@ -8,50 +8,68 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
 
 from fhir_server.errors import BadRequest
+from fhir_server.interactions.draft import Draft
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import Definitions
-from fhir_server.r4.walk import references, uris
+from fhir_server.r4.walk import uris
 
 _UUID = re.compile(r"urn:uuid:[0-9a-fA-F-]{36}\Z")
 
 
-def rewritten(
-    definitions: Definitions,
-    type_name: str,
-    data: dict[str, Any],
-    raw: bytes | None,
-    known: Mapping[str, str],
-) -> bytes | None:
-    """Replace each fullUrl in `data` by its literal reference; return the new text.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A transaction's fullUrls and conditional references, and the literals they stand for.
 
-    `known` maps a fullUrl, or the text of a conditional reference, to `Type/id`.
-    Returns `raw` where nothing was replaced (None when there was no text).
+    `only_uuids`: every fullUrl is a `urn:uuid:`, as nearly always.
+    """
+
+    literals: Mapping[str, str]
+    only_uuids: bool
+
+
+def known_literals(full_urls: Mapping[str, str], conditional: Mapping[str, str]) -> Known:
+    """Return both together."""
+    only_uuids = all(url.startswith("urn:uuid:") for url in full_urls)
+    return Known({**full_urls, **conditional}, only_uuids)
+
+
+def rewritten(definitions: Definitions, draft: Draft, known: Known) -> Draft:
+    """Return the draft with each fullUrl replaced by its literal reference.
+
+    `draft.data` is changed in place, `draft.raw` made where it is empty.
     BadRequest when a urn in a Reference matches no entry.
     """
     used: dict[str, str] = {}
-    replaced = 0
-    for path, holder in references(definitions, type_name, data):
+    replaced = uuids = 0
+    for path, holder in draft.references:
         value = holder["reference"]
-        new = _replacement(value, known)
+        new = _replacement(value, known.literals)
         if new is not None:
             holder["reference"] = used[value] = new
             replaced += 1
+            uuids += value.startswith("urn:uuid:")
         elif value.startswith(("urn:uuid:", "urn:oid:")):
             raise BadRequest(
                 "No entry has this fullUrl", code="value", expression=f"{path}.reference"
             )
-    for _, place, key in uris(definitions, type_name, data):
-        value = place[key]
-        new = _replacement(value, known)
-        if new is not None:
-            place[key] = used[value] = new
-            replaced += 1
-    if not replaced:
-        return raw
-    return _same_in_text(raw, used, replaced) or json.encode(data)
+    if known.literals and not _only_references(draft.raw, uuids, known):
+        for _, place, key in uris(definitions, draft.type_name, draft.data):
+            value = place[key]
+            new = _replacement(value, known.literals)
+            if new is not None:
+                place[key] = used[value] = new
+                replaced += 1
+    if not replaced and draft.raw:
+        return draft
+    return replace(draft, raw=_same_in_text(draft.raw, used, replaced) or json.encode(draft.data))
+
+
+def _only_references(raw: bytes, replaced: int, known: Known) -> bool:
+    """Whether the text shows that no uri element holds a fullUrl, so that none is looked for."""
+    return bool(raw) and known.only_uuids and raw.count(b"urn:uuid:") == replaced
 
 
 def _replacement(value: str, known: Mapping[str, str]) -> str | None:
@@ -63,14 +81,12 @@ def _replacement(value: str, known: Mapping[str, str]) -> str | None:
     return f"{base}#{after}" if base else None
 
 
-def _same_in_text(raw: bytes | None, used: Mapping[str, str], expected: int) -> bytes | None:
+def _same_in_text(raw: bytes, used: Mapping[str, str], expected: int) -> bytes | None:
     """Return `raw` with the texts in `used` replaced, where exactly the right ones are there.
 
     Number literals stay as written this way. None when the text holds another
     count of them than there are places by element type.
     """
-    if raw is None:
-        return None
     count = 0
     for old, new in used.items():
         old_text, new_text = json.encode(old), json.encode(new)

@@ -21,14 +21,13 @@ from fhir_server.errors import (
     SangamError,
 )
 from fhir_server.interactions import match
-from fhir_server.interactions.draft import checked, deletion, write
+from fhir_server.interactions.draft import Draft, checked, deletion, write
 from fhir_server.interactions.entry import Entry, Outcome, Target, placed, target
 from fhir_server.interactions.match import Criteria
 from fhir_server.interactions.precondition import require
+from fhir_server.interactions.references import PlacedReference, literal_references
 from fhir_server.interactions.retrieve import retrieve
-from fhir_server.interactions.rewrite import rewritten
-from fhir_server.r4 import json
-from fhir_server.r4.walk import references
+from fhir_server.interactions.rewrite import Known, known_literals, rewritten
 from fhir_server.server import Server
 from fhir_server.store import read as store
 from fhir_server.store.transact import Current, Method, Write, transact
@@ -52,6 +51,7 @@ class Step:
     existing: bool = False
     write: Write | None = None
     present: Current | None = None
+    references: Sequence[PlacedReference] = ()
 
     @property
     def method(self) -> str:
@@ -82,9 +82,10 @@ async def transaction(
     writes = [step for step in steps if step.method in WRITES]
     await _resolve(server, connection, caller, writes, bundle=bundle)
     _refuse_overlap(writes)
-    known = _full_urls(writes)
-    if bundle:
-        known |= await _conditional_references(server, connection, caller, writes)
+    conditional = (
+        await _conditional_references(server, connection, caller, writes) if bundle else {}
+    )
+    known = known_literals(_full_urls(writes), conditional)
     await _lock(server, connection, writes)
     for step in writes:
         with _place(step, bundle=bundle):
@@ -109,6 +110,8 @@ def _step(server: Server, index: int, entry: Entry, *, bundle: bool) -> Step:
         if entry.method in WRITES:
             _refuse_shape(step)
             step.criteria = _criteria(step)
+        if entry.resource is not None:
+            step.references = literal_references(server, step.target.type, entry.resource)
     return step
 
 
@@ -197,8 +200,7 @@ async def _conditional_references(
     """Return `Type?criteria` → `Type/id` for every conditional reference in the entries."""
     asked: dict[str, tuple[Criteria, str, int]] = {}
     for step in writes:
-        data = step.entry.resource
-        for path, holder in references(server.definitions, step.target.type, data) if data else ():
+        for path, holder in step.references:
             text = holder["reference"]
             type_name, mark, query = text.partition("?")
             if mark and type_name in server.definitions.type_ids and text not in asked:
@@ -253,7 +255,7 @@ async def _lock(server: Server, connection: Connection, writes: Sequence[Step]) 
         step.present = present.get(addressed.get(step.index, (0, "")))
 
 
-def _write(server: Server, step: Step, known: dict[str, str], *, bundle: bool) -> Write | None:
+def _write(server: Server, step: Step, known: Known, *, bundle: bool) -> Write | None:
     """Return what the step stores, None when it stores nothing."""
     entry, type_name = step.entry, step.target.type
     if step.method != "POST":
@@ -268,9 +270,9 @@ def _write(server: Server, step: Step, known: dict[str, str], *, bundle: bool) -
     data = entry.resource
     if step.method == "PUT" and step.criteria is None and data.get("id") != step.id:
         raise BadRequest("The id in the body is not the one in the URL", expression="id")
-    raw = rewritten(server.definitions, type_name, data, entry.raw, known)
     place = f"Bundle.entry[{step.index}]" if bundle else None
-    draft = checked(server, type_name, data, raw or json.encode(data), place)
+    draft = Draft(type_name, data, entry.raw or b"", step.references, place)
+    draft = checked(server, rewritten(server.definitions, draft, known))
     return write(server, draft, step.id, Method[entry.method], step.present)
 
 

@@ -9,7 +9,6 @@ from fhir_server.database import Database
 from fhir_server.keys import key_source, new_id
 from fhir_server.r4 import definitions
 from fhir_server.search.context import Context
-from fhir_server.search.date import zone_of
 from fhir_server.search.registry import Registry
 from fhir_server.server import Server
 from fhir_server.validation.structure import Validator
@@ -36,17 +35,11 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
 async def build(settings: Settings, database: Database, base: str) -> Server:
     """Return the handle; the process takes a number of its own for its keys."""
     known = definitions.load()
-    bases = (base, *settings.base_aliases)
     async with database.statement() as connection:
         cursor = await connection.execute("SELECT nextval('process_node')")
         row = await cursor.fetchone()
     assert row is not None
     bases = (base, *settings.base_aliases)
-    context = Context(
-        zone=zone_of(settings.search.timezone),
-        bases=bases,
-        exponent_by_digits=settings.search.exponent_precision == "digits",
-    )
     blobs = settings.data_dir / "blobs"
     blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Server(
@@ -55,7 +48,7 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         bases=bases,
         database=database,
         definitions=known,
-        registry=Registry.build(known, context),
+        registry=Registry.build(known, Context.of(settings.search, bases)),
         validator=Validator(known),
         blobs=Blobs(blobs),
         new_id=new_id,

@@ -70,11 +70,13 @@ class Walk:
                 self._enter(inside, value, (trail, step))
 
     def _enter(self, rules: Rules, value: object, trail: Trail) -> None:
+        # Many an object, such as a Coding, has no member with a rule.
         if type(value) is dict:
-            self.go(rules, value, trail)
+            if not rules.keys().isdisjoint(value):
+                self.go(rules, value, trail)
         elif type(value) is list:
             for index, item in enumerate(value):
-                if type(item) is dict:
+                if type(item) is dict and not rules.keys().isdisjoint(item):
                     self.go(rules, item, (trail, f"[{index}]"))
 
 

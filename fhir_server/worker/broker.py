@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 TASK = "sangam.job"
 QUEUE = "sangam"
 CONCURRENCY = 8
+NUDGE = 0
 
 _SETTINGS: dict[str, Any] = {
     "task_serializer": "json",
@@ -47,7 +48,8 @@ class Broker:
 
         # Celery reads the signature of a function, and not that of a bound method.
         def job(id_: int) -> None:
-            carry_out(id_)
+            if id_ != NUDGE:
+                carry_out(id_)
 
         self._task = self._app.task(job, name=TASK)
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
@@ -77,6 +79,9 @@ class Broker:
     def stop(self, seconds: float) -> None:
         """Take no more, and wait for what is under way."""
         state.should_stop = 0
+        if self.starts_empty:
+            # Celery looks for the flag between two messages, else after four seconds.
+            self.publish((NUDGE, NUDGE))
         self._thread.join(seconds)
         self._app.close()
 

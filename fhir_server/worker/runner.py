@@ -117,7 +117,8 @@ class Worker:
                 else:
                     pause = await jobs.seconds_to_next(connection) or POLL_SECONDS
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), min(pause, POLL_SECONDS))
+                async with asyncio.timeout(min(pause, POLL_SECONDS)):
+                    await self.wake.wait()
 
     async def adopt(self) -> None:
         """Make ready again, every few seconds, what workers left that no longer live."""

@@ -1,9 +1,11 @@
 """The test files that pydicom brings, split into file meta and data set."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pydicom
 from pydicom.data import get_charset_files, get_testdata_file, get_testdata_files
 from pydicom.filereader import read_file_meta_info
 
@@ -24,7 +26,10 @@ class DicomFile:
 
 
 def read(path: Path) -> DicomFile | None:
-    """Return the file, None when it has no DICOM prefix or no usable file meta."""
+    """Return the file, None when it has no DICOM prefix.
+
+    Its identity is that of the data set, as a sender states it, else of the file meta.
+    """
     raw = path.read_bytes()
     if raw[PREFIX] != b"DICM":
         return None
@@ -36,11 +41,14 @@ def read(path: Path) -> DicomFile | None:
             raw[start + 8 : start + 12] if long else raw[start + 6 : start + 8], "little"
         )
         start += (12 if long else 8) + size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = pydicom.dcmread(path, force=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
     syntax = meta.get("TransferSyntaxUID")
     return DicomFile(
         path,
-        str(meta.get("MediaStorageSOPClassUID", "")),
-        str(meta.get("MediaStorageSOPInstanceUID", "")),
+        str(known.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", "")),
+        str(known.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID", "")),
         str(syntax) if syntax else "",
         raw[start:],
     )

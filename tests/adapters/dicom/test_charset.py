@@ -19,8 +19,10 @@ NAMES = [
     ),
     (
         ["ISO 2022 IR 13", "ISO 2022 IR 87"],
-        b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J"
-        b"=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J",
+        (
+            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J"
+            b"=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J"
+        ),
         "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
     ),
     (

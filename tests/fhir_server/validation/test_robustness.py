@@ -53,6 +53,7 @@ def test_no_shape_of_json_raises(seed: int) -> None:
 def test_no_damaged_text_raises_anything_but_a_refusal(seed: int) -> None:
     rng = random.Random(seed)
     raw = bytearray(json.encode(shaped(rng, "Observation") | {"resourceType": "Observation"}))
+    statuses = set()
     for _ in range(200):
         damaged = bytearray(raw)
         for _ in range(rng.randint(1, 4)):
@@ -60,9 +61,10 @@ def test_no_damaged_text_raises_anything_but_a_refusal(seed: int) -> None:
         try:
             data = json.decode(bytes(damaged))
         except SangamError as refusal:
-            assert refusal.status == 400
+            statuses.add(refusal.status)
         else:
             VALIDATOR.validate("Observation", bytes(damaged), data)
+    assert statuses == {400}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Tests of search; a package so that they share `matching`."""
