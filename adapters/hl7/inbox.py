@@ -186,7 +186,7 @@ async def store(
     for index, (received, _) in enumerate(group):
         key = _key(received, index)
         if key in added:
-            found.append(Kept(added[key], received.ack, again=key in first))
+            found.append(Kept(added[key], fresh[key][0].ack, again=key in first))
             first.add(key)
         else:
             found.append(earlier[key[:2]])

@@ -144,42 +144,55 @@ def _keep_alive(sock: socket.socket | None) -> None:
 
 
 async def _converse(shared: _Listener, connection: _Connection) -> None:
-    """Read until the sender is done, and answer beside that."""
+    """Read until the sender is done, and answer beside that; either may end it."""
+    reading = asyncio.create_task(_read_all(shared, connection))
     answering = asyncio.create_task(_answer_all(shared, connection))
     try:
-        await _read_all(shared, connection, answering)
-        await connection.answers.put(None)
-        await answering
-    except (ConnectionError, TimeoutError):
-        pass
+        await asyncio.wait((reading, answering), return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done() and not _failed(reading):
+            await asyncio.wait((answering,))
     finally:
-        answering.cancel()
-        await asyncio.gather(answering, return_exceptions=True)
+        for task in (reading, answering):
+            task.cancel()
+        for ended in await asyncio.gather(reading, answering, return_exceptions=True):
+            _report(ended)
         shared.pending.forget(connection.writer)
         connection.writer.close()
         with contextlib.suppress(ConnectionError, TimeoutError):
             await connection.writer.wait_closed()
 
 
-async def _read_all(
-    shared: _Listener, connection: _Connection, answering: asyncio.Task[None]
-) -> None:
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _report(ended: BaseException | None) -> None:
+    """Log what no sender should be able to cause."""
+    if isinstance(ended, Exception) and not isinstance(ended, (ConnectionError, TimeoutError)):
+        _log.error("A MLLP connection ended by an error", exc_info=ended)
+
+
+async def _read_all(shared: _Listener, connection: _Connection) -> None:
+    """Submit what the sender says, until it ends, breaks off or goes over a limit."""
     framer = connection.framer
-    while not framer.closed and not answering.done():
+    loop = asyncio.get_running_loop()
+    while not framer.closed:
         await shared.inbox.room.wait()
         try:
             data = await _read(shared.settings, connection)
         except TimeoutError:
-            if not await _silent(shared, connection):
-                return
-            continue
+            if await _silent(shared, connection):
+                continue
+            break
         if not data:
             await _submit(shared, connection, framer.end())
-            return
+            break
         was_inside = framer.in_message
-        await _submit(shared, connection, framer.feed(data))
-        if framer.in_message and not was_inside:
-            connection.began = asyncio.get_running_loop().time()
+        frames = framer.feed(data)
+        if framer.in_message and (frames or not was_inside):
+            connection.began = loop.time()
+        await _submit(shared, connection, frames)
+    await connection.answers.put(None)
 
 
 async def _read(settings: Hl7Settings, connection: _Connection) -> bytes:

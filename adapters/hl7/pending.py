@@ -8,6 +8,7 @@ import psycopg
 
 from adapters.hl7 import metrics
 from fhir_server.database import Database
+from fhir_server.errors import Unavailable
 
 _PAUSE: Final = 0.05
 _RETRY: Final = 1.0
@@ -56,7 +57,7 @@ class Pending:
                 continue
             try:
                 await self._deliver()
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, Unavailable):
                 _log.warning("Outcomes cannot be read now")
                 await asyncio.sleep(_RETRY)
             await asyncio.sleep(_PAUSE)
@@ -65,8 +66,10 @@ class Pending:
         waiting = [*self._futures, *self._owed]
         async with self._database.connection() as connection:
             cursor = await connection.execute(_OUTCOMES, (waiting,), binary=True)
-            sent = [id_ for id_, ack in await cursor.fetchall() if self._settle(id_, _bytes(ack))]
-            if sent:
+            outcomes = await cursor.fetchall()
+        sent = [id_ for id_, ack in outcomes if self._settle(id_, _bytes(ack))]
+        if sent:
+            async with self._database.statement() as connection:
                 await connection.execute(_SENT, (sent,))
 
     def _settle(self, id_: int, ack: bytes | None) -> bool:

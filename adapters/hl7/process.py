@@ -59,9 +59,11 @@ SELECT id, raw, partition_keys, attempts, ack_mode,
        coalesce(next_attempt <= now(), true) AS due
 FROM hl7_message WHERE state = 'stored' AND id > %s ORDER BY id LIMIT %s
 """
-_ANY: Final = """
-SELECT count(*) FILTER (WHERE coalesce(next_attempt <= now(), true)), count(*)
-FROM (SELECT next_attempt FROM hl7_message WHERE state = 'stored' LIMIT 1000) AS m
+_LEFT: Final = """
+SELECT EXISTS (
+    SELECT FROM hl7_message WHERE state = 'stored'
+    AND coalesce(next_attempt <= now(), true) AND NOT partition_keys && %s::text[]
+), EXISTS (SELECT FROM hl7_message WHERE state = 'stored')
 """
 _DONE: Final = """
 UPDATE hl7_message AS m SET state = 'done', reason = NULL, detail = NULL,
@@ -124,8 +126,8 @@ async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG0
         async with _alone(server) as alone:
             if not alone:
                 return
-            await _drain(server)
-        due, waiting = await _left(server)
+            blocked = await _drain(server)
+        due, waiting = await _left(server, blocked)
         if due:
             continue
         if waiting:
@@ -136,7 +138,7 @@ async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG0
 @asynccontextmanager
 async def _alone(server: Server) -> AsyncIterator[bool]:
     """Hold the lock of the one who processes, if nobody holds it."""
-    async with server.database.connection() as connection:
+    async with server.database.statement() as connection:
         cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         row = await cursor.fetchone()
         alone = bool(row and row[0])
@@ -147,17 +149,17 @@ async def _alone(server: Server) -> AsyncIterator[bool]:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
-async def _left(server: Server) -> tuple[int, int]:
-    """Return how many stored messages are due, and how many there are."""
+async def _left(server: Server, blocked: set[str]) -> tuple[bool, bool]:
+    """Return whether a message came that can be taken now, and whether any is stored."""
     async with server.database.connection() as connection:
-        cursor = await connection.execute(_ANY)
+        cursor = await connection.execute(_LEFT, (list(blocked),))
         row = await cursor.fetchone()
     assert row is not None
-    return int(row[0]), int(row[1])
+    return bool(row[0]), bool(row[1])
 
 
-async def _drain(server: Server) -> None:
-    """Pass over the stored messages in their order, window by window."""
+async def _drain(server: Server) -> set[str]:
+    """Pass over the stored messages in their order; return the partitions that wait."""
     after = 0
     blocked: set[str] = set()
     while rows := await _window(server, after):
@@ -172,10 +174,12 @@ async def _drain(server: Server) -> None:
                 blocked |= await _process(server, group)
                 group, keys = [], set()
                 if row.partition_keys & blocked:
+                    blocked |= row.partition_keys
                     continue
             group.append(row)
             keys |= row.partition_keys
         blocked |= await _process(server, group)
+    return blocked
 
 
 async def _window(server: Server, after: int) -> list[Row]:
@@ -395,7 +399,7 @@ async def _bury(server: Server, row: Row, message: Message | None, refusal: Refu
     mode = row.ack_mode
     ack = application(message, mode, refusal, datetime.now(UTC)) if message else None
     values = (refusal.reason, f"{place}{refusal.text}", MAP_VERSION, ack, row.id)
-    async with server.database.connection() as connection:
+    async with server.database.statement() as connection:
         await connection.execute(_DEAD, values)
     metrics.dead.labels(refusal.reason).inc()
 
@@ -408,6 +412,6 @@ async def _postpone(server: Server, row: Row, message: Message, error: Exception
         return True
     wait = min(60.0, 2.0**row.attempts) * random.uniform(0.8, 1.2)  # noqa: S311  (jitter)
     due = datetime.now(UTC) + timedelta(seconds=wait)
-    async with server.database.connection() as connection:
+    async with server.database.statement() as connection:
         await connection.execute(_LATER, (type(error).__name__, due, row.id))
     return False

@@ -7,8 +7,10 @@ https://hl7.org/fhir/R4/http.html#trules
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fhir_server.errors import BadRequest
 from fhir_server.interactions.draft import Draft
@@ -36,20 +38,33 @@ def known_literals(full_urls: Mapping[str, str], conditional: Mapping[str, str])
     return Known({**full_urls, **conditional}, only_uuids)
 
 
-def rewritten(definitions: Definitions, draft: Draft, known: Known) -> Draft:
-    """Return the draft with each fullUrl replaced by its literal reference.
+@contextmanager
+def rewritten(definitions: Definitions, draft: Draft, known: Known) -> Iterator[Draft]:
+    """Lend the draft with each fullUrl replaced by its literal reference.
 
     `draft.data` is changed in place, `draft.raw` made where it is empty.
+    Afterwards `data` is as it was given: a transaction that is tried again has other ids.
     BadRequest when a urn in a Reference matches no entry.
     """
+    given: list[tuple[Any, Any, str]] = []
+    try:
+        yield _replaced(definitions, draft, known, given)
+    finally:
+        for holder, key, value in given:
+            holder[key] = value
+
+
+def _replaced(
+    definitions: Definitions, draft: Draft, known: Known, given: list[tuple[Any, Any, str]]
+) -> Draft:
     used: dict[str, str] = {}
-    replaced = uuids = 0
+    uuids = 0
     for path, holder in draft.references:
         value = holder["reference"]
         new = _replacement(value, known.literals)
         if new is not None:
+            given.append((holder, "reference", value))
             holder["reference"] = used[value] = new
-            replaced += 1
             uuids += value.startswith("urn:uuid:")
         elif value.startswith(("urn:uuid:", "urn:oid:")):
             raise BadRequest(
@@ -60,11 +75,11 @@ def rewritten(definitions: Definitions, draft: Draft, known: Known) -> Draft:
             value = place[key]
             new = _replacement(value, known.literals)
             if new is not None:
+                given.append((place, key, value))
                 place[key] = used[value] = new
-                replaced += 1
-    if not replaced and draft.raw:
+    if not given and draft.raw:
         return draft
-    return replace(draft, raw=_same_in_text(draft.raw, used, replaced) or json.encode(draft.data))
+    return replace(draft, raw=_same_in_text(draft.raw, used, len(given)) or json.encode(draft.data))
 
 
 def _only_references(raw: bytes, replaced: int, known: Known) -> bool:

@@ -272,8 +272,8 @@ def _write(server: Server, step: Step, known: Known, *, bundle: bool) -> Write |
         raise BadRequest("The id in the body is not the one in the URL", expression="id")
     place = f"Bundle.entry[{step.index}]" if bundle else None
     draft = Draft(type_name, data, entry.raw or b"", step.references, place)
-    draft = checked(server, rewritten(server.definitions, draft, known))
-    return write(server, draft, step.id, Method[entry.method], step.present)
+    with rewritten(server.definitions, draft, known) as final:
+        return write(server, checked(server, final), step.id, Method[entry.method], step.present)
 
 
 async def _refuse_orphans(

@@ -36,7 +36,8 @@ _EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
 _DATE = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
     r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d+))?)?"
-    r"(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?"
+    r"(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?",
+    re.ASCII,
 )
 # A stored date is read by the same rules as a searched one; a plus sign of an
 # offset arrives as a blank when the client did not encode it.

@@ -23,7 +23,7 @@ Interval = tuple[str, str]
 
 LOWEST = ""
 HIGHEST = "~"
-_NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,4})?")
+_NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,4})?", re.ASCII)
 _EXPONENT_OFFSET = 50_000
 _COMPLEMENT = str.maketrans("0123456789", "9876543210")
 

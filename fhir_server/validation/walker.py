@@ -70,13 +70,11 @@ class Walk:
                 self._enter(inside, value, (trail, step))
 
     def _enter(self, rules: Rules, value: object, trail: Trail) -> None:
-        # Many an object, such as a Coding, has no member with a rule.
         if type(value) is dict:
-            if not rules.keys().isdisjoint(value):
-                self.go(rules, value, trail)
+            self.go(rules, value, trail)
         elif type(value) is list:
             for index, item in enumerate(value):
-                if type(item) is dict and not rules.keys().isdisjoint(item):
+                if type(item) is dict:
                     self.go(rules, item, (trail, f"[{index}]"))
 
 

@@ -45,13 +45,16 @@ class Broker:
         self._app = Celery("sangam", broker=url, set_as_current=False)
         self._app.conf.update(_SETTINGS)
         self._app.conf.broker_transport_options = _transport(url)
+        if self.starts_empty:
+            # The queues of memory:// belong to the process, and a second broker has its own.
+            self._app.conf.task_default_queue = f"{QUEUE}-{id(self)}"
 
         # Celery reads the signature of a function, and not that of a bound method.
         def job(id_: int) -> None:
             if id_ != NUDGE:
                 carry_out(id_)
 
-        self._task = self._app.task(job, name=TASK)
+        self._task = self._app.task(job, name=TASK, shared=False)
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
 
     def publish(self, ids: Sequence[int]) -> int:

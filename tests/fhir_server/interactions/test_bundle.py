@@ -6,6 +6,11 @@ import httpx
 import msgspec
 import pytest
 
+from fhir_server.caller import Caller
+from fhir_server.interactions.entry import Entry
+from fhir_server.interactions.transaction import transaction
+from fhir_server.server import Server
+
 FHIR = {"content-type": "application/fhir+json"}
 URN = "urn:uuid:0b7c9f2e-6a3e-4c58-9a55-2f9b1c0d1e2f"
 MRN = [{"system": "urn:mrn", "value": "1"}]
@@ -235,3 +240,16 @@ async def test_other_bundles_are_not_requests(client: httpx.AsyncClient, kind: s
 async def test_empty_transaction_is_answered(client: httpx.AsyncClient) -> None:
     response = await send(client, bundle("transaction"))
     assert response.json() == {"resourceType": "Bundle", "type": "transaction-response"}
+
+
+async def test_entries_are_left_as_given_so_that_they_can_be_tried_again(server: Server) -> None:
+    entries = [
+        Entry("POST", "Patient", patient(), full_url=URN),
+        Entry("POST", "Observation", observation(URN)),
+    ]
+    caller = Caller("test", "rest")
+    for _ in range(2):
+        async with server.database.transaction() as connection:
+            outcomes = await transaction(server, connection, caller, entries)
+        subject = msgspec.json.decode(outcomes[1].body or b"")["subject"]["reference"]
+        assert subject == f"Patient/{outcomes[0].id}"
