@@ -157,10 +157,8 @@ idx_quantity = Table(
     Column("canonical_low", Text(collation="C"), nullable=False),
     Column("canonical_high", Text(collation="C"), nullable=False),
     Index("idx_quantity_key_ix", "key", "param"),
-    Index("idx_quantity_low_ix", "param", "low", "high", "key"),
-    Index(
-        "idx_quantity_canonical_ix", "param", "canonical", "canonical_low", "canonical_high", "key"
-    ),
+    Index("idx_quantity_low_ix", "param", "low"),
+    Index("idx_quantity_canonical_ix", "param", "canonical", "canonical_low"),
 )
 
 # `value` is the first 200 characters of the normalised text (of a uri: as
@@ -176,12 +174,14 @@ idx_string = Table(
     Index("idx_string_value_ix", "param", "value", "key"),
 )
 
-# Sort values of token parameters, one row a resource: {"<param>": [least, greatest]}.
+# Sort values of token and reference parameters, one row a resource: {"<param>": value} with
+# the least value of each, and with the greatest where that is another.
 idx_code = Table(
     "idx_code",
     metadata,
     Column("key", BigInteger, nullable=False),
-    Column("codes", JSONB, nullable=False),
+    Column("least", JSONB, nullable=False),
+    Column("greatest", JSONB, nullable=False),
     Index("idx_code_key_ix", "key"),
 )
 

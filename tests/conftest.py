@@ -4,7 +4,6 @@ The database is embedded, or the one of SANGAM_TEST_DATABASE_URL (a superuser's)
 It starts when the first test asks for it and ends with the run, however that ends.
 """
 
-import importlib
 import os
 import subprocess
 import tempfile
@@ -17,9 +16,11 @@ import pytest
 from filelock import FileLock
 from psycopg import conninfo, sql
 
+from fhir_server.api.app import create_app
 from fhir_server.config import Settings
 from fhir_server.database import Database
-from fhir_server.main import migrate, postgres
+from fhir_server.main import migrate, postgres, wiring
+from fhir_server.server import Server
 
 BASE = "http://testserver/fhir"
 TEMPLATE = "sangam_template"
@@ -128,18 +129,16 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def server(database_url: str, settings: Settings) -> AsyncIterator["Server"]:
+async def server(database_url: str, settings: Settings) -> AsyncIterator[Server]:
     """The handle, its pools open, over an empty database."""
-    wiring = importlib.import_module("fhir_server.main.wiring")
     async with wiring.running(settings, database_url, BASE) as built:
         yield built
 
 
 @pytest.fixture
-async def client(server: "Server") -> AsyncIterator[httpx.AsyncClient]:
+async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the application; its paths are below the FHIR base."""
-    app = importlib.import_module("fhir_server.api.app").create_app(server)
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=create_app(server))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
         yield http
 

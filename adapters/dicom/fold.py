@@ -1,7 +1,8 @@
 """The job that folds a study's instances into one ImagingStudy.
 
-It runs when a study has been quiet, or has waited long enough, and sees every
-instance that was committed before it; the last fold of a study sees them all.
+It runs when a study has been quiet, or has waited long enough. An instance's row and
+its job are one transaction, and a job that absorbs another starts after that one's
+transaction (jobs.py), so the last fold of a study sees every instance.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,8 @@ CALLER = Caller("dicom", "dicom")
 _LONGEST_WAIT = timedelta(minutes=2)
 _NEW_PATIENT = "urn:uuid:6cdb0b1e-5a4c-4a0f-9c5a-6b7f0e2d3c11"
 
-_BARRIER = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))"
+# One fold of a study at a time, and each reads after the one before it has committed.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 _PROGRESS = """
 SELECT clock_timestamp(), count(*), max(i.received_at),
@@ -94,8 +95,6 @@ class Subject:
 async def run(server: Server, payload: dict[str, Any]) -> None:
     """Bring the ImagingStudy of `payload["study"]` up to date, or come back later."""
     study = str(payload["study"])
-    async with server.database.statement() as connection:
-        await connection.execute(_BARRIER, (study,))
     async with server.database.transaction() as connection:
         await connection.execute(_LOCK, (study,))
         progress = await _progress(connection, study)

@@ -44,15 +44,12 @@ class Verdict(Enum):
     CONFLICT = "conflict"
 
 
-# The shared lock is held until the commit. A fold takes it exclusively for a moment before it
-# reads, so that it waits for rows whose fold job was absorbed by the one that now runs.
 _INSERT = """
 INSERT INTO dicom_instance (sop_instance_uid, study_instance_uid, series_instance_uid,
     sop_class_uid, transfer_syntax_uid, blob, data_set_hash, size, data_set_offset,
     pixel_offset, calling_ae, peer, flags, attributes)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::text::jsonb)
 ON CONFLICT DO NOTHING
-RETURNING pg_advisory_xact_lock_shared(hashtextextended(study_instance_uid, 0))
 """
 
 _PRESENT = """

@@ -13,6 +13,7 @@ from adapters.dicom import command, pdu
 from adapters.dicom.associate import (
     APPLICATION_CONTEXT,
     PROTOCOL_VERSION,
+    Acceptance,
     Proposal,
     Request,
     User,
@@ -75,10 +76,7 @@ class Sender:
             for number, (abstract, transfer) in enumerate(pairs)
         )
         self._wire.send(_request(called, calling, proposals))
-        kind, body = self._wire.read()
-        if kind != Kind.ASSOCIATE_AC:
-            raise self._refusal(kind, body)
-        acceptance = decode_acceptance(bytes(body))
+        acceptance = self._accepted()
         accepted = {one.context_id for one in acceptance.contexts if one.result == 0}
         self._max_pdu = acceptance.user.max_pdu
         self.contexts = {
@@ -99,7 +97,7 @@ class Sender:
         if error is None:
             self.release()
         else:
-            self._wire.close()
+            self.abandon()
 
     def echo(self) -> int:
         """Send a C-ECHO and return its status."""
@@ -135,6 +133,20 @@ class Sender:
         self._wire.send(pdu.RELEASE_RQ)
         self._wire.read()
         self._wire.close()
+
+    def abandon(self) -> None:
+        """Close the connection without a word."""
+        self._wire.close()
+
+    def _accepted(self) -> Acceptance:
+        try:
+            kind, body = self._wire.read()
+        except BaseException:
+            self._wire.close()
+            raise
+        if kind != Kind.ASSOCIATE_AC:
+            raise self._refusal(kind, body)
+        return decode_acceptance(bytes(body))
 
     def _command(self, context_id: int, elements: dict[int, int | str]) -> bytes:
         return pdu.message(context_id, pdu.COMMAND, command.encode(elements), self._max_pdu)

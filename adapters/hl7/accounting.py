@@ -54,18 +54,39 @@ def unmapped(message: Message) -> list[tuple[str, str]]:
     listed are together all leaves.
     """
     found = []
-    mapped, refused = message.mapped, message.refused
     for segment in message.segments:
         fields = segment.fields
         for number in range(1, len(fields)):
             raw = fields[number]
-            if not raw or (raw.isalnum() and (segment.index, number, 1, 1, 1) in mapped):
-                continue
-            for address in leaves(segment, number):
-                if address not in mapped:
-                    reason = refused.get(address) or _reason(segment, address)
-                    found.append((written(segment, address), reason))
+            if raw and not _all_mapped(message, segment, number, raw):
+                found += _listed(message, segment, number)
     return found
+
+
+def _all_mapped(message: Message, segment: Segment, number: int, raw: str) -> bool:
+    """Whether a field without repetitions and subcomponents is in a resource entirely."""
+    mapped, index = message.mapped, segment.index
+    marks = message.delimiters
+    if marks.component not in raw:
+        return (
+            (index, number, 1, 1, 1) in mapped
+            and marks.repetition not in raw
+            and marks.subcomponent not in raw
+        )
+    if marks.repetition in raw or marks.subcomponent in raw or segment.is_text(number):
+        return False
+    for component, leaf in enumerate(raw.split(marks.component), 1):
+        if leaf and (index, number, 1, component, 1) not in mapped:
+            return False
+    return True
+
+
+def _listed(message: Message, segment: Segment, number: int) -> list[tuple[str, str]]:
+    return [
+        (written(segment, address), message.refused.get(address) or _reason(segment, address))
+        for address in leaves(segment, number)
+        if address not in message.mapped
+    ]
 
 
 def written(segment: Segment, address: Address) -> str:

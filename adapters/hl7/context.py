@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from adapters.hl7.tokenizer import Message, Repetition
@@ -127,20 +128,12 @@ class Context:
         if known is None:
             return False, None
         value, marks = known
-        address = (repetition.segment.index, repetition.number, repetition.repetition)
-        for component, sub, path in marks:
-            self.message.mapped[(*address, component, sub)] = path
+        repetition.mark_all(marks)
         return True, value
 
     def remember(self, repetition: Repetition, kind: str, value: Any) -> None:  # noqa: ANN401
         """Keep what the field became, with the leaves that it used."""
-        place = (repetition.segment.index, repetition.number, repetition.repetition)
-        marks = []
-        for address in reversed(self.message.mapped):
-            if address[:3] != place:
-                break
-            marks.append((*address[3:], self.message.mapped[address]))
-        self.once[(kind, repetition.text)] = (value, marks)
+        self.once[(kind, repetition.text)] = (value, repetition.marks())
 
 
 def urn(*parts: str) -> str:
@@ -149,6 +142,7 @@ def urn(*parts: str) -> str:
     return f"urn:uuid:{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
 
+@lru_cache(4_096)
 def slug(name: str) -> str:
     """Return a name as a path segment of a URI."""
     return _NOT_IN_URI.sub("-", name).strip("-") or "-"

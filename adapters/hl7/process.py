@@ -19,11 +19,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from adapters.hl7 import metrics
-from adapters.hl7.charsets import decode
+from adapters.hl7.charsets import Undecodable, UnsupportedCharset, decode
 from adapters.hl7.context import Profile, Refusal, Write
 from adapters.hl7.examine import sender_of
 from adapters.hl7.refusal import application
-from adapters.hl7.tokenizer import Message, parse
+from adapters.hl7.tokenizer import BadHeader, Message, parse
 from adapters.hl7.transform import MAP_VERSION, Mapped, transform
 from fhir_server.caller import Caller
 from fhir_server.config import Settings
@@ -263,11 +263,18 @@ async def _mapped(server: Server, row: Row) -> Ready | None:
 
 
 def opened(raw: bytes, settings: Settings) -> Message:
-    """Return the message in stored bytes; raises as the checks on receipt do."""
-    decoded = decode(
-        raw, fallback=settings.hl7.fallback_charset, override=settings.hl7.charset_override
-    )
-    return parse(decoded.text, decoded.codec)
+    """Return the message in stored bytes; raises Refusal where it cannot be read."""
+    try:
+        decoded = decode(
+            raw, fallback=settings.hl7.fallback_charset, override=settings.hl7.charset_override
+        )
+        return parse(decoded.text, decoded.codec)
+    except UnsupportedCharset:
+        raise Refusal("CHARSET_UNSUPPORTED", "The character set is not supported") from None
+    except Undecodable:
+        raise Refusal("UNDECODABLE", "The message is not in its character set") from None
+    except BadHeader as bad:
+        raise Refusal("BAD_MSH", str(bad)) from None
 
 
 def profile_of(message: Message, server: Server) -> Profile:

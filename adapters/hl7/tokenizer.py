@@ -97,7 +97,8 @@ class Segment:
 
     def first(self, number: int) -> "Repetition | None":
         """Return the first repetition that says something."""
-        raw = self.raw(number)
+        fields = self.fields
+        raw = fields[number] if number < len(fields) else ""
         if not raw or raw == NULL:
             return None
         if self.message.delimiters.repetition not in raw:
@@ -107,11 +108,18 @@ class Segment:
 
     def peek(self, number: int) -> str:
         """Return the first leaf of the field without saying that it was used."""
+        raw = self.raw(number)
+        if not raw or raw.isalnum():
+            return raw
         repetition = self.first(number)
         return repetition.peek() if repetition else ""
 
     def take(self, number: int, path: str) -> str:
         """Return the first leaf of the field and note that it went to `path`."""
+        raw = self.raw(number)
+        if raw.isalnum():
+            self.message.mapped[(self.index, number, 1, 1, 1)] = path
+            return raw
         repetition = self.first(number)
         return repetition.take(1, path) if repetition else ""
 
@@ -185,6 +193,23 @@ class Repetition:
         if raw and raw != NULL and not raw.isspace():
             place = (self.segment.index, self.number, self.repetition, component, sub)
             self.message.mapped[place] = path
+
+    def marks(self) -> list[tuple[int, int, str]]:
+        """Return (component, subcomponent, path) of the leaves that were just noted here."""
+        place = (self.segment.index, self.number, self.repetition)
+        found = []
+        for address in reversed(self.message.mapped):
+            if address[:3] != place:
+                break
+            found.append((address[3], address[4], self.message.mapped[address]))
+        return found
+
+    def mark_all(self, marks: list[tuple[int, int, str]]) -> None:
+        """Note leaves as those of an equal repetition were noted."""
+        index, number, repetition = self.segment.index, self.number, self.repetition
+        mapped = self.message.mapped
+        for component, sub, path in marks:
+            mapped[(index, number, repetition, component, sub)] = path
 
     def refuse(self, component: int, reason: str, sub: int = 1) -> None:
         """Note why the leaf is in no resource."""

@@ -22,6 +22,9 @@ from fhir_server.server import Server
 from fhir_server.store import find
 from fhir_server.store.find import Found
 
+# A count that the planner expects to pass the cap by so much is not begun.
+_FAR_BEYOND = 4
+
 # What store/text.py writes at the head of each text.
 _HEAD = re.compile(rb'\{"resourceType":"(\w+)","id":"([^"]+)"')
 
@@ -178,6 +181,8 @@ async def _total(server: Server, connection: Connection, query: Query, fetched: 
             return await find.estimate(connection, query)
         case "default" if query.count:
             cap = server.settings.search.total_cap
+            if await find.estimate(connection, query) > cap * _FAR_BEYOND:
+                return None
             counted = await find.count(connection, query, cap + 1)
             return counted if counted <= cap else None
     return await find.count(connection, query, None)

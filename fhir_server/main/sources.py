@@ -73,7 +73,7 @@ def _order(member: tarfile.TarInfo) -> tuple[bool, str]:
     return not name.startswith(_FIRST), member.name
 
 
-def _read(name: str, file: IO[bytes]) -> Iterator[Document]:
+def _read(name: str, file: IO[bytes] | gzip.GzipFile) -> Iterator[Document]:
     if not name.endswith(".ndjson"):
         yield Document(name, file.read())
         return

@@ -1,8 +1,10 @@
 """The parts of a running server, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from adapters.dicom import fold as dicom
+from adapters.hl7 import process as hl7
 from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
 from fhir_server.database import Database
@@ -12,6 +14,13 @@ from fhir_server.search.context import Context
 from fhir_server.search.registry import Registry
 from fhir_server.server import Server
 from fhir_server.validation.structure import Validator
+from fhir_server.worker.runner import Function
+
+JOBS: Mapping[str, Function] = {
+    "hl7.process": hl7.run,
+    "dicom.fold": dicom.run,
+}
+"""Which kind of job is which function."""
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/json.html
 import json as standard_json
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -37,8 +37,44 @@ def _decimal(literal: str) -> Decimal:
     return number
 
 
+class Number(Decimal):
+    """A number that is written again as it was read, where its value would be written otherwise.
+
+    `0.0000000100` is the value 1.00E-8: `str` gives the `literal`, arithmetic and
+    comparison see the value.
+    """
+
+    __slots__ = ("literal",)
+    literal: str
+
+    def __new__(cls, literal: str) -> Self:  # noqa: D102  (an `__init__` to its readers)
+        number = super().__new__(cls, literal)
+        number.literal = literal
+        return number
+
+    def __str__(self) -> str:
+        return self.literal
+
+
+def _literal(value: object) -> msgspec.Raw:
+    """Encode what the encoder does not know by itself."""
+    if type(value) is Number:
+        return msgspec.Raw(value.literal.encode())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def number(literal: str) -> Decimal:
+    """Return the Decimal of a JSON number; its `str` is the literal.
+
+    decimal.InvalidOperation for more digits or a larger exponent than are taken.
+    """
+    value = _decimal(literal)
+    return value if str(value) == literal else Number(literal)
+
+
 _decoder = msgspec.json.Decoder(float_hook=_decimal)
-_encoder = msgspec.json.Encoder(decimal_format="number")
+_keeping_decoder = msgspec.json.Decoder(float_hook=number)
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_literal)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -48,8 +84,21 @@ def decode(raw: bytes) -> Any:  # noqa: ANN401  (any JSON)
     BadRequest (code `structure`) for what is not strict JSON in UTF-8: NaN, lone
     surrogates, a null character, a member named twice, a number over 64 digits.
     """
+    return _decode(_decoder, raw)
+
+
+def decode_keeping(raw: bytes) -> Any:  # noqa: ANN401  (any JSON)
+    """Return what `decode` does, from which `encode` writes each fraction's literal again.
+
+    For a document that is changed in places and written back: some fractions are a
+    `Number`. It takes about twice the time of `decode` for a fraction.
+    """
+    return _decode(_keeping_decoder, raw)
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:  # noqa: ANN401  (any JSON)
     try:
-        value = _decoder.decode(raw)
+        value = decoder.decode(raw)
         if _LONG_NUMBER in raw.translate(_DIGITS_AS_ZERO):
             standard_json.loads(raw, parse_int=_decimal)
     except UnicodeDecodeError:

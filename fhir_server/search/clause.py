@@ -58,6 +58,8 @@ class Clause:
         if not head.isalpha():
             return "eq", value
         if head not in PREFIXES:
+            if not re.match(r"[\d+-]", value[2:]):
+                return "eq", value
             raise self.unsupported(f"Prefixes are {', '.join(sorted(PREFIXES))}.")
         return head, value[2:]
 

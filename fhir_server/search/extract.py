@@ -20,7 +20,7 @@ def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> Ind
         table: sorted(found) for table, found in sorted(rows.ranges.items())
     }
     if rows.codes:
-        ranges[_SORT_TABLE] = [(_sort_values(rows.codes),)]
+        ranges[_SORT_TABLE] = [_sort_values(rows.codes)]
     return IndexRows(tuple(sorted(rows.terms)), tuple(sorted(rows.edges, key=_order)), ranges)
 
 
@@ -29,7 +29,15 @@ def _order(edge: Edge) -> tuple[int, int, str, int]:
     return param, target_type, target_id, version or 0
 
 
-def _sort_values(codes: dict[int, list[str]]) -> str:
-    """Return {"param": [least, greatest]} as JSON text."""
-    ordered = {str(param): [min(found), max(found)] for param, found in sorted(codes.items())}
-    return msgspec.json.encode(ordered).decode()
+def _sort_values(codes: dict[int, list[str]]) -> tuple[str, str]:
+    """Return {"param": value} as JSON text of the least values, and of the greatest ones.
+
+    The greatest stands only where it is another than the least.
+    """
+    least, greatest = {}, {}
+    for param, found in sorted(codes.items()):
+        name, low, high = str(param), min(found), max(found)
+        least[name] = low
+        if high != low:
+            greatest[name] = high
+    return msgspec.json.encode(least).decode(), msgspec.json.encode(greatest).decode()

@@ -21,6 +21,7 @@ _LITERAL = re.compile(
     r"(?P<base>https?://.+/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
     r"(/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?"
 )
+_LITERALS = frozenset({"Reference", "Resource"})
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -167,9 +168,9 @@ def _searched(context: Context, clause: Clause, value: str) -> Condition:
         if not _ID.fullmatch(value):
             raise clause.refuse("With a type as modifier the value is an id.")
         value = f"{clause.modifier}/{value}"
-    others = clause.types - {"Reference"}
+    others = clause.types - _LITERALS
     uri = (term(context.secret, clause.parameter.id, "uri", value),) if others else ()
-    if "Reference" not in clause.types:
+    if not clause.types & _LITERALS:
         return Terms(uri)
     found = literal(value, context)
     if found is not None:

@@ -2,10 +2,9 @@
 
 https://hl7.org/fhir/R4/search.html#token
 
-A code is indexed as it is where its system is known to be case-sensitive, else
-folded. A search for `x` looks for `x`; a search for `X` looks for `X` (exact
-systems) and for the folded `x` in a form of its own, which only codes of the
-other systems have, so that it cannot find an exact `x`.
+A code of a system that is known to be case-sensitive is indexed as it is, in
+forms marked `!`; any other is folded. A searched code without a system is looked
+for in both, so that `FINAL` does not find a case-sensitive `final`.
 """
 
 import re
@@ -25,6 +24,7 @@ MODIFIERS: frozenset[str] = frozenset({"of-type"})
 _WITHOUT_SYSTEM = frozenset(
     {"ContactPoint", "boolean", "uri", "url", "canonical", "oid", "uuid", "string", "markdown"}
 )
+_FOLDED = _WITHOUT_SYSTEM | {"id"}
 
 _SEPARATORS = re.compile(r"[\s().\-/]")
 _PHONE = re.compile(r"\+?[\d\s().\-/]{3,}")
@@ -37,23 +37,13 @@ def write_token(rows: Rows, parameter: Parameter, system: str | None, code: str 
     if code is None:
         return
     exact = system in rows.context.case_sensitive
-    folded = code if exact else code.casefold()
+    form, compared = ("code!", code) if exact else ("code", code.casefold())
+    rows.add(parameter, form, compared)
     if system:
-        rows.add(parameter, "token", system, folded)
-    for form in _forms(code, folded, exact=exact):
-        rows.add(parameter, f"code{form}", folded)
-        if not system:
-            rows.add(parameter, f"plain{form}", folded)
+        rows.add(parameter, "token", system, compared)
+    else:
+        rows.add(parameter, "plain", compared)
     rows.sort_by(parameter, code)
-
-
-def _forms(code: str, folded: str, *, exact: bool) -> tuple[str, ...]:
-    return ("",) if exact or folded == code.upper() else ("", "~")
-
-
-def _searched_forms(code: str) -> list[tuple[str, str]]:
-    folded = code.casefold()
-    return [("", code)] if folded == code else [("", code), ("~", folded)]
 
 
 def _write_concept(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
@@ -91,8 +81,8 @@ def _write_code(rows: Rows, parameter: Parameter, value: str) -> None:
     So `|code` finds it too, and `system|code` is resolved when it is searched.
     """
     rows.add(parameter, "present")
-    rows.add(parameter, "code", value)
-    rows.add(parameter, "plain", value)
+    rows.add(parameter, "code!", value)
+    rows.add(parameter, "plain!", value)
     rows.sort_by(parameter, value)
 
 
@@ -189,8 +179,11 @@ def _code(context: Context, clause: Clause, form: str, code: str) -> list[int]:
     """Return the terms of a code whose system was not said."""
     if "ContactPoint" in clause.types:
         code = contact(code)
-    folded = code.casefold()
-    forms = [(form, code)] if folded == code else [(form, code), (f"{form}~", folded)]
+    forms = []
+    if clause.types != {"code"}:
+        forms.append((form, code.casefold()))
+    if not clause.types <= _FOLDED:
+        forms.append((f"{form}!", code))
     return [term(context.secret, clause.parameter.id, f, value) for f, value in forms]
 
 
@@ -202,7 +195,7 @@ def _implied(context: Context, clause: Clause, system: str, code: str) -> list[i
     """Return the terms of the codes of `system` in the required binding of a code element."""
     known = clause.systems.get(system, frozenset())
     codes = known & {code} if code else known
-    return [term(context.secret, clause.parameter.id, "code", c) for c in sorted(codes)]
+    return [term(context.secret, clause.parameter.id, "code!", c) for c in sorted(codes)]
 
 
 def _of_type(context: Context, clause: Clause, value: str) -> list[int]:

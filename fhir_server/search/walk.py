@@ -176,13 +176,16 @@ def _exceeded(
 
 def _code(row: Columns, width: int, binds: Binds, *, descending: bool) -> Value:
     """Return the least or greatest code under some of `width` parameters."""
-    place: ColumnElement[str] = literal_column("'1'" if descending else "'0'")
-    codes = [
-        func.jsonb_extract_path_text(row.c.codes, binds.take(Text()), place, type_=Text())
-        for _ in range(width)
-    ]
+    codes = [_code_under(row, binds.take(Text()), descending=descending) for _ in range(width)]
     among = func.greatest if descending else func.least
     return (codes[0] if width == 1 else among(*codes)).collate("C")
+
+
+def _code_under(row: Columns, param: Value, *, descending: bool) -> Value:
+    least: Value = row.c.least.op("->>", return_type=Text())(param)
+    if not descending:
+        return least
+    return func.coalesce(row.c.greatest.op("->>", return_type=Text())(param), least)
 
 
 def _without(shape: Shape, binds: Binds) -> Walk:

@@ -1,6 +1,5 @@
 """Compiled searches run on a connection."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +61,7 @@ async def estimate(connection: Connection, query: Query) -> int:
     statement = compiled.ids(query, 1 << 40)
     explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
     ((plan,),) = await _rows(connection, explained, binary=False)
-    return int((plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]["Plan Rows"])
+    return int(plan[0]["Plan"]["Plan Rows"])
 
 
 async def ids(connection: Connection, query: Query, limit: int) -> list[tuple[int, str]]:

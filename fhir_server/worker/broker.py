@@ -15,6 +15,7 @@ TASK = "sangam.job"
 QUEUE = "sangam"
 CONCURRENCY = 8
 NUDGE = 0
+START_SECONDS = 30
 
 _SETTINGS: dict[str, Any] = {
     "task_serializer": "json",
@@ -42,7 +43,7 @@ class Broker:
 
     def __init__(self, url: str, carry_out: Callable[[int], None]) -> None:
         self.starts_empty = url.startswith("memory:")
-        self._app = Celery("sangam", broker=url, set_as_current=False)
+        self._app = Celery("sangam", broker=url)
         self._app.conf.update(_SETTINGS)
         self._app.conf.broker_transport_options = _transport(url)
         if self.starts_empty:
@@ -55,6 +56,7 @@ class Broker:
                 carry_out(id_)
 
         self._task = self._app.task(job, name=TASK, shared=False)
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
 
     def publish(self, ids: Sequence[int]) -> int:
@@ -77,7 +79,12 @@ class Broker:
     def start(self) -> None:
         """Take ids from the broker, in a thread of its own."""
         state.should_stop = None
+        # The threads of the pool look up the task in the default application.
+        self._app.set_default()
         self._thread.start()
+        if self.starts_empty:
+            # What is published before the queue is known to memory:// is dropped.
+            self._ready.wait(START_SECONDS)
 
     def stop(self, seconds: float) -> None:
         """Take no more, and wait for what is under way."""
@@ -96,6 +103,7 @@ class Broker:
             without_gossip=True,
             without_heartbeat=True,
             without_mingle=True,
+            ready_callback=lambda _: self._ready.set(),
         ).start()
 
 

@@ -36,7 +36,7 @@ async def work(
 ) -> None:
     """Carry out jobs until `stop` is set; `functions` tells which kind is which function."""
     worker = Worker(server, functions, broker_url)
-    worker.broker.start()
+    await asyncio.to_thread(worker.broker.start)
     try:
         while not stop.is_set():
             try:

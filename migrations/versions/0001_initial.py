@@ -192,7 +192,8 @@ def upgrade() -> None:
     op.create_table(
         "idx_code",
         sa.Column("key", sa.BigInteger(), nullable=False),
-        sa.Column("codes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("least", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("greatest", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
     )
     op.create_index("idx_code_key_ix", "idx_code", ["key"], unique=False)
     op.create_table(
@@ -230,13 +231,11 @@ def upgrade() -> None:
     op.create_index(
         "idx_quantity_canonical_ix",
         "idx_quantity",
-        ["param", "canonical", "canonical_low", "canonical_high", "key"],
+        ["param", "canonical", "canonical_low"],
         unique=False,
     )
     op.create_index("idx_quantity_key_ix", "idx_quantity", ["key", "param"], unique=False)
-    op.create_index(
-        "idx_quantity_low_ix", "idx_quantity", ["param", "low", "high", "key"], unique=False
-    )
+    op.create_index("idx_quantity_low_ix", "idx_quantity", ["param", "low"], unique=False)
     op.create_table(
         "idx_string",
         sa.Column("key", sa.BigInteger(), nullable=False),
@@ -320,6 +319,9 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"fastupdate": "off"},
     )
+    # Whether an index or a walk answers a search is decided by how common its terms are.
+    op.execute("ALTER TABLE terms ALTER COLUMN terms SET STATISTICS 1000")
+    op.execute("ALTER TABLE terms SET (autovacuum_analyze_scale_factor = 0.01)")
     op.create_index("terms_type_key_ix", "terms", ["type_id", "key"], unique=False)
     op.create_index(
         "terms_type_updated_ix", "terms", ["type_id", "last_updated", "key"], unique=False

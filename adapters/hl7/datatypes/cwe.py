@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 from adapters.hl7.code_tables import EXTENSION, KNOWN, OIDS, SYSTEMS, THO
 from adapters.hl7.context import Context, Json
-from adapters.hl7.tokenizer import Repetition, Segment
+from adapters.hl7.tokenizer import Delimiters, Repetition, Segment
 
 _TRIPLETS = ((1, 2, 3, 7), (4, 5, 6, 8), (10, 11, 12, 13))
 _ORIGINAL_TEXT = 9
+_VALUE = 5  # OBX-5 speaks of a person and is not kept
+_KEPT = 8_192
+_KNOWN: dict[tuple[str, ...], tuple[Delimiters, Json | None, list[tuple[int, int, str]]]] = {}
 _TABLE = re.compile(r"HL7(\d{4})\Z")
 _URI = re.compile(r"(?:https?://|urn:)\S+\Z")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*)){3,}\Z")
@@ -49,12 +52,19 @@ def concept(
 
     `translate` adds the coding that a map gives for a code, before the original.
     """
-    kind = f"{table}>{path}"
-    known, value = ctx.remembered(rep, kind)
-    if not known:
-        value = _concept(ctx, rep, path, table, translate or {})
-        ctx.remember(rep, kind, value)
-    return value  # type: ignore[no-any-return]
+    if rep.segment.name == "OBX" and rep.number == _VALUE:
+        return _concept(ctx, rep, path, table, translate or {})
+    # Laboratories send few codes often; what a code becomes depends on nothing else.
+    key = (ctx.profile.base, ctx.profile.sender, rep.segment.name, path, table, rep.text)
+    known = _KNOWN.get(key)
+    if known is not None and known[0] == ctx.message.delimiters:
+        rep.mark_all(known[2])
+        return known[1]
+    value = _concept(ctx, rep, path, table, translate or {})
+    if len(_KNOWN) >= _KEPT:
+        _KNOWN.clear()
+    _KNOWN[key] = (ctx.message.delimiters, value, rep.marks())
+    return value
 
 
 def _concept(

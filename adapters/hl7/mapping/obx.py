@@ -196,7 +196,9 @@ def _interpret(ctx: Context, obx: Segment, resource: Json) -> None:
             del resource["interpretation"]
     if text := obx.take(7, "Observation.referenceRange.text"):
         measured = "valueQuantity" in resource or "component" in resource
-        resource["referenceRange"] = [nm.reference_range(text, value.unit(obx) if measured else {})]
+        resource["referenceRange"] = [
+            nm.reference_range(text, value.unit(ctx, obx) if measured else {})
+        ]
 
 
 def _flags(ctx: Context, obx: Segment) -> list[Json]:
@@ -217,8 +219,9 @@ def _rare(ctx: Context, obx: Segment, resource: Json) -> None:
         extend(resource, _sub_id(obx))
     if obx.raw(10):
         _nature(ctx, obx, resource)
-    if len(obx.fields) > 15:  # noqa: PLR2004  (OBX-15 and what follows)
+    if any(obx.fields[15:17]) or any(obx.fields[23:26]):
         _performers(ctx, obx, resource)
+    if any(obx.fields[17:21]):
         _method(ctx, obx, resource)
         _analysed(ctx, obx, resource)
     if code := obx.take(30, "Observation.extension"):
@@ -285,11 +288,19 @@ def _method(ctx: Context, obx: Segment, resource: Json) -> None:
 
 def _device(ctx: Context, devices: list[Repetition]) -> str | None:
     """Return a reference to the Device whose instance identifiers are given."""
+    alone = devices[0] if len(devices) == 1 else None
+    if alone is not None:
+        known, reference = ctx.remembered(alone, "Device")
+        if known:
+            return str(reference)
     found = [n for rep in devices if (n := hd.ei(ctx, rep, "Device.identifier", "device"))]
     if not found:
         return None
     resource: Json = {"resourceType": "Device", "identifier": found}
-    return ctx.write("POST", (hd.token(found[0]),), resource)
+    reference = ctx.write("POST", (hd.token(found[0]),), resource)
+    if alone is not None:
+        ctx.remember(alone, "Device", reference)
+    return reference
 
 
 def _analysed(ctx: Context, obx: Segment, resource: Json) -> None:

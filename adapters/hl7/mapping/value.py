@@ -33,10 +33,10 @@ def put_value(ctx: Context, obx: Segment, resource: Json) -> list[Json]:
     if kind in {"ED", "RP"}:
         return [found for rep in repetitions if (found := _attachment(rep, kind))]
     if kind == "NA":
-        name, value = _sampled(obx, repetitions)
+        name, value = _sampled(ctx, obx, repetitions)
         resource[name] = value
     elif obx.is_text(5):
-        return _put_text(obx, repetitions, resource)
+        return _put_text(ctx, obx, repetitions, resource)
     elif len(repetitions) == 1:
         name, value = _one(ctx, obx, repetitions[0], kind)
         put(resource, name, value)
@@ -49,8 +49,18 @@ def put_value(ctx: Context, obx: Segment, resource: Json) -> list[Json]:
     return []
 
 
-def unit(obx: Segment) -> Json:
+def unit(ctx: Context, obx: Segment) -> Json:
     """Return the unit of OBX-6 as members of a Quantity: as sent, and its UCUM code."""
+    raw = obx.raw(6)
+    if not raw:
+        return {}
+    known: Json | None = ctx.once.get(("OBX-6", raw))
+    if known is None:
+        known = ctx.once[("OBX-6", raw)] = _unit(obx)
+    return known
+
+
+def _unit(obx: Segment) -> Json:
     rep = obx.first(6)
     if rep is None:
         return {}
@@ -77,21 +87,23 @@ def _one(ctx: Context, obx: Segment, rep: Repetition, kind: str) -> Valued:
         if kind not in _MEASURED:
             _unit_unused(obx)
         return found
-    return "valueString", _readable(obx, rep, measured=kind in _MEASURED)
+    return "valueString", _readable(ctx, obx, rep, measured=kind in _MEASURED)
 
 
-def _put_text(obx: Segment, repetitions: list[Repetition], resource: Json) -> list[Json]:
+def _put_text(
+    ctx: Context, obx: Segment, repetitions: list[Repetition], resource: Json
+) -> list[Json]:
     text = "\n".join(part for rep in repetitions if (part := rep.take(1, f"{_PATH}String")))
     if len(text) > _STRING_LIMIT:
         _unit_unused(obx)
         return [ed.attachment(text.encode(), "text/plain; charset=utf-8")]
-    put(resource, "valueString", _with_unit(obx, text, always=False))
+    put(resource, "valueString", _with_unit(ctx, obx, text, always=False))
     return []
 
 
-def _with_unit(obx: Segment, text: str, *, always: bool) -> str:
+def _with_unit(ctx: Context, obx: Segment, text: str, *, always: bool) -> str:
     """Return a number with its unit, as a bare number would lose it."""
-    said = unit(obx).get("unit")
+    said = unit(ctx, obx).get("unit")
     if not said:
         return text
     wanted = any(c.isdigit() for c in text) if always else nm.number(text) is not None
@@ -102,7 +114,7 @@ def _with_unit(obx: Segment, text: str, *, always: bool) -> str:
     return f"{text} {said}"
 
 
-def _readable(obx: Segment, rep: Repetition, *, measured: bool) -> str:
+def _readable(ctx: Context, obx: Segment, rep: Repetition, *, measured: bool) -> str:
     """Return what stands in a repetition as one line, every leaf of it."""
     message = rep.message
     for address in leaves(obx, rep.number):
@@ -112,23 +124,23 @@ def _readable(obx: Segment, rep: Repetition, *, measured: bool) -> str:
     parts = [leaf for component in rep.components for leaf in component.split(sub)]
     text = " ".join(word for part in parts if (word := message.unescaped(part).strip()))
     if measured:
-        return _with_unit(obx, text, always=True)
+        return _with_unit(ctx, obx, text, always=True)
     _unit_unused(obx)
     return text
 
 
-def _nm(_: Context, obx: Segment, rep: Repetition) -> Valued | None:
+def _nm(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
     number = nm.number(rep.peek())
     if number is None:
         return None
     rep.mark(1, f"{_PATH}Quantity.value")
     _unit_used(obx)
-    return "valueQuantity", nm.quantity(number, unit(obx))
+    return "valueQuantity", nm.quantity(number, unit(ctx, obx))
 
 
-def _sn(_: Context, obx: Segment, rep: Repetition) -> Valued | None:
+def _sn(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
     parts = (rep.peek(1), rep.peek(2), rep.peek(3), rep.peek(4))
-    found = nm.structured(parts, unit(obx))
+    found = nm.structured(parts, unit(ctx, obx))
     if found is None:
         return None
     for component in (1, 2, 3, 4):
@@ -141,7 +153,7 @@ def _sn(_: Context, obx: Segment, rep: Repetition) -> Valued | None:
     return name, value
 
 
-def _nr(_: Context, obx: Segment, rep: Repetition) -> Valued | None:
+def _nr(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
     found: Json = {}
     for component, name in ((1, "low"), (2, "high")):
         text = rep.peek(component)
@@ -149,7 +161,7 @@ def _nr(_: Context, obx: Segment, rep: Repetition) -> Valued | None:
         if text and (number is None or number.comparator):
             return None
         if number is not None:
-            found[name] = nm.quantity(number, unit(obx))
+            found[name] = nm.quantity(number, unit(ctx, obx))
     if not found:
         return None
     for component in (1, 2):
@@ -158,16 +170,16 @@ def _nr(_: Context, obx: Segment, rep: Repetition) -> Valued | None:
     return "valueRange", found
 
 
-def _sampled(obx: Segment, repetitions: list[Repetition]) -> Valued:
+def _sampled(ctx: Context, obx: Segment, repetitions: list[Repetition]) -> Valued:
     message = obx.message
     rows = [[message.unescaped(part).strip() for part in rep.components] for rep in repetitions]
     found = nm.sampled(rows)
     if found is None:
-        texts = [_readable(obx, rep, measured=False) for rep in repetitions]
-        return "valueString", _with_unit(obx, "\n".join(texts), always=True)
+        texts = [_readable(ctx, obx, rep, measured=False) for rep in repetitions]
+        return "valueString", _with_unit(ctx, obx, "\n".join(texts), always=True)
     for address in leaves(obx, 5):
         message.mapped[address] = f"{_PATH}SampledData"
-    if members := unit(obx):
+    if members := unit(ctx, obx):
         _unit_used(obx)
         found["origin"] = {"value": 0, **members}
     return "valueSampledData", found

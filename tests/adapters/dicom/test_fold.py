@@ -1,6 +1,5 @@
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from adapters.dicom import fold, simulate
 from adapters.dicom.scu import Instance
+from fhir_server import jobs
 from fhir_server.caller import Caller
 from fhir_server.config import DicomSettings, Settings
 from fhir_server.interactions.entry import Entry
@@ -27,16 +27,15 @@ def settings(tmp_path: Any) -> Settings:
 
 
 async def run_jobs(server: Server) -> int:
-    """Run what is ready as the worker does: claimed first, then run."""
+    """Run what is ready as the worker does: claimed, run, finished."""
     async with server.database.statement() as connection:
-        cursor = await connection.execute(
-            "UPDATE job SET state = 'done' WHERE state = 'ready' AND kind = 'dicom.fold' "
-            "RETURNING payload"
-        )
-        payloads = [row[0] for row in await cursor.fetchall()]
-    for payload in payloads:
-        await fold.run(server, payload)
-    return len(payloads)
+        cursor = await connection.execute("SELECT id FROM job WHERE state = 'ready'")
+        ids = [row[0] for row in await cursor.fetchall()]
+        claimed = [job for id_ in ids if (job := await jobs.claim(connection, id_, 1))]
+        for job in claimed:
+            await fold.run(server, job.payload)
+            await jobs.finish(connection, job.id, 1)
+    return len(claimed)
 
 
 async def found(server: Server, url: str) -> list[dict[str, Any]]:
@@ -211,8 +210,6 @@ def test_a_fold_waits_for_quiet_with_patience_that_doubles(
 
 
 async def test_a_study_that_is_not_quiet_is_folded_later(server: Server, tmp_path: Any) -> None:
-    from dataclasses import replace
-
     patient = Settings(demo=True, data_dir=tmp_path / "data")
     slow = replace(server, settings=patient)
     await anyio.to_thread.run_sync(send, server, *study(1))

@@ -1,0 +1,1 @@
+"""The national health exchange NDHM, now ABDM."""

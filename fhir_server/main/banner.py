@@ -1,0 +1,39 @@
+"""What a person reads when the server has started."""
+
+from collections.abc import Mapping
+
+from fhir_server.config import Settings
+
+_OPEN = """\
+!! {mode}: NO LOGIN. Everyone who reaches these ports can read and change
+!! everything. {where}
+"""
+
+
+def banner(settings: Settings, base: str, ports: Mapping[str, int]) -> str:
+    """Return the addresses, a first request, and a loud word on who may come in."""
+    mode, where = (
+        ("DEMO MODE", "It listens on this machine only; never use it for patients.")
+        if settings.demo
+        else ("INSECURE", "Keep the network closed.")
+    )
+    database = "given by database_url" if settings.database_url else "embedded PostgreSQL"
+    return f"""
+Sangam is ready.
+
+{_OPEN.format(mode=mode, where=where)}
+  FHIR R4    {base}
+  HL7 v2     mllp://{settings.host}:{ports["mllp"]}
+  DICOM      {settings.host}:{ports["dicom"]}  (AE title {settings.dicom.ae_titles[0]})
+  Health     http://{settings.host}:{ports["http"]}/health/ready
+  Metrics    http://{settings.host}:{ports["http"]}/metrics
+  Data       {settings.data_dir.resolve()}  ({database})
+
+Try it:
+
+  curl -X POST {base}/Patient -H 'Content-Type: application/fhir+json' \\
+       -d '{{"resourceType":"Patient","name":[{{"family":"Rao","given":["Asha"]}}]}}'
+  curl '{base}/Patient?family=rao&_pretty=true'
+
+Stop with Ctrl-C; the data stay.
+"""

@@ -1,0 +1,122 @@
+"""The processes of a running server: HTTP, MLLP, DICOM, worker.
+
+Each has one entry function here, which the supervisor starts in a fresh
+interpreter with a listening socket that it inherits.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+
+import uvicorn
+import uvloop
+
+from adapters.dicom import listener as dicom
+from adapters.hl7 import listener as mllp
+from fhir_server.api.app import create_app
+from fhir_server.config import Settings
+from fhir_server.main.log import configure
+from fhir_server.main.wiring import JOBS, running
+from fhir_server.server import Server
+from fhir_server.worker.runner import work
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every child is told. `alive` closes when the supervisor is gone."""
+
+    settings: Settings
+    conninfo: str
+    base: str
+    alive: Pipe
+
+
+def web(context: Context, listening: socket.socket | None) -> None:
+    """Answer HTTP until SIGTERM."""
+    _begin(context)
+
+    async def main() -> None:
+        async with running(context.settings, context.conninfo, context.base) as server:
+            server.validator.warm()
+            gc.freeze()
+            config = uvicorn.Config(
+                create_app(server),
+                http="httptools",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+            sockets = [listening] if listening else None
+            await uvicorn.Server(config).serve(sockets=sockets)
+
+    uvloop.run(main())
+
+
+def messages(context: Context, listening: socket.socket | None) -> None:
+    """Take HL7 v2 messages over MLLP until SIGTERM."""
+    assert listening is not None
+    _until_stopped(context, lambda server, stop: mllp.serve(server, listening, stop))
+
+
+def worker(context: Context, _: socket.socket | None) -> None:
+    """Carry out jobs until SIGTERM."""
+    broker = context.settings.broker_url
+    _until_stopped(context, lambda server, stop: work(server, JOBS, broker, stop))
+
+
+def images(context: Context, listening: socket.socket | None) -> None:
+    """Take DICOM instances until SIGTERM."""
+    assert listening is not None
+    _begin(context)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    async def main() -> None:
+        async with running(context.settings, context.conninfo, context.base) as server:
+            await asyncio.to_thread(dicom.serve, server, listening, stop)
+
+    asyncio.run(main())
+
+
+def _until_stopped(
+    context: Context, serve: Callable[[Server, asyncio.Event], Awaitable[None]]
+) -> None:
+    _begin(context)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        async with running(context.settings, context.conninfo, context.base) as server:
+            gc.freeze()
+            await serve(server, stop)
+
+    uvloop.run(main())
+
+
+def _begin(context: Context) -> None:
+    """Set up a fresh interpreter: log, signals, the end together with the supervisor."""
+    configure()
+    # Ctrl-C reaches the whole group; the supervisor then asks each child to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # JSON makes many short-lived containers; the default looks for cycles all the time.
+    gc.set_threshold(50_000, 20, 50)
+    threading.Thread(target=_end_with, args=(context.alive,), daemon=True).start()
+
+
+def _end_with(alive: Pipe) -> None:
+    """Leave at once when the supervisor was killed: nothing may live on unsupervised."""
+    try:
+        alive.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)

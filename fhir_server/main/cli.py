@@ -1,0 +1,253 @@
+"""The command line `sangam`."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from adapters.hl7.cli import app as hl7_app
+from adapters.hl7.client import send
+from adapters.hl7.files import messages
+from fhir_server.config import Settings
+from fhir_server.errors import SangamError
+from fhir_server.main import migrate as migrations
+from fhir_server.main import serve as supervisor
+from fhir_server.main import sources
+from fhir_server.main.load import Summary
+from fhir_server.main.load import load as load_files
+from fhir_server.main.log import configure
+from fhir_server.main.status import overview
+from fhir_server.main.target import database_of, opened, running_server
+from fhir_server.main.wiring import JOBS, running
+from fhir_server.worker.runner import work
+
+SHOWN_REFUSALS = 20
+
+app = typer.Typer(
+    name="sangam",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    help="Sangam, a FHIR R4 server with HL7 v2 and DICOM.\n\n"
+    "Start it with `sangam serve --demo`, look at it with `sangam status`. Every setting "
+    "is in docs/settings.md: a flag, a variable `SANGAM_...`, or a line of `sangam.toml`.",
+)
+app.add_typer(hl7_app, name="hl7")
+console = Console()
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Database, blobs and keys.", show_default="sangam-data")
+]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="PostgreSQL URL.", show_default="embedded, under --data-dir")
+]
+
+
+@app.callback()
+def main(context: typer.Context) -> None:
+    """Give the sub-commands what they open the database with."""
+    context.obj = lambda: opened(_settings())
+
+
+@app.command()
+def serve(  # noqa: PLR0913  (one parameter a flag)
+    *,
+    demo: Annotated[
+        bool | None, typer.Option("--demo", help="Open without login, on loopback only.")
+    ] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Start without login on any address.")
+    ] = None,
+    data_dir: DataDir = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option(help="REST; 0: a free one.", show_default="8080")
+    ] = None,
+    mllp_port: Annotated[
+        int | None, typer.Option(help="HL7 v2; 0: a free one.", show_default="2575")
+    ] = None,
+    dicom_port: Annotated[
+        int | None, typer.Option(help="DICOM; 0: a free one.", show_default="11112")
+    ] = None,
+    database_url: DatabaseUrl = None,
+    broker_url: Annotated[
+        str | None, typer.Option(help="redis://... or amqp://...", show_default="memory://")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="HTTP processes.", show_default="1")] = None,
+) -> None:
+    """Start the server, its listeners, its worker and its database.
+
+    Example: `sangam serve --demo --http-port 0`
+    """
+    settings = _settings(
+        demo=demo,
+        insecure=insecure,
+        data_dir=data_dir,
+        host=host,
+        http_port=http_port,
+        mllp_port=mllp_port,
+        dicom_port=dicom_port,
+        database_url=database_url,
+        broker_url=broker_url,
+        processes=processes,
+    )
+    try:
+        supervisor.serve(settings)
+    except (supervisor.Refused, SangamError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def worker(database_url: DatabaseUrl = None, broker_url: str | None = None) -> None:
+    """Carry out jobs beside a server that uses a real broker.
+
+    Example: `sangam worker --database-url postgresql://... --broker-url redis://localhost`
+    """
+    settings = _settings(database_url=database_url, broker_url=broker_url)
+    if settings.broker_url.startswith("memory:") or not settings.database_url:
+        _fail("A worker of its own needs --database-url and a --broker-url such as redis://...")
+    configure()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        base = settings.base_url or f"http://{settings.host}:{settings.http_port}/fhir"
+        async with running(settings, settings.database_url, base) as server:
+            await work(server, JOBS, settings.broker_url, stop)
+
+    asyncio.run(main())
+
+
+@app.command()
+def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Bring the database's tables to this version; `serve` does so by itself."""
+    settings = _settings(data_dir=data_dir, database_url=database_url)
+    with database_of(settings) as conninfo:
+        current = migrations.is_current(conninfo)
+        migrations.migrate(conninfo)
+    console.print("The database is current." if current else "The database was migrated.")
+
+
+@app.command()
+def load(
+    paths: Annotated[list[Path], typer.Argument(exists=True, metavar="PATH...")],
+    *,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Transactions at a time.")] = 4,
+) -> None:
+    """Load Bundles, resources and NDJSON, also in .gz, .tgz and directories.
+
+    A transaction or batch is carried out; any other resource is stored, under its
+    own id if it has one. What is refused is listed, the rest is kept.
+
+    Example: `sangam load synthea/ patients.ndjson.gz`
+    """
+    settings = _settings(data_dir=data_dir, database_url=database_url)
+    with database_of(settings) as conninfo:
+        migrations.migrate(conninfo)
+        summary = asyncio.run(_load(settings, conninfo, paths, jobs))
+    _show(summary)
+    if summary.refused:
+        raise typer.Exit(1)
+
+
+async def _load(settings: Settings, conninfo: str, paths: list[Path], jobs: int) -> Summary:
+    server = running_server(settings.data_dir)
+    base = server.base if server else settings.base_url or "http://127.0.0.1:8080/fhir"
+    columns = (TextColumn("Loading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    async with running(settings, conninfo, base) as built:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("load", total=sources.size(paths))
+            return await load_files(
+                built, paths, jobs=jobs, advance=lambda done: progress.advance(task, done)
+            )
+
+
+def _show(summary: Summary) -> None:
+    table = Table("type", "stored")
+    for type_name, count in sorted(summary.stored.items()):
+        table.add_row(type_name, f"{count:,}")
+    table.add_row("in all", f"{summary.stored.total():,}")
+    console.print(table)
+    if not summary.refused:
+        return
+    refused = Table("document", "place", "reason", title=f"{len(summary.refused):,} refused")
+    for row in summary.refused[:SHOWN_REFUSALS]:
+        refused.add_row(*row)
+    console.print(refused)
+
+
+@app.command("send-hl7")
+def send_hl7(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")],
+    *,
+    data_dir: DataDir = None,
+    host: Annotated[
+        str | None, typer.Option(help="Listener.", show_default="running server")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Its port.", show_default="running server")
+    ] = None,
+) -> None:
+    """Send the HL7 v2 messages of files over MLLP and show each acknowledgement.
+
+    Example: `sangam send-hl7 docs/examples/chemistry.hl7`
+    """
+    server = running_server(_settings(data_dir=data_dir).data_dir)
+    host = host or (server.host if server else "127.0.0.1")
+    port = port or (server.ports["mllp"] if server else 2575)
+    bad = 0
+    for file in files:
+        found = messages(file.read_bytes())
+        if not found:
+            _fail(f"{file} has no HL7 v2 message: none begins with MSH.")
+        try:
+            for number, answer in enumerate(send(host, port, found), start=1):
+                console.print(f"{file}[{number}] {answer.code} {answer.text}", markup=False)
+                bad += answer.code not in {"AA", "CA"}
+        except OSError as error:
+            _fail(f"No acknowledgement from {host}:{port} ({error}). Is the server running?")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Show processes, ports, jobs, the HL7 inbox and the change feed."""
+    settings = _settings(data_dir=data_dir, database_url=database_url)
+    server = running_server(settings.data_dir)
+    if server is None and not settings.database_url:
+        _fail(f"No server runs on {settings.data_dir}. Start one: sangam serve --demo")
+
+    async def main() -> None:
+        async with opened(settings) as database:
+            console.print(await overview(database, server))
+
+    asyncio.run(main())
+
+
+def _settings(**flags: Any) -> Settings:  # noqa: ANN401  (each field checks its own)
+    """Return the settings, flags first; what was not given is left to the others."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+        )
+        _fail(f"These settings cannot be used: {problems}. docs/settings.md lists them.")
+
+
+def _fail(text: str) -> NoReturn:
+    typer.secho(text, err=True, fg="red")
+    raise typer.Exit(1)

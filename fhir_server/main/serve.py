@@ -1,0 +1,296 @@
+"""The supervisor: it starts the database and the listeners, and keeps them alive."""
+
+import fcntl
+import ipaddress
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from fhir_server.config import Settings
+from fhir_server.main import children, postgres
+from fhir_server.main.banner import banner
+from fhir_server.main.log import configure
+from fhir_server.main.migrate import migrate
+
+DATABASE = "sangam"
+READY_FILE = "serve.json"
+STOP_SECONDS = 8.0
+# A child that keeps dying is started again after 1, 2, 4 ... seconds, at most this.
+LONGEST_PAUSE = 30.0
+POLL_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
+
+Entry = Callable[[children.Context, socket.socket | None], None]
+
+
+class Refused(Exception):
+    """The server does not start; the text says what to do."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process and when it may be started again."""
+
+    name: str
+    entry: Entry
+    listening: socket.socket | None
+    process: BaseProcess | None = None
+    deaths: int = 0
+    started: float = 0.0
+    due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The listening sockets."""
+
+    http: socket.socket
+    mllp: socket.socket
+    dicom: socket.socket
+    all: tuple[socket.socket, ...] = field(default=())
+
+
+def serve(settings: Settings) -> None:
+    """Run everything until SIGTERM or Ctrl-C; Refused when it cannot start."""
+    configure()
+    check_open(settings)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(settings.data_dir), _stop_signal() as stopped, _database(settings) as conninfo:
+        migrate(conninfo)
+        sockets = {
+            "http": _listen(settings.host, settings.http_port, "--http-port"),
+            "mllp": _listen(settings.host, settings.mllp_port, "--mllp-port"),
+            "dicom": _listen(settings.host, settings.dicom_port, "--dicom-port"),
+        }
+        _supervise(settings, conninfo, sockets, stopped)
+
+
+def check_open(settings: Settings) -> None:
+    """Refuse to serve strangers: nobody logs in yet."""
+    if settings.demo and not _is_loopback(settings.host):
+        raise Refused(
+            "--demo opens the server to everyone who reaches it, so it binds loopback only. "
+            "Leave --host away, or start with --insecure if you know that the network is closed."
+        )
+    if not settings.demo and not settings.insecure:
+        raise Refused(
+            "There is no login yet. Start with --demo (open, on this machine only), or say "
+            "--insecure to open it to the network."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory; the lock ends with the process, however that ends."""
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(
+                f"Another server runs on {data_dir}. Stop it, or choose another --data-dir."
+            ) from error
+        yield
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    if settings.database_url:
+        yield settings.database_url
+        return
+    directory = settings.data_dir / "postgres"
+    uri = postgres.start(directory)
+    try:
+        yield postgres.ensure_database(uri, DATABASE)
+    finally:
+        postgres.stop(directory)
+
+
+def _listen(host: str, port: int, flag: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise Refused(
+            f"Cannot listen on {host}:{port} ({error.strerror}). "
+            f"Choose another with {flag}; {flag} 0 takes a free one."
+        ) from error
+    listening.listen(2048)
+    return listening
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Lend a function that says whether SIGTERM or SIGINT has come."""
+    seen: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _: seen.append(got))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _supervise(
+    settings: Settings,
+    conninfo: str,
+    sockets: dict[str, socket.socket],
+    stopped: Callable[[], bool],
+) -> None:
+    ports = {name: one.getsockname()[1] for name, one in sockets.items()}
+    base = settings.base_url.rstrip("/") or f"http://{_written(settings.host)}:{ports['http']}/fhir"
+    _share_metrics(settings.data_dir)
+    family_of = _forkserver()
+    alive, held = family_of.Pipe(duplex=False)
+    context = children.Context(settings, conninfo, base, alive)
+    family = [
+        *(Child(f"http {n}", children.web, sockets["http"]) for n in range(settings.processes)),
+        Child("mllp", children.messages, sockets["mllp"]),
+        Child("dicom", children.images, sockets["dicom"]),
+        Child("worker", children.worker, None),
+    ]
+    try:
+        for child in family:
+            _start(family_of, child, context)
+        _announce(settings, base, ports, family, conninfo, stopped)
+        while not stopped():
+            for child in family:
+                _keep_alive(family_of, child, context)
+            time.sleep(POLL_SECONDS)
+    finally:
+        _end(family)
+        held.close()
+        (settings.data_dir / READY_FILE).unlink(missing_ok=True)
+
+
+def _written(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _share_metrics(data_dir: Path) -> None:
+    """Let the processes' metrics meet in one directory, new at each start."""
+    place = data_dir / "metrics"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place)
+
+
+def _forkserver() -> ForkServerContext:
+    """Return the way children are made: forked from a process that has imported all they need.
+
+    That process must not import the command line, so its place is taken out of
+    what multiprocessing tells it.
+    """
+    command_line = sys.modules["__main__"]
+    command_line.__spec__ = None
+    vars(command_line).pop("__file__", None)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([children.__name__])
+    return context
+
+
+def _start(family_of: ForkServerContext, child: Child, context: children.Context) -> None:
+    child.process = family_of.Process(
+        target=child.entry, args=(context, child.listening), name=f"sangam {child.name}"
+    )
+    child.process.start()
+    child.started = time.monotonic()
+
+
+def _keep_alive(family_of: ForkServerContext, child: Child, context: children.Context) -> None:
+    """Start a dead child again: at once when it had lived long, else after a pause."""
+    now = time.monotonic()
+    if child.process is not None and child.process.exitcode is not None:
+        lived = now - child.started
+        child.deaths = 1 if lived > LONGEST_PAUSE else child.deaths + 1
+        pause = 0.0 if child.deaths == 1 else min(2.0 ** (child.deaths - 2), LONGEST_PAUSE)
+        log.warning(
+            "%s ended with status %s, starts again in %.0f s",
+            child.name,
+            child.process.exitcode,
+            pause,
+        )
+        child.process, child.due = None, now + pause
+    if child.process is None and now >= child.due:
+        _start(family_of, child, context)
+
+
+def _announce(
+    settings: Settings,
+    base: str,
+    ports: dict[str, int],
+    family: list[Child],
+    conninfo: str,
+    stopped: Callable[[], bool],
+) -> None:
+    """Say that the server is ready, once its HTTP answers."""
+    if not _answers(settings.host, ports["http"], stopped):
+        return
+    ready = {
+        "pid": os.getpid(),
+        "base": base,
+        "host": settings.host,
+        "ports": ports,
+        "database": conninfo,
+        "children": {child.name: child.process.pid for child in family if child.process},
+    }
+    place = settings.data_dir / READY_FILE
+    temporary = place.with_suffix(".new")
+    temporary.write_text(json.dumps(ready, indent=2))
+    temporary.chmod(0o600)
+    temporary.rename(place)
+    print(banner(settings, base, ports), flush=True)  # noqa: T201  (for the person who starts it)
+
+
+def _answers(host: str, port: int, stopped: Callable[[], bool]) -> bool:
+    """Wait until the HTTP process says it is ready; False when told to stop before."""
+    request = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    while not stopped():
+        try:
+            with socket.create_connection((host, port), timeout=1) as connection:
+                connection.sendall(request)
+                if b" 200 " in connection.recv(64):
+                    return True
+        except OSError:
+            pass
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _end(family: list[Child]) -> None:
+    """Ask every child to end, and kill what has not after a while."""
+    living = [child.process for child in family if child.process is not None]
+    for process in living:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in living:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.exitcode is None:
+            process.kill()
+            process.join()

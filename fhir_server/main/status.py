@@ -1,0 +1,55 @@
+"""What an operator sees at a glance."""
+
+from typing import Any
+
+import psutil
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from fhir_server.database import Connection, Database
+from fhir_server.main.target import Running
+
+_JOBS = "SELECT kind, state, count(*), min(created_at) FROM job GROUP BY 1, 2 ORDER BY 1, 2"
+_INBOX = "SELECT state, coalesce(reason, ''), count(*) FROM hl7_message GROUP BY 1, 2 ORDER BY 1, 2"
+_LAG = """
+SELECT count(*), coalesce(extract(epoch FROM now() - min(at)), 0)
+FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
+"""
+_SIZE = "SELECT count(*), pg_size_pretty(pg_database_size(current_database())) FROM resource"
+
+
+async def overview(database: Database, server: Running | None) -> RenderableType:
+    """Return tables of the processes, resources, jobs, messages and the feed."""
+    async with database.connection() as connection:
+        (resources, size), *_ = await _rows(connection, _SIZE)
+        (waiting, lag), *_ = await _rows(connection, _LAG)
+        facts = Table("what", "value", title="Sangam")
+        facts.add_row("base", server.base if server else "not running")
+        for name, port in (server.ports if server else {}).items():
+            facts.add_row(f"{name} port", str(port))
+        facts.add_row("resources", f"{resources:,}")
+        facts.add_row("database", size)
+        facts.add_row("change feed", f"{waiting} not yet visible, oldest {lag:.1f} s")
+        jobs = Table("kind", "state", "jobs", "oldest", title="Jobs")
+        for kind, state, count, oldest in await _rows(connection, _JOBS):
+            jobs.add_row(kind, state, str(count), f"{oldest:%Y-%m-%d %H:%M:%S}")
+        inbox = Table("state", "reason", "messages", title="HL7 v2 inbox")
+        for state, reason, count in await _rows(connection, _INBOX):
+            inbox.add_row(state, reason, str(count))
+    return Group(facts, _processes(server), jobs, inbox)
+
+
+def _processes(server: Running | None) -> Table:
+    table = Table("process", "pid", "memory", title="Processes")
+    for name, pid in ({"supervisor": server.pid, **server.children} if server else {}).items():
+        try:
+            memory = f"{psutil.Process(pid).memory_info().rss / 2**20:.0f} MB"
+        except psutil.NoSuchProcess:
+            memory = "gone"
+        table.add_row(name, str(pid), memory)
+    return table
+
+
+async def _rows(connection: Connection, sql: str) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(sql)
+    return await cursor.fetchall()

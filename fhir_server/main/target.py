@@ -1,0 +1,70 @@
+"""The server and the database that a command works on."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fhir_server.config import Settings
+from fhir_server.database import Database
+from fhir_server.main import postgres
+from fhir_server.main.serve import DATABASE, READY_FILE, locked
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a running server says of itself: its base URL, host, ports, processes."""
+
+    base: str
+    host: str
+    ports: dict[str, int]
+    database: str
+    pid: int
+    children: dict[str, int]
+
+
+def running_server(data_dir: Path) -> Running | None:
+    """Return the server that runs on this data directory, None when there is none."""
+    try:
+        said: dict[str, Any] = json.loads((data_dir / READY_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if not psutil.pid_exists(said["pid"]):
+        return None
+    return Running(**said)
+
+
+@contextmanager
+def database_of(settings: Settings) -> Iterator[str]:
+    """Lend the URL of the database: given, of the running server, or started meanwhile."""
+    if settings.database_url:
+        yield settings.database_url
+        return
+    server = running_server(settings.data_dir)
+    if server is not None:
+        yield server.database
+        return
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(settings.data_dir):
+        directory = settings.data_dir / "postgres"
+        uri = postgres.start(directory)
+        try:
+            yield postgres.ensure_database(uri, DATABASE)
+        finally:
+            postgres.stop(directory)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """Lend the open database."""
+    with database_of(settings) as conninfo:
+        database = Database(conninfo, size=2)
+        await database.open()
+        try:
+            yield database
+        finally:
+            await database.close()

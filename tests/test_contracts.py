@@ -1,0 +1,107 @@
+"""The import contracts of pyproject.toml: each holds, and each is seen broken."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("fhir_server", "adapters", "terminology")
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+    "contracts"
+]
+
+# Contracts broken, by which module, by which line of it.
+VIOLATIONS = [
+    ({"layers"}, "fhir_server/changes.py", "import fhir_server.search.terms"),
+    ({"layers"}, "fhir_server/search/terms.py", "import fhir_server.validation.place"),
+    ({"layers"}, "fhir_server/blobs.py", "import fhir_server.caller"),
+    ({"layers"}, "fhir_server/worker/metrics.py", "import adapters.hl7.metrics"),
+    ({"layers"}, "fhir_server/keys.py", "import terminology"),
+    ({"layers"}, "adapters/dicom/names.py", "import fhir_server.main"),
+    ({"layers", "cycles"}, "fhir_server/store/arrays.py", "import fhir_server.interactions.read"),
+    ({"cycles"}, "adapters/hl7/escapes.py", "import adapters.hl7.mapping.oru"),
+    ({"cycles"}, "fhir_server/search/terms.py", "import fhir_server.search.registry"),
+    ({"adapters"}, "adapters/ndhm/__init__.py", "import adapters.insurance"),
+    ({"adapters"}, "adapters/hl7/files.py", "import adapters.dicom.pdu"),
+    ({"door"}, "adapters/hl7/files.py", "import fhir_server.store.text"),
+    ({"door"}, "adapters/hl7/files.py", "import fhir_server.api"),
+    ({"door"}, "adapters/hl7/files.py", "import fhir_server.worker"),
+    ({"door"}, "adapters/dicom/index.py", "import fhir_server.search.terms"),
+    ({"door"}, "adapters/dicom/tables.py", "import fhir_server.tables"),
+    ({"write-path"}, "fhir_server/api/formats.py", "import fhir_server.store.transact"),
+    ({"write-path", "door"}, "adapters/hl7/files.py", "import fhir_server.store.transact"),
+    ({"write-path"}, "fhir_server/main/__init__.py", "from fhir_server.store import transact"),
+    ({"terminology", "layers"}, "terminology/__init__.py", "import fhir_server.search"),
+    ({"terminology"}, "terminology/__init__.py", "import fhir_server.errors"),
+    ({"pure"}, "fhir_server/r4/walk.py", "import asyncio"),
+    ({"pure"}, "fhir_server/errors.py", "import fastapi"),
+    ({"pure"}, "fhir_server/search/token.py", "import sqlalchemy"),
+    ({"pure"}, "fhir_server/search/compile.py", "import psycopg"),
+    ({"pure"}, "adapters/hl7/mapping/pid.py", "import fhir_server.database"),
+    ({"pure"}, "adapters/dicom/command.py", "import socket"),
+    ({"hl7apy"}, "adapters/hl7/listener.py", "import hl7apy.core"),
+]
+
+
+def _lint(tree: Path) -> tuple[int, str]:
+    command = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [command, "--no-logo", "--no-cache"],
+        cwd=tree,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _broken(output: str) -> set[str]:
+    return {contract["id"] for contract in CONTRACTS if f"{contract['name']} BROKEN" in output}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the packages with the contracts."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in PACKAGES:
+        only = shutil.ignore_patterns("__pycache__", "data")
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=only)
+    return tmp_path
+
+
+def test_the_contracts_hold() -> None:
+    code, output = _lint(ROOT)
+    assert code == 0, output
+    assert f"Contracts: {len(CONTRACTS)} kept, 0 broken." in output
+
+
+@pytest.mark.parametrize(("contracts", "module", "line"), VIOLATIONS)
+def test_a_violating_import_is_caught(
+    tree: Path, contracts: set[str], module: str, line: str
+) -> None:
+    place = tree / module
+    place.write_text(f"{place.read_text()}\n{line}\n")
+    code, output = _lint(tree)
+    assert (code, _broken(output)) == (1, contracts), output
+
+
+def test_each_contract_is_seen_broken() -> None:
+    seen = {contract for contracts, _, _ in VIOLATIONS for contract in contracts}
+    assert seen == {contract["id"] for contract in CONTRACTS}
+
+
+def test_each_module_of_the_server_has_a_layer() -> None:
+    places = (ROOT / "fhir_server").iterdir()
+    modules = {
+        f"fhir_server.{place.stem}"
+        for place in places
+        if place.suffix == ".py" or (place / "__init__.py").exists()
+    }
+    layers = {name.strip() for layer in CONTRACTS[0]["layers"] for name in layer.split("|")}
+    assert layers == (modules - {"fhir_server.__init__"}) | {"adapters", "terminology"}

@@ -1,0 +1,309 @@
+"""The shape of the code: each house rule holds, and each is seen broken by a sample.
+
+Size and complexity of functions are ruff's to measure; here it is asked without
+the `noqa` comments, so that no module can excuse itself.
+"""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLACES = ("fhir_server", "adapters", "terminology", "benchmarks", "migrations", "tests")
+LINES = 600
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "handler"}
+READ_PATH = {
+    "fhir_server.store",
+    "fhir_server.interactions.history",
+    "fhir_server.interactions.read",
+    "fhir_server.interactions.search",
+    "fhir_server.interactions.vread",
+}
+ENGINES = {"create_engine", "create_async_engine", "Session", "sessionmaker"}
+OFFSET = re.compile(r"\bOFFSET\s*($|[%$:\d])")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module by its dotted name, with its text."""
+
+    name: str
+    text: str
+
+    def within(self, places: Iterable[str]) -> bool:
+        return any(f"{self.name}.".startswith(f"{place}.") for place in places)
+
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return _nodes(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule: the lines that break it, and the places where it does not count, with the reason."""
+
+    text: str
+    lines: Callable[[Module], Iterator[int]]
+    elsewhere: Mapping[str, str]
+
+    def broken(self, module: Module) -> list[int]:
+        return [] if module.within(self.elsewhere) else list(self.lines(module))
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(
+    text: str, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Callable[[Module], Iterator[int]]], Rule]:
+    def keep(lines: Callable[[Module], Iterator[int]]) -> Rule:
+        return RULES.setdefault(text, Rule(text, lines, elsewhere))
+
+    return keep
+
+
+@cache
+def _nodes(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(text)))
+
+
+def _called(node: ast.AST) -> str:
+    """The last name of what is called: `commit` of `connection.commit()`."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name
+    return ""
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """The dotted names that an import statement names."""
+    match node:
+        case ast.Import(names=names):
+            return [one.name for one in names]
+        case ast.ImportFrom(module=str(module), names=names):
+            return [f"{module}.{one.name}" for one in names]
+    return []
+
+
+@rule("a module has at most 600 lines")
+def long(module: Module) -> Iterator[int]:
+    if module.text.count("\n") > LINES:
+        yield LINES + 1
+
+
+@rule("a module is named for what it holds")
+def vague(module: Module) -> Iterator[int]:
+    if VAGUE & set(module.name.split(".")):
+        yield 1
+
+
+@rule(
+    "no import inside a function, not by importlib either",
+    {
+        "fhir_server.main.migrate": "each adapter that is installed brings its tables",
+        "fhir_server.search.ucum": "pint takes 0.4 s to import, and most processes need no unit",
+    },
+)
+def late(module: Module) -> Iterator[int]:
+    for function in module.nodes():
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        for node in ast.walk(function):
+            if _imported(node) or _called(node) in {"import_module", "__import__"}:
+                yield node.lineno
+
+
+@rule("what the types need is imported for all to see")
+def hidden(module: Module) -> Iterator[int]:
+    for node in module.nodes():
+        if any(name.endswith(".TYPE_CHECKING") for name in _imported(node)):
+            yield node.lineno
+
+
+@rule(
+    "a transaction is opened at the edge, and nobody below commits",
+    {
+        "adapters.dicom.index": "a thread of the listener is an edge",
+        "tests": "a test plays two transactions against each other",
+    },
+)
+def commits(module: Module) -> Iterator[int]:
+    for node in module.nodes():
+        if _called(node) == "commit":
+            yield node.lineno
+
+
+@rule("SELECTs are composed in one place", {"fhir_server.search": "compiles searches"})
+def selects(module: Module) -> Iterator[int]:
+    for node in module.nodes():
+        if {"sqlalchemy.select", "sqlalchemy.sql.select"} & set(_imported(node)):
+            yield node.lineno
+        match node:
+            case ast.Attribute(value=ast.Name(id="sqlalchemy" | "sa"), attr="select"):
+                yield node.lineno
+
+
+@rule(
+    "SQLAlchemy composes, psycopg executes",
+    {"fhir_server.main.migrate": "Alembic runs on an engine"},
+)
+def engines(module: Module) -> Iterator[int]:
+    for node in module.nodes():
+        for name in _imported(node):
+            root, _, last = name.rpartition(".")
+            if root.startswith("sqlalchemy") and (last in ENGINES or ".ext" in root):
+                yield node.lineno
+
+
+@rule("pages are found by key, never by OFFSET", {"tests": "the samples below"})
+def offsets(module: Module) -> Iterator[int]:
+    composes = "sqlalchemy" in module.text
+    for node in module.nodes():
+        if composes and _called(node) == "offset":
+            yield node.lineno
+        match node:
+            case ast.Constant(value=str(text)) if OFFSET.search(text):
+                yield node.lineno
+
+
+@rule("what is read goes out as it lies, without a parse")
+def parses(module: Module) -> Iterator[int]:
+    if not module.within(READ_PATH):
+        return
+    for node in module.nodes():
+        parsers = {"json", "orjson", "fhir_server.r4.json", "fhir_server.r4.json.decode"}
+        if parsers & {name.removesuffix(".loads") for name in _imported(node)}:
+            yield node.lineno
+        if _called(node) in {"decode", "loads", "Decoder"} and "json" in ast.unparse(node):
+            yield node.lineno
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    paths = sorted(path for place in PLACES for path in (ROOT / place).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return tuple(
+        Module(name.removesuffix(".__init__"), path.read_text())
+        for name, path in zip(names, paths, strict=True)
+    )
+
+
+def _ruff(path: Path, text: str | None = None) -> list[tuple[str, str, int]]:
+    """What ruff finds in files, or in a text as if it stood there: file, code and row."""
+    rules = ["--select", "C901,PLR0915,PLC0415", "--ignore-noqa", "--output-format", "json"]
+    where = [str(path)] if text is None else ["--stdin-filename", str(path), "-"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ruff"), "check", "--no-cache", *rules, *where],
+        cwd=ROOT,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    return [(one["filename"], one["code"], one["location"]["row"]) for one in found]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_project_keeps_the_rule(name: str) -> None:
+    broken = [f"{one.name}:{line}" for one in modules() for line in RULES[name].broken(one)]
+    assert broken == [], name
+
+
+SAMPLES = [
+    (long, "fhir_server.store.read", "x = 1\n" * 601, [601]),
+    (long, "fhir_server.store.read", "x = 1\n" * 600, []),
+    (vague, "adapters.hl7.utils", "", [1]),
+    (vague, "adapters.common.pid", "", [1]),
+    (vague, "fhir_server.database", "", []),
+    (late, "fhir_server.blobs", "def f():\n    import os", [2]),
+    (late, "fhir_server.blobs", "async def f():\n    from os import path", [2]),
+    (late, "fhir_server.blobs", "def f():\n    importlib.import_module('os')", [2]),
+    (late, "fhir_server.blobs", "f = lambda: __import__('os')", [1]),
+    (late, "fhir_server.blobs", "import os\ndef f():\n    os.stat('.')", []),
+    (hidden, "fhir_server.blobs", "from typing import TYPE_CHECKING", [1]),
+    (hidden, "fhir_server.blobs", "from typing import Any", []),
+    (commits, "fhir_server.interactions.read", "async def f(c):\n    await c.commit()", [2]),
+    (commits, "adapters.hl7.inbox", "connection.commit()", [1]),
+    (commits, "adapters.dicom.indexes", "connection.commit()", [1]),
+    (commits, "adapters.dicom.index", "connection.commit()", []),
+    (selects, "fhir_server.api.rest", "from sqlalchemy import select", [1]),
+    (selects, "adapters.dicom.index", "import sqlalchemy as sa\nsa.select(1)", [2]),
+    (selects, "fhir_server.search.compile", "from sqlalchemy import select", []),
+    (selects, "fhir_server.tables", "from sqlalchemy import Table", []),
+    (engines, "fhir_server.database", "from sqlalchemy import create_engine", [1]),
+    (engines, "fhir_server.store.read", "from sqlalchemy.ext.asyncio import AsyncSession", [1]),
+    (engines, "fhir_server.search.sql", "from sqlalchemy.orm import Session", [1]),
+    (engines, "fhir_server.search.sql", "from sqlalchemy import Select, text", []),
+    (offsets, "fhir_server.store.find", "SQL = 'SELECT id FROM t LIMIT 1 OFFSET 2'", [1]),
+    (offsets, "fhir_server.search.compile", "f'{sql} OFFSET {skip}'", [1]),
+    (offsets, "fhir_server.search.compile", "from sqlalchemy import *\ns.limit(1).offset(2)", [2]),
+    (offsets, "fhir_server.search.compile", "from sqlalchemy import *\ns.limit(1)", []),
+    (offsets, "adapters.dicom.imaging_study", "zone = datetimes.offset(text)", []),
+    (offsets, "adapters.dicom.imaging_study", "name = 'TIMEZONE OFFSET FROM UTC'", []),
+    (parses, "fhir_server.store.read", "import json", [1]),
+    (parses, "fhir_server.interactions.read", "from fhir_server.r4 import json", [1]),
+    (parses, "fhir_server.interactions.search", "from fhir_server.r4.json import decode", [1]),
+    (parses, "fhir_server.store.find", "import msgspec\nmsgspec.json.decode(body)", [2]),
+    (parses, "fhir_server.store.find", "READ = msgspec.json.Decoder(dict)", [1]),
+    (parses, "fhir_server.store.text", "import msgspec\nmsgspec.json.encode(name)", []),
+    (parses, "fhir_server.interactions.create", "from fhir_server.r4 import json", []),
+]
+
+
+@pytest.mark.parametrize(("checked", "name", "text", "lines"), SAMPLES)
+def test_a_sample_that_breaks_a_rule_is_caught(
+    checked: Rule, name: str, text: str, lines: list[int]
+) -> None:
+    assert checked.broken(Module(name, text)) == lines
+
+
+def test_each_rule_is_seen_broken_and_kept() -> None:
+    rules = list(RULES)
+    assert list(dict.fromkeys(one.text for one, _, _, lines in SAMPLES if lines)) == rules
+    assert list(dict.fromkeys(one.text for one, _, _, lines in SAMPLES if not lines)) == rules
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [(one.text, place) for one in RULES.values() for place in one.elsewhere]
+)
+def test_an_exception_is_still_needed(name: str, place: str) -> None:
+    there = [module for module in modules() if module.within([place])]
+    assert any(list(RULES[name].lines(module)) for module in there)
+
+
+def test_functions_are_small_and_import_nothing() -> None:
+    assert _ruff(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("PLR0915", "def f(x):\n" + "    x += 1\n" * 41),
+        ("C901", "def f(x):\n" + "".join(f"    if x == {n}: x = 1\n" for n in range(10))),
+        ("PLC0415", "def f():\n    import os  # noqa: PLC0415\n"),
+    ],
+)
+def test_a_function_over_the_measure_is_caught(code: str, text: str) -> None:
+    place = ROOT / "fhir_server" / "store" / "sample.py"
+    row = 2 if code == "PLC0415" else 1
+    assert _ruff(place, text) == [(str(place), code, row)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(x):\n" + "    x += 1\n" * 40,
+        "def f(x):\n" + "".join(f"    if x == {n}: x = 1\n" for n in range(9)),
+    ],
+)
+def test_a_function_of_the_measure_is_taken(text: str) -> None:
+    assert _ruff(ROOT / "fhir_server" / "store" / "sample.py", text) == []
