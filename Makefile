@@ -1,6 +1,6 @@
 # Every target sets up what it needs first: make run on a fresh machine is enough.
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -31,9 +31,12 @@ migration: $(READY)  ## Write the Alembic script of a change of tables
 definitions: $(READY)  ## Build the R4 artefact anew from ../shared/data/r4
 	@$(BIN)/python -m fhir_server.r4.build
 
+settings: $(READY)  ## Write docs/settings.md anew from the settings
+	@$(BIN)/python -m fhir_server.main.settings_page
+
 clean:  ## Remove the environment, not the data
 	rm -rf $(VENV)
 
 $(READY): pyproject.toml uv.lock
-	@sh .ci/setup "$(PYTHON)" "$(VENV)"
+	@sh .ci/setup "$(VENV)" "$(PYTHON)"
 	@touch $(READY)

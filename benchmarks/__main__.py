@@ -3,12 +3,12 @@
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import rest, run
+from benchmarks.bulk import by_interaction
 from benchmarks.population import Population, observation_id
 from benchmarks.preload import by_command, by_transactions, write_ndjson
 from benchmarks.report import Row, cells, show, write
@@ -47,7 +47,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="HTTP processes of our own server")
     parser.add_argument("--data-dir", type=Path, help="directory of our own server; default: fresh")
     parser.add_argument("--load", type=int, default=10_000, help="resources to have loaded before")
-    parser.add_argument("--load-by", choices=("rest", "command"), default="rest")
+    parser.add_argument("--load-by", choices=("rest", "command", "interaction"), default="rest")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--seconds", type=float, default=10.0, help="time of each measurement")
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
@@ -115,16 +115,13 @@ def load(
     if target.fetch("GET", f"/Observation/{last}")[0] == 200:
         print("the population is already loaded")
         return None
-    begun = time.perf_counter()
-    if options.load_by == "command":
-        paths = write_ndjson(scratch / "ndjson", population)
-        seconds = by_command(options.data_dir or scratch / "data", paths)
-    else:
+    if options.load_by == "rest" or target.data_dir is None:
         seconds = by_transactions(target, population)
-    print(
-        f"loaded {options.load:,} resources in {time.perf_counter() - begun:.0f} s"
-        f" ({options.load / seconds:,.0f}/s)"
-    )
+    elif options.load_by == "command":
+        seconds = by_command(target.data_dir, write_ndjson(scratch / "ndjson", population))
+    else:
+        seconds = by_interaction(target.data_dir, population)
+    print(f"loaded {options.load:,} resources in {seconds:.0f} s ({options.load / seconds:,.0f}/s)")
     return seconds
 
 

@@ -19,6 +19,7 @@ from fhir_server.caller import Caller
 from fhir_server.config import Settings
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
+from fhir_server.main import postgres
 from fhir_server.main.wiring import running
 from fhir_server.r4 import json
 
@@ -27,9 +28,13 @@ PROCESSES = 2
 CONNECTIONS = 2
 
 
-def by_interaction(database: str, data_dir: Path, population: Population) -> float:
-    """Load the population into the database of a URL; return the seconds."""
+def by_interaction(data_dir: Path, population: Population) -> float:
+    """Load the population into the embedded database of a running server; return the seconds."""
     begun = time.perf_counter()
+    cluster = postgres.postmaster(data_dir / "postgres")
+    if cluster is None:
+        raise FileNotFoundError(f"no embedded PostgreSQL runs under {data_dir}")
+    database = postgres.ensure_database(cluster.uri, postgres.DATABASE)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as executor:
         for rows in ROWS:

@@ -1,13 +1,10 @@
 """A Sangam of our own: `sangam serve --demo` on free ports over a fresh directory."""
 
-import os
+import json
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,49 +15,45 @@ from benchmarks.target import Target
 READY_SECONDS = 120
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def ports_when_ready(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, int]:
+    """Return the ports that serve.json names once all processes are ready.
 
-
-def wait_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until `url` answers 200; raises when the process ends or time is up."""
+    RuntimeError when the server ends or is not ready in time.
+    """
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with {process.returncode} while starting")
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+            said = json.loads((data_dir / "serve.json").read_text())
+        except FileNotFoundError:
+            said = {}
+        if said.get("ready"):
+            return dict(said["ports"])
+        time.sleep(0.1)
     raise RuntimeError(f"the server was not ready after {READY_SECONDS} s")
 
 
 @contextmanager
 def sangam(data_dir: Path, *, processes: int = 1) -> Iterator[Target]:
     """Start the server, yield it as a Target, and end it with SIGTERM."""
-    http, mllp, dicom = free_port(), free_port(), free_port()
     command = [str(Path(sys.executable).parent / "sangam"), "serve", "--demo"]
-    command += ["--data-dir", str(data_dir), "--http-port", str(http)]
-    command += ["--mllp-port", str(mllp), "--dicom-port", str(dicom)]
-    command += ["--processes", str(processes)]
+    command += ["--data-dir", str(data_dir), "--processes", str(processes)]
+    command += ["--http-port", "0", "--mllp-port", "0", "--dicom-port", "0"]
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir.parent / "serve.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_ready(f"http://127.0.0.1:{http}/health/ready", process)
+            ports = ports_when_ready(data_dir, process)
             database = database_root(data_dir)
             yield Target(
                 "sangam",
-                f"http://127.0.0.1:{http}/fhir",
-                ("127.0.0.1", mllp),
-                ("127.0.0.1", dicom),
+                f"http://127.0.0.1:{ports['http']}/fhir",
+                ("127.0.0.1", ports["mllp"]),
+                ("127.0.0.1", ports["dicom"]),
                 called_ae="SANGAM",
                 pids=(process.pid,) if database is None else (process.pid, database),
+                data_dir=data_dir,
             )
         finally:
             process.send_signal(signal.SIGTERM)

@@ -4,6 +4,7 @@ import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,8 @@ class Target:
     """Addresses of a running server; `pids` are the roots of its process trees.
 
     `base_url` is the FHIR base; `mllp` and `dicom` are (host, port) or None where
-    the server has no such door; `headers` go with each HTTP request.
+    the server has no such door; `headers` go with each HTTP request; `data_dir` is set
+    where the server is our own.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Target:
     called_ae: str = "ANY-SCP"
     pids: tuple[int, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    data_dir: Path | None = None
 
     @property
     def host(self) -> str:

@@ -49,9 +49,7 @@ FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
 """
 
 
-async def read(
-    connection: Connection, after: Cursor, limit: int
-) -> tuple[list[Change], Cursor]:
+async def read(connection: Connection, after: Cursor, limit: int) -> tuple[list[Change], Cursor]:
     """Return up to `limit` changes after a place, oldest first, and the place reached.
 
     Nothing that commits later sorts before that place.

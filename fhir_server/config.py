@@ -123,6 +123,9 @@ class Hl7Settings(_Group):
     batch_messages: int = Field(
         16, ge=1, le=200, description="Messages of different patients in one FHIR transaction."
     )
+    workers: int = Field(
+        2, ge=1, le=16, description="FHIR transactions at a time, each of other patients."
+    )
     attempts: int = Field(10, ge=1, description="Tries of a message after transient errors.")
 
 

@@ -68,13 +68,16 @@ class Write:
     """A resource to be written under an identity.
 
     `method` PUT updates what has `identity` or creates it, POST creates it where
-    nothing has it. `identity` is one `system|value` or several alternatives.
+    nothing has it. `identity` is one `system|value` or several alternatives. `within`
+    is the identity of the report in which the key was made, "" where it stands alone:
+    nothing of a report that was never written is there to be found.
     """
 
     method: Literal["PUT", "POST"]
     full_url: str
     identity: tuple[str, ...]
     resource: Json
+    within: str = ""
 
 
 @dataclass(slots=True)
@@ -82,12 +85,15 @@ class Context:
     """The state of one mapping: the message, its profile, and what was built so far.
 
     `offset` is the UTC offset of MSH-7 as FHIR writes it, "" where it has none.
+    `known` gives the literal reference of a resource that is stored already, by the
+    full URL of its identity: what is created only where it is missing is then left out.
     `once` remembers what equal fields became.
     """
 
     message: Message
     profile: Profile
     offset: str = ""
+    known: Mapping[str, str] = field(default_factory=dict)
     writes: dict[str, Write] = field(default_factory=dict)
     once: dict[tuple[str, str], Any] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
@@ -106,18 +112,32 @@ class Context:
         return {"system": self.profile.key_system, "value": key}
 
     def write(
-        self, method: Literal["PUT", "POST"], identity: tuple[str, ...], resource: Json
+        self,
+        method: Literal["PUT", "POST"],
+        identity: tuple[str, ...],
+        resource: Json,
+        within: str = "",
     ) -> str:
         """Add a resource, unless its identity is there already, and return its full URL."""
         full_url = urn(resource["resourceType"], *identity)
+        if method == "POST" and full_url in self.known:
+            return self.known[full_url]
         if full_url not in self.writes:
-            self.writes[full_url] = Write(method, full_url, identity, resource)
+            self.writes[full_url] = Write(method, full_url, identity, resource, within)
         return full_url
 
-    def put_keyed(self, key: str, resource: Json) -> str:
-        """Add a resource that a later message with the same key updates."""
+    def put_keyed(self, key: str, resource: Json, report: str = "") -> str:
+        """Add a resource that a later message with the same key updates.
+
+        `report` is the key of the report from which `key` was made.
+        """
         resource.setdefault("identifier", []).append(self.key_identifier(key))
-        return self.write("PUT", (f"{self.profile.key_system}|{key}",), resource)
+        within = self.key_token(report) if report else ""
+        return self.write("PUT", (self.key_token(key),), resource, within)
+
+    def key_token(self, key: str) -> str:
+        """Return the key as the value of a token search."""
+        return f"{self.profile.key_system}|{key}"
 
     def remembered(self, repetition: Repetition, kind: str) -> tuple[bool, Any]:
         """Return whether an equal field was mapped before, and what it became.

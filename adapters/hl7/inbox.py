@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -174,11 +174,15 @@ async def store(
     fresh: dict[tuple[str | None, bytes, int], tuple[Received, str]] = {}
     for index, (received, peer) in enumerate(group):
         fresh.setdefault(_key(received, index), (received, peer))
-    async with database.transaction() as connection:
-        rows = await _insert(connection, channel, list(fresh.values()))
-        added = _added(fresh, rows)
-        if any(fresh[key][0].state == "stored" for key in added):
+    async with (
+        database.statement() as connection,
+        connection.pipeline(),
+        connection.transaction(),
+    ):
+        cursor = await _insert(connection, channel, list(fresh.values()))
+        if any(received.state == "stored" for received, _ in fresh.values()):
             await enqueue(connection, [JOB])
+        added = _added(fresh, await cursor.fetchall())
         missing = [key for key in fresh if key not in added]
         earlier = await _earlier(connection, channel, missing)
     found: list[Kept] = []
@@ -205,7 +209,7 @@ def _key(received: Received, index: int) -> tuple[str | None, bytes, int]:
 
 async def _insert(
     connection: Connection, channel: str, group: Sequence[tuple[Received, str]]
-) -> list[tuple[int, str | None, bytes]]:
+) -> psycopg.AsyncCursor[tuple[Any, ...]]:
     messages = [received for received, _ in group]
     values: list[object] = [
         [one.raw for one in messages],
@@ -222,8 +226,7 @@ async def _insert(
         )
     ]
     values.append(_more(messages))
-    cursor = await connection.execute(_INSERT, values, binary=True)
-    return await cursor.fetchall()
+    return await connection.execute(_INSERT, values, binary=True)
 
 
 def _more(messages: Sequence[Received]) -> list[str]:
@@ -243,7 +246,7 @@ def _more(messages: Sequence[Received]) -> list[str]:
 
 def _added(
     fresh: dict[tuple[str | None, bytes, int], tuple[Received, str]],
-    rows: Sequence[tuple[int, str | None, bytes]],
+    rows: Sequence[tuple[Any, ...]],
 ) -> dict[tuple[str | None, bytes, int], int]:
     by_key: dict[tuple[str | None, bytes], list[int]] = {}
     for id_, control_id, sha256 in rows:

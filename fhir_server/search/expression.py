@@ -66,8 +66,8 @@ Done: TypeAlias = Callable[[Place, str], None]
 
 
 def paths(parameter: Parameter) -> tuple[Path, ...]:
-    """Return the paths of the parameter's expression that start at its type."""
-    roots = (parameter.base, *ABSTRACT)
+    """Return the paths of the parameter's expression that start at its type, or nowhere."""
+    roots = (parameter.base, "", *ABSTRACT)
     return tuple(
         path
         for path in parse(parameter.expression)

@@ -10,22 +10,23 @@ from fhir_server.search.registry import Registry
 _FORM = "Write Source:parameter, Source:parameter:Target, Source:* or *."
 
 
-def include(registry: Registry, name: str, modifier: str, value: str) -> Include:
+def include(registry: Registry, name: str, value: str) -> Include:
     """Return what `_include` or `_revinclude` asks for; refused when it names no reference."""
+    code, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
         raise NotSupported("The modifier is iterate.", expression=name)
-    reverse, iterate = name == "_revinclude", bool(modifier)
+    reverse, iterate = code == "_revinclude", bool(modifier)
     if value == "*":
         return Include(None, None, reverse, iterate)
     source, *rest = value.split(":")
     type_ids = registry.context.type_ids
     if source not in type_ids or len(rest) not in (1, 2):
         raise BadRequest(_FORM, code="value", expression=name)
-    code, target = rest[0], rest[1] if len(rest) > 1 else ""
+    target = rest[1] if len(rest) > 1 else ""
     if target and target not in type_ids:
         raise BadRequest(_FORM, code="value", expression=name)
     return Include(
-        params=_params(registry, name, source, code),
+        params=_params(registry, name, source, rest[0]),
         target=type_ids.get(target),
         reverse=reverse,
         iterate=iterate,

@@ -274,8 +274,7 @@ def _elements(_: Registry, draft: _Draft, _name: str, value: str, _rules: Rules)
 
 
 def _include(registry: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -> str:
-    code, _, modifier = name.partition(":")
-    draft.includes.append(include(registry, code, modifier, value))
+    draft.includes.append(include(registry, name, value))
     return value
 
 

@@ -157,9 +157,7 @@ class _Parser:
             return (Root(name),)
         if self.peek(1) == "(":
             return (Root(""), self.call())
-        if not re.fullmatch(r"\w+", name):
-            raise ExpressionError("expected a path")
-        return (Root(""), Member(self.take()))
+        return (Root(""), self.member())
 
     def steps(self) -> Path:
         steps: list[Step] = []
@@ -170,8 +168,14 @@ class _Parser:
             elif self.peek(1) == "(":
                 steps.append(self.call())
             else:
-                steps.append(Member(self.take()))
+                steps.append(self.member())
         return tuple(steps)
+
+    def member(self) -> Member:
+        name = self.take()
+        if not name.isidentifier():
+            raise ExpressionError("expected the name of an element")
+        return Member(name)
 
     def call(self) -> Step:
         name = self.take()

@@ -116,6 +116,8 @@ def _write_identifier(rows: Rows, parameter: Parameter, value: dict[str, Any]) -
 def _write_canonical(rows: Rows, parameter: Parameter, value: str) -> None:
     """Index a canonical under `url` and, where it has one, `url|version` and its parts."""
     rows.add(parameter, "present")
+    if value.startswith("#"):
+        return
     url, bar, version = value.partition("|")
     rows.add(parameter, "uri", url)
     rows.sort_by(parameter, value)

@@ -16,6 +16,9 @@ from fhir_server.search.path import Resolves, Root, parse
 
 _ABSTRACT_ROOTS = tuple(Root(name) for name in ABSTRACT)
 
+# The R4 package gives the reference the path `code`, and the code the path `target`.
+_SWAPPED = frozenset({"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"})
+
 COLUMNS = frozenset({"_id", "_lastUpdated"})
 """Parameters answered from columns of the store; they have no index rows."""
 
@@ -136,8 +139,18 @@ def _parameter(
         url=definition.url,
         expression=definition.expression or "",
         target=_targets(definition, type_name),
-        component=tuple(Component(*codes[url], path) for url, path in definition.component),
+        component=_components(definition, codes),
     )
+
+
+def _components(
+    definition: SearchParameter, codes: Mapping[str, tuple[str, str]]
+) -> tuple[Component, ...]:
+    urls = [url for url, _ in definition.component]
+    found = [path for _, path in definition.component]
+    if definition.url in _SWAPPED:
+        found.reverse()
+    return tuple(Component(*codes[url], path) for url, path in zip(urls, found, strict=True))
 
 
 def _targets(definition: SearchParameter, type_name: str) -> tuple[str, ...]:

@@ -51,9 +51,7 @@ async def work(
 class Worker:
     """One worker: its number, what it runs now, and its broker."""
 
-    def __init__(
-        self, server: Server, functions: Mapping[str, Function], broker_url: str
-    ) -> None:
+    def __init__(self, server: Server, functions: Mapping[str, Function], broker_url: str) -> None:
         self.server = server
         self.functions = functions
         self.number = 0

@@ -54,5 +54,5 @@ async def test_every_valid_example_is_read_back_with_every_literal(
         read = await client.get(created.headers["location"])
         assert canonical(read.content) == canonical(raw), name
         stored += 1
-    print(f"\nbyte fidelity: {stored} examples stored and read back, {refused} refused")
+    print(f"\nbyte fidelity: {stored} examples stored and read back, {refused} refused")  # noqa: T201
     assert stored >= STORED

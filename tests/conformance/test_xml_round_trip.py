@@ -69,9 +69,6 @@ def test_xml_examples_come_back_from_json(shared: Path) -> None:
         data = from_xml(definitions, file.read_bytes(), LIMITS)
         again = to_xml(definitions, json.decode_keeping(json.encode(data)), pretty=True)
         assert from_xml(definitions, again, LIMITS) == data, file.name
-        beside = file.with_suffix(".json")
-        if beside.exists():
-            assert canonical(json.encode(data)) == canonical(beside.read_bytes()), file.name
         count += 1
     print(f"\nXML: {count} XML examples read")  # noqa: T201  (the count that ran)
     assert count >= XML_FLOOR

@@ -41,10 +41,13 @@ async def living(database: Database, worker: int) -> Connection:
 
 
 async def test_a_rolled_back_transaction_leaves_no_job(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def fail() -> None:
         async with database.transaction() as connection:
             await jobs.enqueue(connection, [FOLD])
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert await rows(database) == []
 
 

@@ -47,7 +47,12 @@ def annotations(ctx: Context, notes: Sequence[Segment], holder: Json, path: str)
 
 
 def observation(
-    ctx: Context, notes: Sequence[Segment], key: str, subject: str, status: str
+    ctx: Context,
+    notes: Sequence[Segment],
+    key: str,
+    subject: str,
+    status: str,
+    report: str = "",
 ) -> str | None:
     """Return a reference to the Observation that holds notes, None where they are empty."""
     texts = [comment for nte in notes if (comment := text(nte, "Observation.valueString"))]
@@ -60,4 +65,4 @@ def observation(
         "subject": {"reference": subject},
         "valueString": "\n".join(texts),
     }
-    return ctx.put_keyed(key, resource)
+    return ctx.put_keyed(key, resource, report)

@@ -48,12 +48,14 @@ _QUESTIONS: Final = frozenset(("QST", "SCI"))
 class Surroundings:
     """What the Observations of one order share.
 
-    `key` begins their keys; `effective` are the effective members that OBR gives,
+    `key` begins their keys and is that of their `report`, where they have one;
+    `effective` are the effective members that OBR gives,
     `report_status` is OBR-25; references are "" where there is none.
     """
 
     key: str
     patient: str
+    report: str = ""
     encounter: str = ""
     specimen: str = ""
     request: str = ""
@@ -79,7 +81,7 @@ def observation(ctx: Context, result: Result, around: Surroundings, focus: str =
     """Build the Observation of an OBX; `focus` is the specimen that it speaks of."""
     obx = result.obx
     resource: Json = {"resourceType": "Observation"}
-    key = _identify(ctx, obx, around, resource)
+    key, report = _identify(ctx, obx, around, resource)
     _status(ctx, obx, around, resource)
     kind = obx.peek(29)
     _category(ctx, obx, resource)
@@ -96,20 +98,23 @@ def observation(ctx: Context, result: Result, around: Surroundings, focus: str =
     _rare(ctx, obx, resource)
     if result.notes:
         put(resource, "note", nte.annotations(ctx, result.notes, resource, "Observation.note"))
-    reference = ctx.put_keyed(key, resource)
+    reference = ctx.put_keyed(key, resource, report)
     return Observed(reference, resource["status"], kind in _QUESTIONS, tuple(attachments))
 
 
-def _identify(ctx: Context, obx: Segment, around: Surroundings, resource: Json) -> str:
-    """Set the filler's identifier and return the key: OBX-1 is not stable enough for one."""
+def _identify(ctx: Context, obx: Segment, around: Surroundings, resource: Json) -> tuple[str, str]:
+    """Set the filler's identifier; return the key, and that of the report if it is part of it.
+
+    OBX-1 is not stable enough for a key.
+    """
     rep = obx.first(21)
     if rep is not None:
         number = hd.ei(ctx, rep, "Observation.identifier", "observation")
         if number is not None:
             resource["identifier"] = [{"type": hd.fixed_type("FILL"), **number}]
-            return _unique(ctx, ctx.key("OBX-21", hd.token(number)))
+            return _unique(ctx, ctx.key("OBX-21", hd.token(number))), ""
     name = f"{code_key(obx.raw(3), ctx)}\x1f{obx.raw(4)}"
-    return _unique(ctx, ctx.key("Observation", around.key, name))
+    return _unique(ctx, ctx.key("Observation", around.key, name)), around.report
 
 
 def _unique(ctx: Context, key: str) -> str:

@@ -117,7 +117,7 @@ def service_request(
     if scope_by_code or ctx.profile.placer_scope == "group":
         key = ctx.key("ServiceRequest", asked.number, asked.code)
         resource["identifier"].append(ctx.key_identifier(key))
-        identity = (f"{ctx.profile.key_system}|{key}",)
+        identity = (ctx.key_token(key),)
     _status(asked, resource)
     _intent(asked.obr, resource)
     resource["code"] = code(ctx, asked.obr, "ServiceRequest.code")

@@ -75,6 +75,7 @@ def _order(
     around = Surroundings(
         key=key,
         patient=patient,
+        report=key,
         encounter="" if encounter.startswith("#") else encounter,
         specimen=specimens[0] if specimens else "",
         request=request or "",
@@ -159,12 +160,14 @@ def _report(
         extend(resource, {"url": url, "valueCodeableConcept": reason})
     found = [{"reference": o.reference} for o in observed if not o.question]
     status = "final" if resource["status"] == "partial" else resource["status"]
-    comment_key = ctx.key("OBR-NTE", around.key)
-    if comment := nte.observation(ctx, asked.notes, comment_key, around.patient, status):
+    comment = nte.observation(
+        ctx, asked.notes, ctx.key("OBR-NTE", around.key), around.patient, status, around.key
+    )
+    if comment:
         found.append({"reference": comment})
     put(resource, "result", found)
     put(resource, "presentedForm", [a for o in observed for a in o.attachments])
-    ctx.put_keyed(around.key, resource)
+    ctx.put_keyed(around.key, resource, around.key)
     return str(resource["status"])
 
 

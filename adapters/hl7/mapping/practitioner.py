@@ -142,7 +142,7 @@ def role(
         resource["code"] = [{"coding": [{"system": system, "code": value}]}]
     key = ctx.key("PractitionerRole", practitioner_reference, value, organization_reference or "")
     resource["identifier"] = [ctx.key_identifier(key)]
-    return ctx.write("POST", (f"{ctx.profile.key_system}|{key}",), resource)
+    return ctx.write("POST", (ctx.key_token(key),), resource)
 
 
 def roles(
@@ -216,7 +216,7 @@ def _written(ctx: Context, resource: Json) -> str | None:
     # A name identifies within its sender.
     key = ctx.key("Organization", resource["name"])
     resource["identifier"] = [ctx.key_identifier(key)]
-    return ctx.write("POST", (f"{ctx.profile.key_system}|{key}",), resource)
+    return ctx.write("POST", (ctx.key_token(key),), resource)
 
 
 def participation(code: str) -> tuple[str, str]:

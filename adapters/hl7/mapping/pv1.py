@@ -38,7 +38,7 @@ def encounter(ctx: Context, pv1: Segment | None, patient: str) -> tuple[str, Jso
     if mode == "create" and (start := pv1.peek(44)):
         key = ctx.key("Encounter", patient, start)
         resource["identifier"] = [ctx.key_identifier(key)]
-        return ctx.write("POST", (f"{ctx.profile.key_system}|{key}",), resource), None
+        return ctx.write("POST", (ctx.key_token(key),), resource), None
     return "#visit", {**resource, "id": "visit"}
 
 

@@ -47,7 +47,7 @@ def specimen(
     notes = [{"text": t} for r in spm.repetitions(14) if (t := r.take(1, "Specimen.note.text"))]
     notes += nte.annotations(ctx, group.notes, resource, "Specimen.note")
     put(resource, "note", [*resource.get("note", ()), *notes])
-    reference = ctx.put_keyed(key, resource)
+    reference = ctx.put_keyed(key, resource, "" if number else report_key)
     ctx.once[("Specimen", key)] = reference
     return reference
 
@@ -60,7 +60,7 @@ def of_obr(ctx: Context, obr: Segment, patient: str, report_key: str) -> str | N
     _of_obr(ctx, obr, resource)
     if len(resource) == 2:  # noqa: PLR2004  (nothing was added)
         return None
-    return ctx.put_keyed(ctx.key("Specimen", report_key), resource)
+    return ctx.put_keyed(ctx.key("Specimen", report_key), resource, report_key)
 
 
 def _numbers(resource: Json) -> list[Json]:

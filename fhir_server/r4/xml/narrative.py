@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/narrative.html
 """
 
 import re
+from collections.abc import Mapping
 from html.entities import name2codepoint
 from xml.sax.saxutils import escape, quoteattr
 
@@ -47,50 +48,63 @@ def _as_number(entity: re.Match[str]) -> str:
     return f"&#{name2codepoint[name]};"
 
 
-class Copy:
-    """An XHTML element written anew as it is parsed, with its namespace as the default."""
+def standing_alone(div: bytes, scope: Mapping[str, str]) -> str:
+    """Return the XHTML element without prefixes, its namespace as the default.
 
-    __slots__ = ("_open", "_parts", "depth")
+    `scope` has the namespace of each prefix (empty for the default) that is
+    declared around it. BadRequest for what is not XHTML.
+    """
+    declared = "".join(f" {_declared(*pair)}" for pair in scope.items())
+    copy = _Copy()
+    parser = guarded()
+    parser.StartElementHandler = copy.start
+    parser.EndElementHandler = copy.end
+    parser.CharacterDataHandler = copy.characters
+    parse(parser, b"<around%s>%s</around>" % (declared.encode(), div))
+    return "".join(copy.parts)
+
+
+def _declared(prefix: str, namespace: str) -> str:
+    return f"xmlns{prefix and ':'}{prefix}={quoteattr(namespace)}"
+
+
+class _Copy:
+    """An element written anew, inside of one that is left away."""
 
     def __init__(self) -> None:
+        self.parts: list[str] = []
         self.depth = 0
-        self._parts: list[str] = []
-        self._open = False
+        self.unclosed = False
 
     def start(self, qualified: str, attributes: dict[str, str]) -> None:
-        """Take a start tag; BadRequest for what is not XHTML."""
+        self.depth += 1
+        if self.depth == 1:
+            return
         namespace, _, name = qualified.rpartition(SEPARATOR)
         if namespace != XHTML:
             raise refusal("A narrative must be in the namespace of XHTML")
-        self._close()
-        declared = "" if self.depth else f' xmlns="{XHTML}"'
+        self.close()
+        declared = f' xmlns="{XHTML}"' if not self.parts else ""
         written = "".join(_attribute(*pair) for pair in attributes.items())
-        self._parts.append(f"<{name}{declared}{written}")
-        self._open = True
-        self.depth += 1
+        self.parts.append(f"<{name}{declared}{written}")
+        self.unclosed = True
 
     def end(self, qualified: str) -> None:
-        """Take an end tag."""
         self.depth -= 1
-        if self._open:
-            self._open = False
-            self._parts.append("/>")
-        else:
-            self._parts.append(f"</{qualified.rpartition(SEPARATOR)[2]}>")
+        if self.depth == 0:
+            return
+        tag = "/>" if self.unclosed else f"</{qualified.rpartition(SEPARATOR)[2]}>"
+        self.parts.append(tag)
+        self.unclosed = False
 
     def characters(self, text: str) -> None:
-        """Take text."""
-        self._close()
-        self._parts.append(escape(text))
+        self.close()
+        self.parts.append(escape(text))
 
-    def text(self) -> str:
-        """Return the element."""
-        return "".join(self._parts)
-
-    def _close(self) -> None:
-        if self._open:
-            self._open = False
-            self._parts.append(">")
+    def close(self) -> None:
+        if self.unclosed:
+            self.unclosed = False
+            self.parts.append(">")
 
 
 def _attribute(name: str, value: str) -> str:

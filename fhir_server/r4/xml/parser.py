@@ -26,6 +26,9 @@ def guarded() -> expat.XMLParserType:
 
 def parse(parser: expat.XMLParserType, raw: bytes) -> None:
     """Parse the whole text; BadRequest (code `structure`) unless it is well-formed."""
+    # The parser would detect UTF-16, whatever encoding it was told.
+    if b"\0" in raw:
+        raise refusal("XML must be in UTF-8")
     try:
         parser.Parse(raw, True)
     except expat.ExpatError as error:

@@ -6,7 +6,8 @@ import httpx
 import psycopg
 import pytest
 
-from adapters.hl7 import process
+from adapters.hl7 import apply, process
+from adapters.hl7.context import urn
 from adapters.hl7.examine import examine
 from adapters.hl7.framing import Frame, Kind
 from adapters.hl7.inbox import store
@@ -221,7 +222,7 @@ async def test_failing_map_is_a_mapping_error_and_can_be_replayed(
     server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(process, "transform", lambda *_: 1 / 0)
+        broken.setattr(apply, "transform", lambda *_: 1 / 0)
         assert await done(server, oru(PID, OBR)) == [("dead", "MAPPING_ERROR")]
     assert await rows(server, "detail") == [("The mapping failed with ZeroDivisionError",)]
     assert await found(client, "/Patient") == []
@@ -230,15 +231,15 @@ async def test_failing_map_is_a_mapping_error_and_can_be_replayed(
 async def test_transient_error_is_tried_again_in_order(
     server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = process.transaction, []
+    real, calls = apply.transaction, []
 
     async def flaky(*arguments: Any) -> Any:
         calls.append(1)
-        if len(calls) == 1:
+        if len(calls) <= 2:  # as part of its group, and alone
             raise psycopg.errors.DeadlockDetected
         return await real(*arguments)
 
-    monkeypatch.setattr(process, "transaction", flaky)
+    monkeypatch.setattr(apply, "transaction", flaky)
     await keep(
         server,
         oru(PID, OBR, "OBX|1|NM|GLU||1||||||F"),
@@ -259,7 +260,7 @@ async def test_tries_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> Non
     async def never(*_: Any) -> Any:
         raise psycopg.errors.SerializationFailure
 
-    monkeypatch.setattr(process, "transaction", never)
+    monkeypatch.setattr(apply, "transaction", never)
     await keep(server, oru(PID, OBR))
     await process.run(with_hl7(server, attempts=1), {})
     assert await rows(server) == [("dead", "RETRY_EXHAUSTED")]
@@ -285,13 +286,64 @@ async def test_interrupted_process_leaves_nothing_half_written(
 
     await keep(server, oru(PID, OBR, "OBX|1|NM|GLU||1||||||F"))
     with monkeypatch.context() as at_the_end:
-        at_the_end.setattr(process, "_finish", killed)
+        at_the_end.setattr(apply, "_finish", killed)
         with pytest.raises(Killed):
             await process.run(server, {})
     assert await rows(server) == [("stored", None)]
     assert await found(client, "/Observation") == []
     await process.run(server, {})
     assert await rows(server) == [("done", None)]
+
+
+async def test_what_is_known_to_exist_is_not_written_again(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    one = with_hl7(server, batch_messages=1, workers=1)
+    await keep(one, *(simulated(seed, 2) for seed in range(3)))
+    await process.run(one, {})
+    (device,) = await found(client, "/Device")
+    versions = [set(map(kind, v)) for (v,) in await rows(server, "result_versions")]
+    assert ["Device" in written for written in versions] == [True, False, False]
+    observations = await found(client, "/Observation")
+    assert {o["device"]["reference"] for o in observations} == {f"Device/{device['id']}"}
+
+
+def kind(version: str) -> str:
+    return version.split("/", maxsplit=1)[0]
+
+
+async def test_what_was_known_and_is_gone_is_written_again(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    await keep(server, simulated(1, 2))
+    url = urn("Device", f"{server.base}/hl7/CHEM-SIM-LAB/ids/SIMLAB|CHEM-SIM-01")
+    work = apply.Work(server, known={url: "Device/gone"})
+    window = await process._window(server, 0)  # noqa: SLF001  (what one pass takes)
+    assert await apply.apply(work, window) == set()
+    assert await rows(server) == [("done", None)]
+    (device,) = await found(client, "/Device")
+    assert work.known[url] == f"Device/{device['id']}"
+
+
+async def test_lanes_keep_the_order_of_each_patient(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    wide = with_hl7(server, batch_messages=2, workers=4)
+    messages = [
+        oru(
+            f"PID|1||P{patient}^^^H",
+            f"OBR|1||F{patient}|X",
+            f"OBX|1|NM|GLU||{turn}||||||F",
+            control_id=f"C{patient}-{turn}",
+        )
+        for turn in range(1, 6)
+        for patient in range(7)
+    ]
+    await keep(wide, *messages)
+    await process.run(wide, {})
+    observations = await found(client, "/Observation?_count=100")
+    assert [o["valueQuantity"]["value"] for o in observations] == [5] * 7
+    assert [o["meta"]["versionId"] for o in observations] == ["5"] * 7
 
 
 async def test_simulated_messages_go_through(server: Server, client: httpx.AsyncClient) -> None:

@@ -62,6 +62,20 @@ def finds(text: str, resource: Json, registry: Registry = REGISTRY) -> bool:
 
 def holds(condition: Condition, rows: IndexRows, resource: Json) -> bool:
     match condition:
+        case Not(inner):
+            return not holds(inner, rows, resource)
+        case Either(parts):
+            return any(holds(part, rows, resource) for part in parts)
+        case Both(parts):
+            return all(holds(part, rows, resource) for part in parts)
+        case _:
+            return _leaf_holds(condition, rows, resource)
+
+
+def _leaf_holds(
+    condition: Terms | Named | Row | Ids | Updated, rows: IndexRows, resource: Json
+) -> bool:
+    match condition:
         case Terms(alternatives):
             return not set(alternatives).isdisjoint(rows.terms)
         case Named(candidates=candidates):
@@ -74,12 +88,6 @@ def holds(condition: Condition, rows: IndexRows, resource: Json) -> bool:
             moment = datetime.fromisoformat(resource["meta"]["lastUpdated"])
             start = int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
             return _passes(groups, {"low": start, "high": start + 1})
-        case Not(inner):
-            return not holds(inner, rows, resource)
-        case Either(parts):
-            return any(holds(part, rows, resource) for part in parts)
-        case Both(parts):
-            return all(holds(part, rows, resource) for part in parts)
 
 
 def _rows(table: str, param: int, rows: IndexRows) -> list[dict[str, Any]]:

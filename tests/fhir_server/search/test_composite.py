@@ -95,8 +95,8 @@ DOCUMENT: Json = {
         ("chromosome-variant-coordinate=7$110$111", SEQUENCE, True),
         ("chromosome-variant-coordinate=7$110$190", SEQUENCE, False),
         ("referenceseqid-variant-coordinate=NC_1$150$190", SEQUENCE, True),
-        ("relationship=replaces$DocumentReference/1", DOCUMENT, True),
-        ("relationship=replaces$DocumentReference/2", DOCUMENT, False),
+        ("relationship=DocumentReference/1$replaces", DOCUMENT, True),
+        ("relationship=DocumentReference/2$replaces", DOCUMENT, False),
     ],
 )  # fmt: skip
 def test_components_match_inside_one_element(text: str, stored: Json, *, expected: bool) -> None:

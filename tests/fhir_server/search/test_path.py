@@ -2,8 +2,8 @@ import pytest
 
 from fhir_server.search.path import (
     As,
-    Extension,
     ExpressionError,
+    Extension,
     Happened,
     Index,
     Member,

@@ -22,6 +22,11 @@ def coding(system: str | None, code: str) -> Json:
 
 PULSE = coded(coding(LOINC, "8867-4"), coding("urn:local", "PuLs"))
 BARE = coded(coding(None, "8867-4"))
+COMPONENT = {
+    "resourceType": "Observation",
+    "component": [{"code": {"coding": [coding("s", "x")]}}],
+}
+TAGGED = {"resourceType": "Patient", "meta": {"tag": [coding("urn:t", "x")]}}
 CLASS: Json = {"resourceType": "Encounter", "class": coding(ACT, "AMB")}
 PATIENT: Json = {
     "resourceType": "Patient",
@@ -82,7 +87,7 @@ PATIENT: Json = {
         ("code:missing=false", PULSE, True),
         ("combo-code=puls", PULSE, True),
         ("combo-code:not=puls", PULSE, False),
-        ("combo-code=x", {"resourceType": "Observation", "component": [{"code": {"coding": [coding("s", "x")]}}]}, True),
+        ("combo-code=x", COMPONENT, True),
         ("component-code=puls", PULSE, False),
         ("identifier=A12", PATIENT, True),
         ("identifier=a12", PATIENT, True),
@@ -112,8 +117,8 @@ PATIENT: Json = {
         ("_id=Ab.1", PATIENT, True),
         ("_id=ab.1", PATIENT, False),
         ("_id=x,Ab.1", PATIENT, True),
-        ("_tag=urn:t|x", {"resourceType": "Patient", "meta": {"tag": [coding("urn:t", "x")]}}, True),
-        ("_security=R", {"resourceType": "Patient", "meta": {"tag": [coding("urn:t", "R")]}}, False),
+        ("_tag=urn:t|x", TAGGED, True),
+        ("_security=x", TAGGED, False),
         (r"code=a\|b", coded(coding("s", "a|b")), True),
         (r"code=s|a\,b", coded(coding("s", "a,b")), True),
     ],

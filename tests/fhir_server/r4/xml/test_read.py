@@ -1,3 +1,4 @@
+import contextlib
 import re
 from collections.abc import Callable
 from time import perf_counter
@@ -43,8 +44,8 @@ def refused(raw: bytes, limits: Limits = LIMITS) -> tuple[str, str, str | None]:
             {"name": [{"id": "n", "given": ["A", "B"]}]},
         ),
         (
-            '<birthDate id="b" value="2000"><extension url="u"><valueCode value="c"/>'
-            "</extension></birthDate>",
+            '<birthDate id="b" value="2000"><extension url="u"><valueCode value="c"/></extension>\
+</birthDate>',
             {
                 "birthDate": "2000",
                 "_birthDate": {"id": "b", "extension": [{"url": "u", "valueCode": "c"}]},
@@ -64,12 +65,11 @@ def refused(raw: bytes, limits: Limits = LIMITS) -> tuple[str, str, str | None]:
         ),
         ('<name><given id="1"/></name>', {"name": [{"_given": [{"id": "1"}]}]}),
         (
-            '<contained><Patient><id value="c"/></Patient></contained>'
-            "<contained><Group/></contained>",
+            "<contained><Patient><id value='c'/></Patient></contained><contained><List/></contained>",  # noqa: E501
             {
                 "contained": [
                     {"resourceType": "Patient", "id": "c"},
-                    {"resourceType": "Group"},
+                    {"resourceType": "List"},
                 ]
             },
         ),
@@ -217,8 +217,9 @@ def test_what_r4_does_not_know_is_refused_with_its_place(xml: str, text: str, pl
         (patient('<id value="&nbsp;"/>'), "The text is not well-formed XML"),
         (patient('<id value="\x01"/>'), "The text is not well-formed XML"),
         (patient("<f:id/>"), "The text is not well-formed XML"),
-        (patient('<id value="\xe9"/>').decode().encode("latin-1"), "The text is not well-formed XML"),
-        (patient("").decode().encode("utf-16"), "The text is not well-formed XML"),
+        (patient('<id value="@"/>').replace(b"@", b"\xe9"), "The text is not well-formed XML"),
+        (patient("").decode().encode("utf-16"), "XML must be in UTF-8"),
+        (patient("").decode().encode("utf-16be"), "XML must be in UTF-8"),
         (b'<?xml version="1.0" encoding="latin-1"?>' + patient(""), "XML must be in UTF-8"),
         (b"<Patient/>", "A resource must be in the namespace http://hl7.org/fhir"),
         (b'<Patient xmlns="http://hl7.org/fhir/"/>', "A resource must be in the namespace http://hl7.org/fhir"),
@@ -259,9 +260,10 @@ def test_hostile_or_broken_xml_is_refused(raw: bytes, text: str) -> None:
     assert refused(raw)[:2] == ("structure", text)
 
 
-def test_xhtml_of_another_namespace_is_refused() -> None:
-    for inner in ('<svg xmlns="http://www.w3.org/2000/svg"/>', '<b xmlns:x="u" x:y="z"/>'):
-        assert refused(patient(f"<text>{DIV}{inner}</div></text>"))[1] == (
+def test_a_narrative_that_needs_other_namespaces_is_refused() -> None:
+    outer = f'<Patient {FHIR} xmlns:s="http://www.w3.org/2000/svg"><text>{DIV}'
+    for inner in ("<s:svg/>", '<b s:y="z"/>'):
+        assert refused(f"{outer}{inner}</div></text></Patient>".encode())[1] == (
             "A narrative must be in the namespace of XHTML"
         )
 
@@ -313,20 +315,18 @@ def test_a_number_of_too_many_digits_is_refused() -> None:
     [
         patient("<name>" * 2_600_000),
         patient("<name><given value='x'/></name>" * 500_000),
-        patient(f"<text>{DIV}{'<b/>' * 3_900_000}</div></text>"),
+        patient(f"<text>{DIV}{'<b/>' * 1_900_000}</div></text>"),
         patient("<!--" + "<" * 15_000_000 + "-->"),
         patient('<id value="' + "x" * 16_000_000 + '"/>'),
-        patient("<id " + " ".join(f'a{i}="x"' for i in range(1_500_000)) + "/>"),
+        patient("<id " + " ".join(f'a{i}="x"' for i in range(1_900_000)) + "/>"),
         patient(f"<text>{DIV}" + "&amp;" * 3_000_000 + "</div></text>"),
     ],
     ids=["open", "names", "tags", "comment", "value", "attributes", "escapes"],
 )
 def test_sixteen_hostile_megabytes_cost_little(raw: bytes) -> None:
     start = perf_counter()
-    try:
+    with contextlib.suppress(BadRequest):
         read(raw)
-    except BadRequest as error:
-        assert error.status == 400
     assert perf_counter() - start < 30  # several times what it takes, for busy machines
 
 

@@ -1,0 +1,42 @@
+"""The total of a searchset: counted, capped, estimated or left out."""
+
+import httpx
+import msgspec
+import pytest
+
+from fhir_server.server import Server
+
+FHIR = {"content-type": "application/fhir+json"}
+
+
+async def stored(client: httpx.AsyncClient, count: int) -> None:
+    for number in range(count):
+        patient = {"resourceType": "Patient", "name": [{"family": f"Rao{number}"}]}
+        body = msgspec.json.encode(patient)
+        assert (await client.post("/Patient", content=body, headers=FHIR)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [
+        ("", 3),
+        ("_count=2", 3),
+        ("_count=2&_total=accurate", 3),
+        ("_count=2&_total=none", None),
+        ("_count=2&family=rao1", 1),
+        ("_summary=count", 3),
+        ("_summary=count&family=none", 0),
+    ],
+)
+async def test_the_total_is_that_of_all_pages(
+    client: httpx.AsyncClient, query: str, total: int | None
+) -> None:
+    await stored(client, 3)
+    assert (await client.get(f"/Patient?{query}")).json().get("total") == total
+
+
+async def test_an_estimate_is_the_planners(client: httpx.AsyncClient, server: Server) -> None:
+    await stored(client, 3)
+    async with server.database.statement() as connection:
+        await connection.execute("ANALYZE")
+    assert (await client.get("/Patient?_count=2&_total=estimate")).json()["total"] == 3

@@ -1,0 +1,200 @@
+"""Killed at any moment: nothing acknowledged is lost, nothing doubled, nothing half-written.
+
+SANGAM_CRASH_SIZE sets the number of messages (default small), SANGAM_CRASH_SEED
+what is killed when.
+"""
+
+import json
+import os
+import random
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from flows.running import Running
+
+from adapters.dicom import simulate as ct
+from adapters.dicom.scu import Sender
+from adapters.dicom.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
+from adapters.dicom.wire import Closed
+from adapters.hl7.client import send
+from adapters.hl7.simulate import oru
+
+SIZE = int(os.environ.get("SANGAM_CRASH_SIZE", "60"))
+SEED = int(os.environ.get("SANGAM_CRASH_SEED", "1"))
+OBSERVATIONS = 25
+SENDERS = 3
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("server")]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    server = Running(tmp_path / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+def killed_midway(
+    running: Running, work: list[int], deliver: Callable[[list[int], list[int]], None]
+) -> set[int]:
+    """Let senders deliver, kill the server when some part is acknowledged, start it again.
+
+    Returns what was acknowledged before the kill.
+    """
+    dice = random.Random(SEED)
+    acknowledged: list[int] = []
+    enough = int(len(work) * dice.uniform(0.2, 0.7))
+    senders = [
+        threading.Thread(target=deliver, args=(work[n::SENDERS], acknowledged))
+        for n in range(SENDERS)
+    ]
+    for sender in senders:
+        sender.start()
+    assert running.until(120, lambda: len(acknowledged) >= enough), running.log()
+    running.kill(database=dice.random() < 0.5)
+    for sender in senders:
+        sender.join(60)
+    before = set(acknowledged)
+    assert len(before) < len(work), "the kill came too late to show anything"
+    running.start()
+    return before
+
+
+def test_oru_messages_survive_a_kill(running: Running) -> None:
+    def deliver(seeds: list[int], acknowledged: list[int]) -> None:
+        try:
+            answers = send("127.0.0.1", port, [oru(seed, OBSERVATIONS) for seed in seeds])
+            for seed, answer in zip(seeds, answers, strict=False):
+                if answer.code == "AA":
+                    acknowledged.append(seed)
+        except OSError:
+            return
+
+    port = running.port("mllp")
+    work = list(range(SIZE))
+    before = killed_midway(running, work, deliver)
+    with psycopg.connect(running.database) as connection:
+        kept = {
+            int(row[0].removeprefix("SIM"))
+            for row in connection.execute("SELECT control_id FROM hl7_message")
+        }
+    assert before <= kept
+
+    port = running.port("mllp")
+    again: list[int] = []
+    deliver(work, again)
+    assert again == work
+    assert running.until(180, lambda: running.total("DiagnosticReport") == SIZE), running.log()
+    assert running.until(60, lambda: done(running) == {"done": SIZE}), done(running)
+    assert running.total("Observation") == SIZE * OBSERVATIONS
+    assert running.total("Specimen") == SIZE
+    assert running.total("ServiceRequest") == SIZE
+    assert running.total("DiagnosticReport?_lastUpdated=ge2000&status=final") == SIZE
+
+
+def done(running: Running) -> dict[str, int]:
+    with psycopg.connect(running.database) as connection:
+        return dict(
+            connection.execute("SELECT state, count(*) FROM hl7_message GROUP BY 1").fetchall()
+        )
+
+
+def test_transactions_survive_a_kill(running: Running) -> None:
+    observations = 9
+
+    def bundle(number: int) -> bytes:
+        identifier = [{"system": "urn:crash", "value": str(number)}]
+        patient = {"resourceType": "Patient", "identifier": identifier}
+        observation = {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "identifier": identifier,
+            "subject": {"reference": "urn:uuid:3f0a6c0e-53a8-4a5c-8a3f-0d7f3b6f8a11"},
+        }
+        entries = [
+            {
+                "fullUrl": "urn:uuid:3f0a6c0e-53a8-4a5c-8a3f-0d7f3b6f8a11",
+                "resource": patient,
+                "request": {"method": "POST", "url": "Patient"},
+            },
+            *(
+                {"resource": observation, "request": {"method": "POST", "url": "Observation"}}
+                for _ in range(observations)
+            ),
+        ]
+        sent = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        return json.dumps(sent).encode()
+
+    def deliver(numbers: list[int], acknowledged: list[int]) -> None:
+        headers = {"Content-Type": "application/fhir+json"}
+        for number in numbers:
+            request = urllib.request.Request(base, bundle(number), headers)
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    if response.status == 200:
+                        acknowledged.append(number)
+            except OSError:
+                return
+
+    base = running.said["base"]
+    work = list(range(SIZE * 4))
+    before = killed_midway(running, work, deliver)
+    with psycopg.connect(running.database) as connection:
+        versions, changes, indexed = connection.execute(
+            "SELECT (SELECT count(*) FROM body), (SELECT count(*) FROM change), "
+            "(SELECT count(*) FROM terms)"
+        ).fetchone() or (0, 0, 0)
+    patients = running.total("Patient")
+    assert (versions, changes, indexed) == (patients * (1 + observations),) * 3
+    for number in work:
+        whole = (
+            running.total(f"Patient?identifier=urn:crash|{number}"),
+            running.total(f"Observation?identifier=urn:crash|{number}"),
+        )
+        assert whole in {(1, observations), (0, 0)}
+        assert whole[0] == 1 or number not in before
+
+
+def test_instances_survive_a_kill(running: Running) -> None:
+    study = ct.Study(seed=SEED, slices=SIZE, size=64)
+    contexts = [(CT_IMAGE_STORAGE, EXPLICIT_LITTLE)]
+    instances = list(ct.instances(study))
+
+    def deliver(numbers: list[int], acknowledged: list[int]) -> None:
+        try:
+            with Sender(
+                ("127.0.0.1", port), called="SANGAM", calling="TEST", contexts=contexts
+            ) as sender:
+                for number in numbers:
+                    if sender.store(instances[number]) == 0:
+                        acknowledged.append(number)
+        except (OSError, Closed):
+            return
+
+    port = running.port("dicom")
+    work = list(range(SIZE))
+    before = killed_midway(running, work, deliver)
+    with psycopg.connect(running.database) as connection:
+        kept = {row[0] for row in connection.execute("SELECT sop_instance_uid FROM dicom_instance")}
+    assert {instances[number].sop_instance_uid for number in before} <= kept
+
+    port = running.port("dicom")
+    again: list[int] = []
+    deliver(work, again)
+    assert again == work
+
+    def counted() -> int:
+        found = running.get("ImagingStudy").get("entry", [])
+        assert len(found) <= 1
+        return found[0]["resource"]["numberOfInstances"] if found else 0
+
+    assert running.until(60, lambda: counted() == SIZE), running.log()
+    series = running.get("ImagingStudy")["entry"][0]["resource"]["series"]
+    uids = [one["uid"] for part in series for one in part["instance"]]
+    assert sorted(uids) == sorted(one.sop_instance_uid for one in instances)
