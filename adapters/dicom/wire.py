@@ -110,6 +110,10 @@ class Wire:
         if self._start + size > len(self._buffer):
             self._make_room(size)
         while self._end - self._start < size:
+            if self._end > self._start:
+                # A peer with Nagle's algorithm holds the rest of a PDU back until the first
+                # piece is acknowledged, for which the kernel would take 40 ms.
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self._receive()
 
     def _make_room(self, size: int) -> None:

@@ -42,7 +42,7 @@ class Context:
 
 def web(context: Context, listening: socket.socket | None) -> None:
     """Answer HTTP until SIGTERM."""
-    _begin(context)
+    _begin(context, "web")
 
     async def main() -> None:
         async with running(context.settings, context.conninfo, context.base) as server:
@@ -66,19 +66,19 @@ def web(context: Context, listening: socket.socket | None) -> None:
 def messages(context: Context, listening: socket.socket | None) -> None:
     """Take HL7 v2 messages over MLLP until SIGTERM."""
     assert listening is not None
-    _until_stopped(context, lambda server, stop: mllp.serve(server, listening, stop))
+    _until_stopped(context, "mllp", lambda server, stop: mllp.serve(server, listening, stop))
 
 
 def worker(context: Context, _: socket.socket | None) -> None:
     """Carry out jobs until SIGTERM."""
     broker = context.settings.broker_url
-    _until_stopped(context, lambda server, stop: work(server, JOBS, broker, stop))
+    _until_stopped(context, "worker", lambda server, stop: work(server, JOBS, broker, stop))
 
 
 def images(context: Context, listening: socket.socket | None) -> None:
     """Take DICOM instances until SIGTERM."""
     assert listening is not None
-    _begin(context)
+    _begin(context, "dicom")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
@@ -90,9 +90,9 @@ def images(context: Context, listening: socket.socket | None) -> None:
 
 
 def _until_stopped(
-    context: Context, serve: Callable[[Server, asyncio.Event], Awaitable[None]]
+    context: Context, role: str, serve: Callable[[Server, asyncio.Event], Awaitable[None]]
 ) -> None:
-    _begin(context)
+    _begin(context, role)
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -104,9 +104,9 @@ def _until_stopped(
     uvloop.run(main())
 
 
-def _begin(context: Context) -> None:
+def _begin(context: Context, role: str) -> None:
     """Set up a fresh interpreter: log, signals, the end together with the supervisor."""
-    configure()
+    configure(role)
     # Ctrl-C reaches the whole group; the supervisor then asks each child to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # JSON makes many short-lived containers; the default looks for cycles all the time.

@@ -115,7 +115,7 @@ def worker(database_url: DatabaseUrl = None, broker_url: str | None = None) -> N
     settings = _settings(database_url=database_url, broker_url=broker_url)
     if settings.broker_url.startswith("memory:") or not settings.database_url:
         _fail("A worker of its own needs --database-url and a --broker-url such as redis://...")
-    configure()
+    configure("worker")
 
     async def main() -> None:
         stop = asyncio.Event()

@@ -25,6 +25,7 @@ from sqlalchemy.schema import CreateSequence
 
 import fhir_server
 from fhir_server import tables
+from fhir_server.errors import Unavailable
 
 # Any 64-bit number, the same in every version: two starters must meet on it.
 LOCK = 7_261_964_001
@@ -92,10 +93,20 @@ def _config(connection: Connection) -> Config:
 def _connected(conninfo: str) -> Iterator[Connection]:
     """Lend a connection in one transaction, committed at the end."""
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool
+        "postgresql+psycopg://", creator=lambda: _connect(conninfo), poolclass=NullPool
     )
     with engine.begin() as connection:
         yield connection
+
+
+def _connect(conninfo: str) -> psycopg.Connection[Any]:
+    """Return a connection; Unavailable tells how to find out why there is none."""
+    try:
+        return psycopg.connect(conninfo, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise Unavailable(
+            "The database cannot be reached; `psql` with the same --database-url says why"
+        ) from error
 
 
 def render_item(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:

@@ -1,5 +1,6 @@
 """The supervisor: it starts the database and the listeners, and keeps them alive."""
 
+import errno
 import fcntl
 import ipaddress
 import json
@@ -17,6 +18,9 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+
+from prometheus_client import multiprocess as shared_metrics
 
 from fhir_server.config import Settings
 from fhir_server.main import children, postgres
@@ -26,10 +30,16 @@ from fhir_server.main.migrate import migrate
 
 DATABASE = "sangam"
 READY_FILE = "serve.json"
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
 STOP_SECONDS = 8.0
 # A child that keeps dying is started again after 1, 2, 4 ... seconds, at most this.
 LONGEST_PAUSE = 30.0
 POLL_SECONDS = 0.1
+# One that has died so often before the server was ready will not do better.
+START_TRIES = 4
+# The children of a supervisor that was killed let go of the ports within this time.
+BIND_SECONDS = 2.0
+BACKLOG = 2048
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +75,7 @@ class Ports:
 
 def serve(settings: Settings) -> None:
     """Run everything until SIGTERM or Ctrl-C; Refused when it cannot start."""
-    configure()
+    configure("supervisor")
     check_open(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(settings.data_dir), _stop_signal() as stopped, _database(settings) as conninfo:
@@ -129,26 +139,26 @@ def _database(settings: Settings) -> Iterator[str]:
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        raise Refused(
-            f"Cannot listen on {host}:{port} ({error.strerror}). "
-            f"Choose another with {flag}; {flag} 0 takes a free one."
-        ) from error
-    listening.listen(2048)
-    return listening
+    end = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise Refused(
+                    f"Cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}). "
+                    f"Choose another with {flag}; {flag} 0 takes a free one."
+                ) from error
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
 def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Lend a function that says whether SIGTERM or SIGINT has come."""
+    """Lend a function that says whether SIGTERM, SIGINT or SIGHUP has come."""
     seen: list[int] = []
     before = {
         number: signal.signal(number, lambda got, _: seen.append(got))
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     }
     try:
         yield lambda: bool(seen)
@@ -165,6 +175,7 @@ def _supervise(
 ) -> None:
     ports = {name: one.getsockname()[1] for name, one in sockets.items()}
     base = settings.base_url.rstrip("/") or f"http://{_written(settings.host)}:{ports['http']}/fhir"
+    said = {"base": base, "host": settings.host, "ports": ports, "database": conninfo}
     _share_metrics(settings.data_dir)
     family_of = _forkserver()
     alive, held = family_of.Pipe(duplex=False)
@@ -178,10 +189,17 @@ def _supervise(
     try:
         for child in family:
             _start(family_of, child, context)
-        _announce(settings, base, ports, family, conninfo, stopped)
+        ready = False
         while not stopped():
-            for child in family:
-                _keep_alive(family_of, child, context)
+            changed = [child for child in family if _keep_alive(family_of, child, context)]
+            if not ready and _answers(settings.host, ports["http"]):
+                ready = True
+                _note(settings.data_dir, family, said)
+                print(banner(settings, base, ports), flush=True)  # noqa: T201  (for who starts it)
+            elif ready and changed:
+                _note(settings.data_dir, family, said)
+            elif not ready and any(child.deaths >= START_TRIES for child in family):
+                raise Refused("A process of the server ends as soon as it starts; see the log.")
             time.sleep(POLL_SECONDS)
     finally:
         _end(family)
@@ -190,6 +208,9 @@ def _supervise(
 
 
 def _written(host: str) -> str:
+    """Return the host as it stands in a URL; of an address that means all, the machine's name."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not bound)
+        return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 
@@ -198,7 +219,7 @@ def _share_metrics(data_dir: Path) -> None:
     place = data_dir / "metrics"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place)
+    os.environ[METRICS] = str(place.resolve())
 
 
 def _forkserver() -> ForkServerContext:
@@ -223,64 +244,45 @@ def _start(family_of: ForkServerContext, child: Child, context: children.Context
     child.started = time.monotonic()
 
 
-def _keep_alive(family_of: ForkServerContext, child: Child, context: children.Context) -> None:
-    """Start a dead child again: at once when it had lived long, else after a pause."""
+def _keep_alive(family_of: ForkServerContext, child: Child, context: children.Context) -> bool:
+    """Start a dead child again: at once when it had lived long, else after a pause.
+
+    Returns whether it was started.
+    """
     now = time.monotonic()
     if child.process is not None and child.process.exitcode is not None:
         lived = now - child.started
         child.deaths = 1 if lived > LONGEST_PAUSE else child.deaths + 1
         pause = 0.0 if child.deaths == 1 else min(2.0 ** (child.deaths - 2), LONGEST_PAUSE)
-        log.warning(
-            "%s ended with status %s, starts again in %.0f s",
-            child.name,
-            child.process.exitcode,
-            pause,
-        )
+        code = child.process.exitcode
+        log.warning("%s ended with status %s, starts again in %.0f s", child.name, code, pause)
+        shared_metrics.mark_process_dead(child.process.pid, os.environ[METRICS])  # type: ignore[no-untyped-call]
         child.process, child.due = None, now + pause
     if child.process is None and now >= child.due:
         _start(family_of, child, context)
-
-
-def _announce(
-    settings: Settings,
-    base: str,
-    ports: dict[str, int],
-    family: list[Child],
-    conninfo: str,
-    stopped: Callable[[], bool],
-) -> None:
-    """Say that the server is ready, once its HTTP answers."""
-    if not _answers(settings.host, ports["http"], stopped):
-        return
-    ready = {
-        "pid": os.getpid(),
-        "base": base,
-        "host": settings.host,
-        "ports": ports,
-        "database": conninfo,
-        "children": {child.name: child.process.pid for child in family if child.process},
-    }
-    place = settings.data_dir / READY_FILE
-    temporary = place.with_suffix(".new")
-    temporary.write_text(json.dumps(ready, indent=2))
-    temporary.chmod(0o600)
-    temporary.rename(place)
-    print(banner(settings, base, ports), flush=True)  # noqa: T201  (for the person who starts it)
-
-
-def _answers(host: str, port: int, stopped: Callable[[], bool]) -> bool:
-    """Wait until the HTTP process says it is ready; False when told to stop before."""
-    request = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    while not stopped():
-        try:
-            with socket.create_connection((host, port), timeout=1) as connection:
-                connection.sendall(request)
-                if b" 200 " in connection.recv(64):
-                    return True
-        except OSError:
-            pass
-        time.sleep(POLL_SECONDS)
+        return True
     return False
+
+
+def _note(data_dir: Path, family: list[Child], said: dict[str, Any]) -> None:
+    """Write the processes and ports to a file, for `sangam status` and scripts."""
+    pids = {child.name: child.process.pid for child in family if child.process}
+    place = data_dir / READY_FILE
+    temporary = place.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps({"pid": os.getpid(), **said, "children": pids}, indent=2))
+    temporary.rename(place)
+
+
+def _answers(host: str, port: int) -> bool:
+    """Say whether the HTTP process calls itself ready."""
+    request = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection((host, port), timeout=1) as connection:
+            connection.sendall(request)
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
 
 
 def _end(family: list[Child]) -> None:

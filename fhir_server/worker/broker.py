@@ -43,7 +43,8 @@ class Broker:
 
     def __init__(self, url: str, carry_out: Callable[[int], None]) -> None:
         self.starts_empty = url.startswith("memory:")
-        self._app = Celery("sangam", broker=url)
+        # Kombu warns of an address without a host.
+        self._app = Celery("sangam", broker=f"{url}localhost" if url == "memory://" else url)
         self._app.conf.update(_SETTINGS)
         self._app.conf.broker_transport_options = _transport(url)
         if self.starts_empty:

@@ -65,10 +65,10 @@ def refused(raw: bytes, limits: Limits = LIMITS) -> tuple[str, str, str | None]:
         ),
         ('<name><given id="1"/></name>', {"name": [{"_given": [{"id": "1"}]}]}),
         (
-            "<contained><Patient><id value='c'/></Patient></contained><contained><List/></contained>",  # noqa: E501
+            "<contained><Goal><id value='c'/></Goal></contained><contained><List/></contained>",
             {
                 "contained": [
-                    {"resourceType": "Patient", "id": "c"},
+                    {"resourceType": "Goal", "id": "c"},
                     {"resourceType": "List"},
                 ]
             },
