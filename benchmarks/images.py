@@ -17,7 +17,7 @@ from adapters.dicom.simulate import Study, write
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What one or several storescu runs achieved."""
+    """What one or several storescu runs achieved: `failed` of them sent nothing that counts."""
 
     instances: int
     seconds: float
@@ -56,5 +56,7 @@ def send(address: tuple[str, int], called: str, directories: list[Path], *, no_d
     ]
     codes = [process.wait() for process in running]
     seconds = time.perf_counter() - begun
-    instances = sum(len(list(directory.iterdir())) for directory in directories)
-    return Sent(instances, seconds, sum(code != 0 for code in codes))
+    # storescu stops at the first refusal, so what a failed run did send is not known.
+    sent = [place for place, code in zip(directories, codes, strict=True) if code == 0]
+    instances = sum(len(list(place.iterdir())) for place in sent)
+    return Sent(instances, seconds, len(directories) - len(sent))

@@ -11,13 +11,14 @@ class Usage:
     """Seconds of processor time and bytes of memory at one moment.
 
     `server_memory` sums resident sets; `database_memory` sums proportional sets,
-    as PostgreSQL's processes share their buffers.
+    as PostgreSQL's processes share their buffers. `machine_cpu` is all processes'.
     """
 
     server_cpu: float = 0.0
     database_cpu: float = 0.0
     server_memory: int = 0
     database_memory: int = 0
+    machine_cpu: float = 0.0
 
 
 class Watch:
@@ -45,7 +46,7 @@ class Watch:
         cpu = {True: 0.0, False: 0.0}
         for database, seconds in self.seen.values():
             cpu[database] += seconds
-        return Usage(cpu[False], cpu[True], server_memory, database_memory)
+        return Usage(cpu[False], cpu[True], server_memory, database_memory, machine())
 
     def processes(self) -> list[psutil.Process]:
         """Return every live process of the trees once."""
@@ -57,6 +58,12 @@ class Watch:
             except psutil.NoSuchProcess:
                 continue
         return list(found.values())
+
+
+def machine() -> float:
+    """Return the processor time that all processes of the machine used, in seconds."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 def proportional_set(pid: int) -> int:

@@ -16,9 +16,10 @@ from rich.table import Table
 class Row:
     """One scenario at one number of connections.
 
-    Durations in milliseconds; processor use as cores busy (1.0 = one core);
-    memory in MB (`server` resident, `database` proportional); `share` is the rate
-    as part of the load generator's ceiling, None where that does not apply.
+    Durations in milliseconds. Processor use as cores busy (1.0 = one core): `other`
+    is the rest of the machine, storescu included. Memory in MB: `server` resident,
+    `database` proportional. `share` is the rate as part of the load generator's
+    ceiling. None where something was not measured or does not apply.
     """
 
     scenario: str
@@ -32,6 +33,7 @@ class Row:
     generator_cores: float | None = None
     server_cores: float | None = None
     database_cores: float | None = None
+    other_cores: float | None = None
     server_memory: float | None = None
     database_memory: float | None = None
     share: float | None = None
@@ -84,7 +86,7 @@ def show(title: str, rows: list[Row]) -> None:
     table.add_column("scenario")
     for column in ("conn", "rate", "p50 ms", "p95 ms", "p99 ms", "errors"):
         table.add_column(column, justify="right")
-    for column in ("cores gen/srv/db", "MB srv/db", "of ceiling"):
+    for column in ("cores gen/srv/db/other", "MB srv/db", "of ceiling"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*cells(row))
@@ -93,7 +95,7 @@ def show(title: str, rows: list[Row]) -> None:
 
 def cells(row: Row) -> list[str]:
     """Return the cells of one row."""
-    cores = (row.generator_cores, row.server_cores, row.database_cores)
+    cores = (row.generator_cores, row.server_cores, row.database_cores, row.other_cores)
     memory = (row.server_memory, row.database_memory)
     share = "" if row.share is None else f"{row.share:.0%}"
     return [

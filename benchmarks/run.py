@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,14 +37,15 @@ class Bench:
         self.on_row(row)
 
 
+@dataclass(slots=True)
 class Spent:
-    """Cores and memory between two looks."""
+    """Cores and memory between two looks; `busy_cores` is the whole machine's."""
 
-    def __init__(self) -> None:
-        self.server_cores: float | None = None
-        self.database_cores: float | None = None
-        self.server_memory: float | None = None
-        self.database_memory: float | None = None
+    server_cores: float | None = None
+    database_cores: float | None = None
+    server_memory: float | None = None
+    database_memory: float | None = None
+    busy_cores: float | None = None
 
     def set(self, before: Usage, after: Usage, seconds: float) -> None:
         """Compute them from the two looks."""
@@ -52,6 +53,13 @@ class Spent:
         self.database_cores = (after.database_cpu - before.database_cpu) / seconds
         self.server_memory = after.server_memory / 1e6
         self.database_memory = after.database_memory / 1e6
+        self.busy_cores = (after.machine_cpu - before.machine_cpu) / seconds
+
+    def others(self, generator: float) -> float | None:
+        """Return the cores that neither server nor database nor generator used."""
+        if self.busy_cores is None or self.server_cores is None or self.database_cores is None:
+            return None
+        return max(0.0, self.busy_cores - self.server_cores - self.database_cores - generator)
 
 
 @contextmanager
@@ -71,7 +79,8 @@ def row_of(
     name: str, unit: str, connections: int, done: Measured, spent: Spent, *, per: float = 1.0
 ) -> Row:
     """Return the row of a measured workload; `per` things are done by one request."""
-    return Row(
+    generator = done.cpu / done.elapsed if done.elapsed else 0.0
+    row = Row(
         name,
         connections,
         done.rate * per,
@@ -80,11 +89,20 @@ def row_of(
         done.percentile(0.95),
         done.percentile(0.99),
         done.errors,
-        done.cpu / done.elapsed if done.elapsed else None,
-        spent.server_cores,
-        spent.database_cores,
-        spent.server_memory,
-        spent.database_memory,
+        generator,
+    )
+    return with_usage(row, spent, generator)
+
+
+def with_usage(row: Row, spent: Spent, generator: float = 0.0) -> Row:
+    """Return the row with what the processes used."""
+    return replace(
+        row,
+        server_cores=spent.server_cores,
+        database_cores=spent.database_cores,
+        other_cores=spent.others(generator),
+        server_memory=spent.server_memory,
+        database_memory=spent.database_memory,
     )
 
 
@@ -120,10 +138,7 @@ def run_rest(bench: Bench, population: Population, only: str) -> None:
 
 def with_share(row: Row, ceiling: float | None) -> Row:
     """Return the row with its part of the generator's ceiling."""
-    if not ceiling:
-        return row
-    values = {name: getattr(row, name) for name in Row.__slots__}
-    return Row(**(values | {"share": row.rate / ceiling}))
+    return replace(row, share=row.rate / ceiling) if ceiling else row
 
 
 def run_synthea(bench: Bench, archive: Path) -> None:
@@ -164,18 +179,15 @@ def run_messages(bench: Bench) -> None:
         with watched(bench.target) as spent:
             committed = drained(bench.target, before + len(done.durations)) - before
         elapsed = time.perf_counter() - begun
-        bench.add(
-            Row(
-                "ORU to committed FHIR",
-                connections,
-                committed / elapsed,
-                "msg/s",
-                errors=len(done.durations) - committed,
-                server_cores=spent.server_cores,
-                database_cores=spent.database_cores,
-                note=f"{messages.OBX} OBX",
-            )
+        row = Row(
+            "ORU to committed FHIR",
+            connections,
+            committed / elapsed,
+            "msg/s",
+            errors=len(done.durations) - committed,
+            note=f"{messages.OBX} OBX",
         )
+        bench.add(with_usage(row, spent))
 
 
 def drained(target: Target, wanted: int) -> int:
@@ -201,17 +213,12 @@ def run_images(bench: Bench, directory: Path, slices: int) -> None:
                 sent = images.send(
                     bench.target.dicom, bench.target.called_ae, places, no_delay=no_delay
                 )
-            bench.add(
-                Row(
-                    "C-STORE of 512 kB CT slices",
-                    associations,
-                    sent.rate,
-                    "inst/s",
-                    errors=sent.failed,
-                    server_cores=spent.server_cores,
-                    database_cores=spent.database_cores,
-                    server_memory=spent.server_memory,
-                    database_memory=spent.database_memory,
-                    note="TCP_NODELAY=1" if no_delay else "untouched",
-                )
+            row = Row(
+                "C-STORE of 512 kB CT slices",
+                associations,
+                sent.rate,
+                "inst/s",
+                errors=sent.failed,
+                note="TCP_NODELAY=1" if no_delay else "untouched",
             )
+            bench.add(with_usage(row, spent))

@@ -1,5 +1,6 @@
 """A Sangam of our own: `sangam serve --demo` on free ports over a fresh directory."""
 
+import http.client
 import json
 import signal
 import subprocess
@@ -15,8 +16,20 @@ from benchmarks.target import Target
 READY_SECONDS = 120
 
 
+def ready(port: int) -> bool:
+    """Ask the server for its health."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
 def ports_when_ready(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, int]:
-    """Return the ports that serve.json names once all processes are ready.
+    """Return the ports that serve.json names once the server is ready.
 
     RuntimeError when the server ends or is not ready in time.
     """
@@ -28,7 +41,8 @@ def ports_when_ready(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[s
             said = json.loads((data_dir / "serve.json").read_text())
         except FileNotFoundError:
             said = {}
-        if said.get("ready"):
+        # The file may be that of a server that was killed.
+        if said.get("pid") == process.pid and ready(said["ports"]["http"]):
             return dict(said["ports"])
         time.sleep(0.1)
     raise RuntimeError(f"the server was not ready after {READY_SECONDS} s")

@@ -70,8 +70,8 @@ class Hl7Settings(_Group):
     channel: str = Field("mllp", description="Name of the MLLP port in the inbox.")
     uri_base: str = Field(
         "",
-        description="Start of the systems and keys made here; empty: the base URL. "
-        "Set it before the base URL may change, as keys find what was written before.",
+        description="Start of the systems and keys made here; empty: the base URL "
+        "that the server had when it processed its first message.",
     )
     timezone: str = Field("UTC", description="IANA zone of times sent without an offset.")
     fallback_charset: str = Field(
@@ -177,7 +177,7 @@ class DicomSettings(_Group):
         description="Identifier system of a Patient ID without issuer; empty: it matches nobody.",
     )
     anonymous_ids: tuple[str, ...] = Field(
-        ("0", "UNKNOWN", "NONE", "NA", "N/A", "ANON*", "TEST*", "DUMMY*"),
+        ("0", "UNKNOWN", "NONE", "NA", "N/A", "ANON*"),
         description="Patient IDs that never match; a trailing `*` stands for anything.",
     )
     timezone: str = Field("Asia/Kolkata", description="IANA zone of times sent without an offset.")

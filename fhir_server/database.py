@@ -15,13 +15,16 @@ from fhir_server.errors import Unavailable
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
-# Writes profit from generic plans (490 instead of 633 µs for one create); searches run with
-# `prepare=False`, so that each is planned for its own values. Parallel workers take longer to
-# start than a search may last, and the cores have other connections to serve.
+# Parallel workers take longer to start than a search may last, and the cores have other
+# connections to serve.
 SESSION = (
     "-c jit=off -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
     " -c max_parallel_workers_per_gather=0"
 )
+# Searches run with `prepare=False`, each planned for its own values. Planning the one statement
+# of a write takes longer than running it, and PostgreSQL, left to choose, plans it anew each
+# time (docs/decisions/0002).
+GENERIC = f"{SESSION} -c plan_cache_mode=force_generic_plan"
 
 
 class Database:
@@ -34,8 +37,8 @@ class Database:
         self, conninfo: str, *, size: int = 16, read_seconds: int = 10, write_seconds: int = 60
     ) -> None:
         self.conninfo = conninfo
-        self._reading = _pool(conninfo, size, read_seconds)
-        self._writing = _pool(conninfo, size, write_seconds)
+        self._reading = _pool(conninfo, size, f"{SESSION} -c statement_timeout={read_seconds}s")
+        self._writing = _pool(conninfo, size, f"{GENERIC} -c statement_timeout={write_seconds}s")
 
     async def open(self) -> None:
         """Open the pools; PoolTimeout when the database does not answer within 30 s."""
@@ -70,13 +73,13 @@ class Database:
             yield connection
 
 
-def _pool(conninfo: str, size: int, seconds: int) -> AsyncConnectionPool[Connection]:
+def _pool(conninfo: str, size: int, options: str) -> AsyncConnectionPool[Connection]:
     return AsyncConnectionPool(
         conninfo,
         min_size=1,
         max_size=size,
         open=False,
-        kwargs={"autocommit": True, "options": f"{SESSION} -c statement_timeout={seconds}s"},
+        kwargs={"autocommit": True, "options": options},
     )
 
 
@@ -93,3 +96,8 @@ async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connecti
         ) from error
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise Unavailable("The database is away", headers={"Retry-After": "1"}) from error
+
+
+async def plan_for_values(connection: Connection) -> None:
+    """Let the rest of the transaction be planned for its own values, as searches need it."""
+    await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")

@@ -143,6 +143,13 @@ _ADOPT = _RETRY.format(
     END"""
 )
 
+_BACKLOG = """
+SELECT states.state, count(job.id),
+       coalesce(extract(epoch FROM clock_timestamp() - min(job.created_at)), 0)::float8
+FROM unnest(ARRAY['ready', 'running', 'parked']) AS states(state) LEFT JOIN job USING (state)
+GROUP BY 1
+"""
+
 _PARK = """
 UPDATE job SET state = 'parked' WHERE id = %s AND state = 'ready'
 """
@@ -247,6 +254,12 @@ async def adopt(connection: Connection, worker: int, known: Collection[int]) -> 
         "longest": LONGEST_BACKOFF_SECONDS,
     }
     return (await connection.execute(_ADOPT, given)).rowcount
+
+
+async def backlog(connection: Connection) -> dict[str, tuple[int, float]]:
+    """Return for each state how many jobs are in it and how old the oldest is, in seconds."""
+    rows = await (await connection.execute(_BACKLOG)).fetchall()
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 async def park(connection: Connection, id_: int) -> bool:

@@ -44,6 +44,8 @@ _watch = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A developer's own sangam.toml is none of the tests'.
+    os.environ["SANGAM_CONFIG"] = os.devnull
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.stash[_run] = Path(given["sangam_run"])

@@ -138,7 +138,8 @@ class Association:
                 self._pending[2].discard()
             self._wire.close(linger)
             if self._counts:
-                log.info("association with %s: %s", self._peer.address, dict(self._counts))
+                done = ", ".join(f"{count} {what}" for what, count in self._counts.items())
+                log.info("association with %s: %s", self._peer.address, done)
 
     def stop(self) -> None:
         """End after the message that is under way; at once when there is none."""
@@ -230,7 +231,7 @@ class Association:
         reply = command.response(request, answer)
         self._wire.send(pdu.message(context.context_id, pdu.COMMAND, reply, self._max_pdu))
         self._pending = None
-        self._counts[f"{request.field:04X}:{answer.status:04X}"] += 1
+        self._counts[f"{_name(request.field)} {answer.status:04X}"] += 1
         self._wire.patience(self._patience.idle)
 
     def _abort(self, reason: int) -> None:
@@ -238,6 +239,11 @@ class Association:
             self._wire.send(pdu.abort(reason))
         except (Closed, TimedOut):
             return
+
+
+def _name(field: int) -> str:
+    known = field in Field.__members__.values()
+    return Field(field).name.removesuffix("_RQ") if known else f"{field:04X}"
 
 
 def _unexpected(kind: int) -> Fault:

@@ -35,6 +35,7 @@ from fhir_server.errors import (
 )
 from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.transaction import transaction
+from fhir_server.r4 import json
 from fhir_server.server import Server
 
 TRANSIENT: Final = (
@@ -72,6 +73,8 @@ _LATER: Final = """
 UPDATE hl7_message SET attempts = attempts + 1, detail = %s, next_attempt = %s
 WHERE id = %s AND state = 'stored'
 """
+_PIN: Final = "INSERT INTO hl7_installation (id, uri_base) VALUES (1, %s) ON CONFLICT DO NOTHING"
+_PINNED: Final = "SELECT uri_base FROM hl7_installation WHERE id = 1"
 _STORED: Final = "SELECT key FROM hl7_report WHERE key = ANY(%s)"
 _OWNED: Final = """
 INSERT INTO hl7_report (key, patient_id, message_id)
@@ -107,11 +110,31 @@ class Ready:
 class Work:
     """One pass over the inbox: the server, and the literal reference of what is known to exist.
 
-    `known` is keyed by the full URL that stands for an identity in a message.
+    `base` begins the systems and keys that are made; `known` is keyed by the full
+    URL that stands for an identity in a message.
     """
 
     server: Server
+    base: str
     known: dict[str, str] = field(default_factory=dict)
+
+
+async def begin(server: Server) -> Work:
+    """Return the work of one pass.
+
+    Without a setting, systems and keys begin for ever with the base URL that the
+    server had when the first message was processed: under another one, nothing
+    that was written before would be found again.
+    """
+    said = server.settings.hl7.uri_base.rstrip("/")
+    if said:
+        return Work(server, said)
+    async with server.database.statement() as connection:
+        await connection.execute(_PIN, (server.base,))
+        cursor = await connection.execute(_PINNED)
+        row = await cursor.fetchone()
+    assert row is not None
+    return Work(server, str(row[0]))
 
 
 async def apply(work: Work, rows: Sequence[Row]) -> set[str]:
@@ -184,7 +207,7 @@ async def _mapped(work: Work, row: Row) -> Ready | None:
     try:
         with metrics.map_seconds.time():
             message = opened(row.raw, work.server.settings)
-            profile = profile_of(message, work.server)
+            profile = profile_of(message, work.server.settings, work.base)
             return Ready(row, message, transform(message, profile, work.known))
     except Refusal as refusal:
         await _bury(work.server, row, message, refusal)
@@ -209,12 +232,12 @@ def opened(raw: bytes, settings: Settings) -> Message:
         raise Refusal("BAD_MSH", str(bad)) from None
 
 
-def profile_of(message: Message, server: Server) -> Profile:
+def profile_of(message: Message, configured: Settings, base: str) -> Profile:
     """Return what is agreed with the sender of a message."""
-    settings = server.settings.hl7
+    settings = configured.hl7
     zone = settings.timezone
     return Profile(
-        base=settings.uri_base.rstrip("/") or server.base,
+        base=base,
         sender=sender_of(message),
         zone=UTC if zone == "UTC" else ZoneInfo(zone),
         authorities=settings.authorities,
@@ -231,13 +254,20 @@ def _entry(write: Write, reports: Collection[str]) -> Entry:
     What belongs to a report that is not among the stored `reports` is new, and is
     created without a search.
     """
-    kind, resource, url = write.resource["resourceType"], write.resource, write.full_url
-    if write.within and write.within not in reports:
-        return Entry("POST", kind, resource=resource, full_url=url)
-    query = _query(write.identity)
-    if write.method == "PUT":
-        return Entry("PUT", f"{kind}?{query}", resource=resource, full_url=url)
-    return Entry("POST", kind, resource=resource, full_url=url, if_none_exist=query)
+    kind: str = write.resource["resourceType"]
+    # With its text at hand, the transaction replaces references there.
+    raw = json.encode(write.resource)
+    new = write.within and write.within not in reports
+    query = None if new else _query(write.identity)
+    updates = write.method == "PUT" and not new
+    return Entry(
+        "PUT" if updates else "POST",
+        f"{kind}?{query}" if updates else kind,
+        resource=write.resource,
+        raw=raw,
+        full_url=write.full_url,
+        if_none_exist=None if updates else query,
+    )
 
 
 def _query(identity: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.hl7.apply import Row, Work, apply
+from adapters.hl7.apply import Row, Work, apply, begin
 from fhir_server.errors import Unavailable
 from fhir_server.server import Server
 
@@ -117,7 +117,7 @@ class _Lanes:
 
 async def _drain(server: Server) -> set[str]:
     """Pass over the stored messages in their order; return the partitions that wait."""
-    lanes = _Lanes(Work(server), server.settings.hl7.workers)
+    lanes = _Lanes(await begin(server), server.settings.hl7.workers)
     after = 0
     try:
         while rows := await _window(server, after):

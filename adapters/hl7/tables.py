@@ -1,8 +1,8 @@
 """The tables of the HL7 v2 inbox.
 
 `hl7_message` holds every message as it came, with its acknowledgement and what
-became of it; `hl7_report` remembers whose a report is. docs/decisions/0006 has
-the reasons.
+became of it; `hl7_report` remembers whose a report is, `hl7_installation` (one row)
+how the systems and keys made here begin. docs/decisions/0006 has the reasons.
 """
 
 from sqlalchemy import (
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     func,
@@ -78,4 +79,11 @@ hl7_report = Table(
     Column("key", Text(collation="C"), primary_key=True),
     Column("patient_id", Text, nullable=False),
     Column("message_id", BigInteger, nullable=False),
+)
+
+hl7_installation = Table(
+    "hl7_installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("uri_base", Text, nullable=False),
 )

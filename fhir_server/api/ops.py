@@ -1,16 +1,27 @@
 """Health and metrics, for machines that watch the server."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Gauge,
+    generate_latest,
+    multiprocess,
+)
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fhir_server import changes, jobs
 from fhir_server.errors import Unavailable
 from fhir_server.server import Server
+
+# Whoever asks for health has little patience.
+READY_SECONDS = 5.0
 
 
 def routes(server: Server) -> Sequence[Route]:
@@ -22,14 +33,16 @@ def routes(server: Server) -> Sequence[Route]:
     async def ready(_: Request) -> Response:
         """Answer 200 when the database answers, else 503."""
         try:
-            async with server.database.connection() as connection:
+            async with asyncio.timeout(READY_SECONDS), server.database.connection() as connection:
                 await connection.execute("SELECT 1")
-        except Unavailable:
+        except (Unavailable, TimeoutError):
             return JSONResponse({"status": "the database is away"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(_registry()), media_type=CONTENT_TYPE_LATEST)
+        """Answer with what the processes count and what waits in the database."""
+        text = generate_latest(_registry()) + await _waiting(server)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("/health/live", live),
@@ -45,3 +58,24 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+async def _waiting(server: Server) -> bytes:
+    """Return the gauges of jobs and change feed, nothing when the database is away."""
+    try:
+        async with asyncio.timeout(READY_SECONDS), server.database.connection() as connection:
+            backlog = await jobs.backlog(connection)
+            lag = await changes.lag_seconds(connection)
+    except (Unavailable, TimeoutError):
+        return b""
+    registry = CollectorRegistry()
+    waiting = Gauge("sangam_jobs_waiting", "Jobs by state.", ("state",), registry=registry)
+    age = Gauge(
+        "sangam_jobs_oldest_seconds", "Age of the oldest job.", ("state",), registry=registry
+    )
+    for state, (count, seconds) in backlog.items():
+        waiting.labels(state).set(count)
+        age.labels(state).set(seconds)
+    feed = Gauge("sangam_feed_lag_seconds", "Age of the oldest hidden change.", registry=registry)
+    feed.set(lag)
+    return generate_latest(registry)

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from urllib.parse import parse_qsl, urlencode
 
 from fhir_server.caller import Caller
-from fhir_server.database import Connection
+from fhir_server.database import Connection, plan_for_values
 from fhir_server.errors import BadRequest, NotSupported
 from fhir_server.interactions.search import matching_ids
 from fhir_server.search.token import identifier_term
@@ -84,6 +84,7 @@ async def match(
         found[index].append(id_)
     for index, one in enumerate(wanted):
         if not one.identifier:
+            await plan_for_values(connection)
             found[index] = await matching_ids(server, connection, caller, one.type, one.pairs)
     return found
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from fhir_server.caller import Caller
-from fhir_server.database import Connection
+from fhir_server.database import Connection, plan_for_values
 from fhir_server.errors import BadRequest, NotFound
 from fhir_server.interactions.entry import Entry, Outcome, Target
 from fhir_server.interactions.precondition import has_current
@@ -33,6 +33,7 @@ async def retrieve(
     if where.rest:
         raise NotFound("There is nothing at this path", code="not-supported")
     pairs = parse_qsl(where.query or "", keep_blank_values=True)
+    await plan_for_values(connection)
     body = await search_on(server, connection, caller, where.type or None, pairs)
     return Outcome(200, "", "", 0, None, body)
 

@@ -6,18 +6,28 @@ https://hl7.org/fhir/R4/http.html#search
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest, Issue, NotSupported
+from fhir_server.errors import BadRequest, Issue, NotFound, NotSupported
 from fhir_server.r4.outcome import operation_outcome
+from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
-from fhir_server.search.condition import Both, Condition, Either, Named, Not, Terms
+from fhir_server.search.condition import (
+    Both,
+    Condition,
+    Either,
+    Linked,
+    Named,
+    Not,
+    Referred,
+    Terms,
+)
 from fhir_server.search.pagetoken import PARAMETER, Page, seal, unseal
-from fhir_server.search.parse import Pair, Rules, parse
-from fhir_server.search.query import Query
+from fhir_server.search.parse import Pair, parse
+from fhir_server.search.query import Query, Rules
 from fhir_server.server import Server
 from fhir_server.store import find
 from fhir_server.store.find import Found
@@ -29,6 +39,23 @@ _FAR_BEYOND = 4
 _HEAD = re.compile(rb'\{"resourceType":"(\w+)","id":"([^"]+)"')
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client searches: a type (None: all), perhaps inside a compartment."""
+
+    type: str | None
+    pairs: Sequence[Pair]
+    compartment: Compartment | None = None
+    lenient: bool = False
+    page: Page | None = None
+
+    @property
+    def path(self) -> str:
+        """Return the path of the search below the base."""
+        inside = f"/{self.compartment.type}/{self.compartment.id}" if self.compartment else ""
+        return f"{inside}/{self.type or '*'}" if self.type or inside else ""
+
+
 async def search(
     server: Server,
     caller: Caller,
@@ -36,14 +63,17 @@ async def search(
     pairs: Sequence[Pair],
     *,
     lenient: bool = False,
+    compartment: Compartment | None = None,
 ) -> bytes:
     """Return the text of the searchset Bundle for decoded (name, value) pairs.
 
-    BadRequest and NotSupported name the parameter at fault; `lenient` ignores
-    unknown parameters and says so in the Bundle.
+    Without a type all types are searched, or those of `_type`. BadRequest and
+    NotSupported name the parameter at fault; `lenient` ignores unknown parameters
+    and says so in the Bundle. NotFound when the compartment's root is not stored.
     """
+    asked = Asked(type_name, pairs, compartment, lenient)
     async with server.database.connection() as connection:
-        return await search_on(server, connection, caller, type_name, pairs, lenient=lenient)
+        return await _answer(server, connection, caller, asked)
 
 
 async def search_on(
@@ -52,28 +82,27 @@ async def search_on(
     caller: Caller,
     type_name: str | None,
     pairs: Sequence[Pair],
-    *,
-    lenient: bool = False,
 ) -> bytes:
-    """Return the same on an open connection."""
-    page = _page(server, caller, type_name, pairs)
-    if page is not None:
-        type_name, pairs = page.type, page.pairs
-    if type_name is None:
-        raise NotSupported("Search over all types is not offered yet.")
-    query = _parsed(server, type_name, pairs, lenient=lenient)
+    """Return the same on an open connection, strictly."""
+    return await _answer(server, connection, caller, Asked(type_name, pairs))
+
+
+async def _answer(server: Server, connection: Connection, caller: Caller, asked: Asked) -> bytes:
+    asked = _resumed(server, caller, asked)
+    query = _parsed(server, asked)
+    if asked.compartment is not None:
+        await _require_root(server, connection, asked.compartment)
     query = await _told_apart(connection, query)
-    position = page.position if page else None
-    matches = await _matches(connection, query, position)
+    page = asked.page
+    matches = await _matches(connection, query, page.position if page else None)
     more, shown = len(matches) > query.count, matches[: query.count]
     total = page.total if page else await _total(server, connection, query, len(matches))
     added, warnings = await _included(server, connection, query, shown)
-    links = [("self", _url(server, type_name, query.applied))]
-    if query.count:
-        links.append(("first", _url(server, type_name, query.applied)))
+    here = _url(server, asked, query.applied)
+    links = [("self", here), ("first", here)] if query.count else [("self", here)]
     if more and shown:
-        token = _token(server, caller, type_name, query, shown[-1], total)
-        links.append(("next", _url(server, type_name, [(PARAMETER, token)])))
+        token = _token(server, caller, asked, query.applied, shown[-1], total)
+        links.append(("next", _url(server, asked, [(PARAMETER, token)])))
     entries = [_entry(server, one.body, b"match") for one in shown]
     entries += [_entry(server, one.body, b"include") for one in added]
     if issues := [*query.warnings, *warnings]:
@@ -89,32 +118,36 @@ async def matching_ids(
     pairs: Sequence[Pair],
 ) -> list[str]:
     """Return the ids of up to two matches: whether criteria meet none, one or several."""
-    query = await _told_apart(connection, _parsed(server, type_name, pairs, lenient=False))
+    query = await _told_apart(connection, _parsed(server, Asked(type_name, pairs)))
     return [id_ for _, id_ in await find.ids(connection, query, 2)]
 
 
-def _page(
-    server: Server, caller: Caller, type_name: str | None, pairs: Sequence[Pair]
-) -> Page | None:
-    """Return the page that a page link asks for."""
-    tokens = [value for name, value in pairs if name == PARAMETER]
+def _resumed(server: Server, caller: Caller, asked: Asked) -> Asked:
+    """Return the search that a page link goes on with, or the search itself."""
+    tokens = [value for name, value in asked.pairs if name == PARAMETER]
     if not tokens:
-        return None
-    if len(pairs) > 1:
+        return asked
+    if len(asked.pairs) > 1:
         raise BadRequest("A page link takes no other parameter.", expression=PARAMETER)
     page = unseal(server.registry.context.secret, caller.name, tokens[0])
-    if page.type != type_name:
-        raise BadRequest("The page link is of another type.", expression=PARAMETER)
-    return page
+    if (page.type, page.compartment) != (asked.type, asked.compartment):
+        raise BadRequest("The page link is of another search.", expression=PARAMETER)
+    return replace(asked, pairs=page.pairs, page=page)
 
 
-def _parsed(server: Server, type_name: str, pairs: Sequence[Pair], *, lenient: bool) -> Query:
-    rules = Rules(server.settings.search, server.settings.limits, lenient)
-    query = parse(server.registry, type_name, pairs, rules)
+def _parsed(server: Server, asked: Asked) -> Query:
+    rules = Rules(server.settings.search, server.settings.limits, asked.lenient)
+    query = parse(server.registry, asked.type, asked.pairs, rules, asked.compartment)
     if query.elements or query.summary not in ("false", "count"):
         name = "_elements" if query.elements else "_summary"
         raise NotSupported("Parts of resources are not offered yet.", expression=name)
     return query
+
+
+async def _require_root(server: Server, connection: Connection, root: Compartment) -> None:
+    type_id = server.definitions.type_ids[root.type]
+    if not await find.homes(connection, root.id, [type_id]):
+        raise NotFound(f"There is no {root.type} with this id")
 
 
 async def _told_apart(connection: Connection, query: Query) -> Query:
@@ -138,7 +171,7 @@ def _named(condition: Condition) -> list[Named]:
     match condition:
         case Named():
             return [condition]
-        case Not(inner):
+        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
             return _named(inner)
         case Either(parts) | Both(parts):
             return [named for part in parts for named in _named(part)]
@@ -150,8 +183,8 @@ def _narrowed(condition: Condition, types: dict[Named, int]) -> Condition:
     match condition:
         case Named(candidates=candidates) if condition in types:
             return Terms((dict(candidates)[types[condition]],))
-        case Not(inner):
-            return Not(_narrowed(inner, types))
+        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
+            return replace(condition, condition=_narrowed(inner, types))
         case Either(parts):
             return Either(tuple(_narrowed(part, types) for part in parts))
         case Both(parts):
@@ -206,15 +239,16 @@ async def _included(
 def _token(
     server: Server,
     caller: Caller,
-    type_name: str,
-    query: Query,
+    asked: Asked,
+    applied: Sequence[Pair],
     last: Found,
     total: int | None,
 ) -> str:
     position = last.position
     page = Page(
-        type=type_name,
-        pairs=list(query.applied),
+        type=asked.type,
+        compartment=asked.compartment,
+        pairs=list(applied),
         values=list(position.values),
         key=position.key,
         snapshot=position.snapshot,
@@ -224,9 +258,10 @@ def _token(
     return seal(server.registry.context.secret, caller.name, page)
 
 
-def _url(server: Server, type_name: str, pairs: Sequence[Pair]) -> str:
+def _url(server: Server, asked: Asked, pairs: Sequence[Pair]) -> str:
     query = urlencode(pairs, safe=":/,|$", quote_via=quote)
-    return f"{server.base}/{type_name}?{query}" if query else f"{server.base}/{type_name}"
+    path = f"{server.base}{asked.path}"
+    return f"{path}?{query}" if query else path
 
 
 def _entry(server: Server, body: bytes, mode: bytes) -> bytes:

@@ -29,6 +29,8 @@ from fhir_server.worker.runner import work
 
 log = logging.getLogger(__name__)
 
+NICE = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -70,7 +72,8 @@ def messages(context: Context, listening: socket.socket | None) -> None:
 
 
 def worker(context: Context, _: socket.socket | None) -> None:
-    """Carry out jobs until SIGTERM."""
+    """Carry out jobs until SIGTERM; acknowledgements and answers go first."""
+    os.nice(NICE)
     broker = context.settings.broker_url
     _until_stopped(context, "worker", lambda server, stop: work(server, JOBS, broker, stop))
 

@@ -79,7 +79,7 @@ def _elements(
     spellings = _spellings(elements)
     asked = {element.name for name in names for element in spellings.get(name, ())}
     modifiers = {element.name for element in elements.values() if element.is_modifier}
-    return asked | modifiers | _mandatory(elements) | _OF_EVERY_RESOURCE
+    return _OF_EVERY_RESOURCE | _mandatory(elements) | asked | modifiers
 
 
 def _spellings(elements: Mapping[str, Element]) -> dict[str, list[Element]]:
@@ -115,17 +115,14 @@ def _tagged(values: _Values) -> bytes:
         first = {name: values[name] for name in names}
         return _object(first | {"meta": meta} | dict(values))
     inside = members(bytes(values["meta"]))
-    tags = inside.get("tag")
-    if tags is None:
-        inside["tag"] = msgspec.Raw(b"[" + SUBSETTED + b"]")
-    elif not _is_subsetted(tags):
-        inside["tag"] = msgspec.Raw(
-            bytes(tags).rstrip().removesuffix(b"]") + b"," + SUBSETTED + b"]"
-        )
+    tags = bytes(inside.get("tag", b"[]"))
+    if not _is_subsetted(tags):
+        listed = [bytes(tag) for tag in _list.decode(tags)]
+        inside["tag"] = msgspec.Raw(b"[" + b",".join([*listed, SUBSETTED]) + b"]")
     return _object({**values, "meta": msgspec.Raw(_object(inside))})
 
 
-def _is_subsetted(tags: msgspec.Raw) -> bool:
+def _is_subsetted(tags: bytes) -> bool:
     tag = msgspec.json.decode(SUBSETTED)
     return any(tag.items() <= found.items() for found in _tags.decode(tags))
 
@@ -175,7 +172,9 @@ def _summaries(definitions: Definitions) -> Mapping[str, _Keep]:
         name: [element for element in elements.values() if _is_kept(definitions, name, element)]
         for name, elements in definitions.elements.items()
     }
+    kept["Extension"] = []  # left whole, so that few datatypes need a closer look
     cut = {name for name, left in kept.items() if len(left) < len(definitions.elements[name])}
+    cut.discard("Extension")
     grown = -1
     while grown < len(cut):
         grown = len(cut)
@@ -197,7 +196,7 @@ def _is_kept(definitions: Definitions, owner: str, element: Element) -> bool:
     datatype all is in a summary but what may be large (ElementDefinition.isSummary);
     its id and extensions are only marked otherwise because they are so everywhere.
     """
-    if element.is_summary or element.min or element.is_modifier or owner == "Extension":
+    if element.is_summary or element.min or element.is_modifier:
         return True
     is_datatype = owner.partition(".")[0] not in definitions.type_ids
     return is_datatype and element.name in {"id", "extension"}

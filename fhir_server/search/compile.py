@@ -16,7 +16,7 @@ from sqlalchemy import CTE, BigInteger, Select, Text, func, literal_column, sele
 from fhir_server import tables
 from fhir_server.search.condition import Condition, Row
 from fhir_server.search.query import ColumnKey, Query, RowKey
-from fhir_server.search.shape import Shape, conditions_shape, groups_shape, sort_shape
+from fhir_server.search.shape import Shape, array, conditions_shape, groups_shape, sort_shape
 from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause, unchanged
 from fhir_server.search.walk import Walk, walk
 
@@ -104,10 +104,11 @@ def ids(query: Query, limit: int) -> Statement:
 
 
 def types_shape(query: Query, values: list[Any]) -> Shape:
-    """Return whether one type is searched, or several."""
-    one = len(query.type_ids) == 1
-    values.append(query.type_ids[0] if one else list(query.type_ids))
-    return (one,)
+    """Return whether all types are searched (0), one (1), or several (2)."""
+    count = min(len(query.type_ids), 2)
+    if count:
+        values.append(query.type_ids[0] if count == 1 else array(query.type_ids))
+    return (count,)
 
 
 def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:

@@ -48,9 +48,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The resource's own id is one of these."""
+    """The resource is of one of these types, and its own id one of these."""
 
     ids: tuple[str, ...]
+    types: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,26 @@ class Not:
     condition: "Condition"
 
 
-Condition: TypeAlias = Terms | Row | Named | Ids | Updated | Either | Both | Not
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The resource refers, by one of `params`, to a `target` for which the condition holds."""
+
+    params: tuple[int, ...]
+    target: int
+    condition: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """A `source` for which the condition holds refers, by one of `params`, to the resource."""
+
+    params: tuple[int, ...]
+    source: int
+    condition: "Condition"
+
+
+Leaf: TypeAlias = Terms | Row | Named | Ids | Updated
+Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred
 
 NEVER = Either(())
 
@@ -90,9 +110,19 @@ def either(conditions: "list[Condition]") -> Condition:
     """Return the union, with all plain terms gathered into one node."""
     if len(conditions) == 1:
         return conditions[0]
+    if conditions and all(isinstance(c, Ids) for c in conditions):
+        return _ids([c for c in conditions if isinstance(c, Ids)])
     terms = tuple(t for c in conditions if isinstance(c, Terms) for t in c.alternatives)
     others = [c for c in conditions if not isinstance(c, Terms)]
     if not terms:
         return Either(tuple(others))
     gathered = Terms(tuple(dict.fromkeys(terms)))
     return Either((gathered, *others)) if others else gathered
+
+
+def _ids(conditions: list[Ids]) -> Condition:
+    """Return one node where the same ids are looked for in several types."""
+    found = {one.ids for one in conditions}
+    if len(found) > 1:
+        return Either(tuple(conditions))
+    return Ids(found.pop(), tuple(t for one in conditions for t in one.types))

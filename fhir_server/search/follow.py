@@ -68,7 +68,11 @@ def _referring(shape: Shape, binds: Binds) -> Select[Any]:
     edge, here, there = rows("edge", "e"), rows("resource", "h"), rows("resource", "r")
     sources = func.any(binds.take(BIGINTS))
     # Parameter 0 holds the references that no search parameter is on.
-    where = [edge.c.param == func.any(binds.take(BIGINTS)) if named else edge.c.param != literal_column("0")]
+    where = [
+        edge.c.param == func.any(binds.take(BIGINTS))
+        if named
+        else edge.c.param != literal_column("0")
+    ]
     if targeted:
         where.append(edge.c.target_type == binds.take(SmallInteger()))
     if reverse:

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/search.html#sort
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fhir_server.errors import BadRequest, NotSupported, SangamError
 from fhir_server.search.parameter import Parameter
@@ -19,40 +19,44 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def sort_keys(registry: Registry, type_name: str, value: str) -> tuple[SortKey, ...]:
+def sort_keys(registry: Registry, types: Sequence[str], value: str) -> tuple[SortKey, ...]:
     """Return the keys of `_sort`; a parameter that is unknown or cannot order is refused.
 
     Intervals sort by where they start.
     """
-    return tuple(_key(registry, type_name, name) for name in value.split(","))
+    return tuple(_key(registry, types, name) for name in value.split(","))
 
 
-def _key(registry: Registry, type_name: str, name: str) -> SortKey:
+def _key(registry: Registry, types: Sequence[str], name: str) -> SortKey:
     descending = name.startswith("-")
     code = name.removeprefix("-")
     if code == "_id":
         return ColumnKey("id", descending)
     if code == "_lastUpdated":
         return ColumnKey("last_updated", descending)
-    parameter = registry.parameters(type_name).get(code)
-    if parameter is None:
-        raise _unsortable(registry, type_name, code)
-    plan = registry.plan(type_name)
-    indexed = plan.indexed[code]
-    params = tuple(p.id for p in indexed)
-    if parameter.type in ("token", "reference"):
+    found = [registry.parameters(t)[code] for t in types if code in registry.parameters(t)]
+    kinds = {parameter.type for parameter in found}
+    if len(found) < len(types) or len(kinds) > 1:
+        raise _unsortable(registry, types, code)
+    (kind,) = kinds
+    indexed = [one for p in found for one in registry.plan(p.base).indexed[code]]
+    params = tuple(dict.fromkeys(one.id for one in indexed))
+    if kind in ("token", "reference"):
         return CodeKey(params, descending)
-    if parameter.type not in _COLUMNS:
+    if kind not in _COLUMNS:
         raise NotSupported("This parameter cannot be sorted by.", expression="_sort")
-    table, column = _COLUMNS[parameter.type]
-    single = plan.facts[code].single and parameter.type in ("date", "number", "quantity")
+    table, column = _COLUMNS[kind]
+    single = kind in ("date", "number", "quantity") and all(
+        registry.plan(p.base).facts[code].single for p in found
+    )
     return RowKey(table, column, params, single, descending)
 
 
-def _unsortable(registry: Registry, type_name: str, code: str) -> SangamError:
+def _unsortable(registry: Registry, types: Sequence[str], code: str) -> SangamError:
     if "." in code or ":" in code:
         return NotSupported("Sorting by a chain or a modifier is not offered.", expression="_sort")
-    known = ", ".join(sorted(c for c, p in registry.parameters(type_name).items() if _orders(p)))
+    first = registry.parameters(types[0])
+    known = ", ".join(c for c in registry.common(types) if _orders(first[c]))
     return BadRequest(f"_sort takes {known}, each with '-' to descend.", expression="_sort")
 
 

@@ -29,7 +29,8 @@ _NONCE = 12
 class Page(msgspec.Struct, frozen=True, array_like=True):
     """The page that a token leads to: of which search, after what, with which total."""
 
-    type: str
+    type: str | None
+    compartment: tuple[str, str] | None
     pairs: list[tuple[str, str]]
     values: list[Any]
     key: int

@@ -4,28 +4,22 @@ https://hl7.org/fhir/R4/search.html#Introduction
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fhir_server.config import Limits, SearchSettings
-from fhir_server.errors import BadRequest, Issue, NotSupported, SangamError
-from fhir_server.search import composite
-from fhir_server.search.clause import Clause, split
-from fhir_server.search.condition import Condition, Not, either
+from fhir_server.errors import BadRequest, Issue, NotSupported
+from fhir_server.search.ask import Ignorable, Scene, condition
+from fhir_server.search.compartment import Compartment, members, membership
+from fhir_server.search.condition import Condition
 from fhir_server.search.include import include
 from fhir_server.search.order import sort_keys
-from fhir_server.search.parameter import Parameter
-from fhir_server.search.query import CREATION, Include, Query, SortKey, Total
+from fhir_server.search.query import CREATION, Include, Query, Rules, SortKey, Total
 from fhir_server.search.registry import Registry
-from fhir_server.search.searchtype import SEARCH_TYPES
 
-_NOT_OFFERED = frozenset(
-    {"_contained", "_containedType", "_query", "_filter", "_text", "_content", "_list", "_has"}
-)
 _TOTALS: Mapping[str, Total] = {"none": "none", "estimate": "estimate", "accurate": "accurate"}
 _SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
-_ONCE = frozenset({"_count", "_sort", "_total", "_summary", "_elements"})
+_ONCE = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_type"})
+_FOLLOWING = frozenset({"_include", "_revinclude"})
 
 Pair = tuple[str, str]
 
@@ -34,7 +28,7 @@ Pair = tuple[str, str]
 class _Draft:
     """A query while its parameters are read."""
 
-    type_name: str
+    types: tuple[str, ...]
     count: int
     conditions: list[Condition] = field(default_factory=list)
     sort: tuple[SortKey, ...] = (CREATION,)
@@ -46,33 +40,30 @@ class _Draft:
     warnings: list[Issue] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What bounds a search: the settings, and whether unknown parameters are ignored."""
-
-    search: SearchSettings
-    limits: Limits
-    lenient: bool = False
-
-
-class _Ignored(Exception):
-    """The parameter is unknown or empty: an error, or under lenient handling a warning."""
-
-    def __init__(self, error: SangamError) -> None:
-        super().__init__()
-        self.error = error
-
-
-def parse(registry: Registry, type_name: str, pairs: Sequence[Pair], rules: Rules) -> Query:
+def parse(
+    registry: Registry,
+    type_name: str | None,
+    pairs: Sequence[Pair],
+    rules: Rules,
+    compartment: Compartment | None = None,
+) -> Query:
     """Return the query that the decoded pairs of a search on `type_name` ask for.
 
-    BadRequest or NotSupported name the parameter at fault. With `lenient`,
-    unknown and empty parameters become warnings; modifiers, prefixes and values
-    are never passed over.
+    None is a search of all types, or of those that `_type` names; within a
+    `compartment`, of its types. BadRequest or NotSupported name the parameter at
+    fault; NotFound says that the compartment does not have the type. With
+    `lenient`, unknown and empty parameters become warnings; modifiers, prefixes
+    and values are never passed over.
     """
     if len(pairs) > rules.limits.search_parameters:
         raise BadRequest("The search has too many parameters.", code="too-costly")
-    draft = _Draft(type_name, rules.search.default_count)
+    types = _types(registry, type_name, pairs)
+    if compartment is not None:
+        inside = members(registry, compartment, type_name)
+        types = tuple(one for one in types if one in inside)
+    draft = _Draft(types, rules.search.default_count)
+    if compartment is not None:
+        draft.conditions.append(membership(registry, compartment, types))
     seen: set[str] = set()
     for name, value in pairs:
         if name in _ONCE and name in seen:
@@ -80,15 +71,15 @@ def parse(registry: Registry, type_name: str, pairs: Sequence[Pair], rules: Rule
         seen.add(name)
         try:
             applied = _read(registry, draft, name, value, rules)
-        except _Ignored as ignored:
+        except Ignorable as ignored:
             if not rules.lenient:
-                raise ignored.error from None
-            (issue,) = ignored.error.issues
+                raise
+            (issue,) = ignored.issues
             draft.warnings.append(Issue("warning", issue.code, issue.text, issue.expression))
         else:
             draft.applied.append((name, applied))
     return Query(
-        type_ids=(registry.context.type_ids[type_name],),
+        type_ids=_type_ids(registry, draft.types),
         conditions=tuple(draft.conditions),
         sort=draft.sort,
         count=draft.count,
@@ -101,139 +92,37 @@ def parse(registry: Registry, type_name: str, pairs: Sequence[Pair], rules: Rule
     )
 
 
-def _read(registry: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> str:
-    """Take one parameter into the draft; return the value that is in force."""
-    if not value:
-        raise _Ignored(BadRequest("The parameter has no value.", expression=name))
-    control = _CONTROLS.get(name)
-    if control is None and name.startswith(("_include:", "_revinclude:")):
-        control = _include
-    if control is not None:
-        return control(registry, draft, name, value, rules)
-    draft.conditions.append(_condition(registry, draft.type_name, name, value, rules))
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A name resolved: the parameter, its modifier, and one clause template per index."""
-
-    parameter: Parameter
-    modifier: str
-    templates: tuple[Clause, ...]
-
-
-def _condition(
-    registry: Registry, type_name: str, name: str, value: str, rules: Rules
-) -> Condition:
-    asked = _asked(registry, type_name, name)
-    if asked.modifier == "missing":
-        return _missing(registry, asked, value)
-    values = tuple(split(value, ","))
-    if len(values) > rules.limits.or_values:
-        raise BadRequest("The parameter has too many values.", code="too-costly", expression=name)
-    if not all(values):
-        raise asked.templates[0].refuse("A value between commas is empty.")
-    condition = (
-        composite.condition
-        if asked.parameter.type == "composite"
-        else SEARCH_TYPES[asked.parameter.type].condition
-    )
-    now = time.time_ns() // 1000
-    clauses = [_with(template, values, now) for template in asked.templates]
-    found = either([condition(registry.context, clause) for clause in clauses])
-    return Not(found) if asked.modifier == "not" else found
-
-
-def _with(template: Clause, values: tuple[str, ...], now: int) -> Clause:
-    return Clause(
-        template.name,
-        template.parameter,
-        template.modifier,
-        values,
-        template.types,
-        template.parts,
-        template.systems,
-        now,
-    )
-
-
-def _missing(registry: Registry, asked: Asked, value: str) -> Condition:
-    if value not in ("true", "false"):
-        raise asked.templates[0].refuse("The modifier missing takes true or false.")
-    module = SEARCH_TYPES[asked.parameter.type]
-    found = either([module.present(registry.context, c.parameter) for c in asked.templates])
-    return Not(found) if value == "true" else found
-
-
-def _asked(registry: Registry, type_name: str, name: str) -> Asked:
-    """Return the parameter of a name; kept, as valid names are few."""
-    found = registry.names.get((type_name, name))
-    if found is None:
-        found = registry.names[type_name, name] = _resolve(registry, type_name, name)
-    assert isinstance(found, Asked)
+def _types(registry: Registry, type_name: str | None, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Return the types searched: that of the URL, those of `_type`, or all."""
+    if type_name is not None:
+        return (type_name,)
+    named = [value.split(",") for name, value in pairs if name == "_type"]
+    if not named:
+        return registry.definitions.resource_types
+    found = tuple(sorted({one for values in named for one in values}))
+    if any(one not in registry.context.type_ids for one in found):
+        raise BadRequest("_type lists resource types.", code="value", expression="_type")
     return found
 
 
-def _resolve(registry: Registry, type_name: str, name: str) -> Asked:
-    code, _, modifier = name.partition(":")
-    parameters = registry.parameters(type_name)
-    parameter = parameters.get(code)
-    if parameter is None:
-        raise _unknown(registry, type_name, code, name)
-    if modifier and not _offered(parameter, modifier):
-        offered = ", ".join(_modifiers(parameter)) or "none"
-        raise NotSupported(f"Modifiers of this parameter: {offered}.", expression=name)
-    plan = registry.plan(type_name)
-    inner = "" if modifier == "not" else modifier
-    return Asked(
-        parameter,
-        modifier,
-        tuple(_template(registry, name, one, inner) for one in plan.indexed[code]),
-    )
+def _type_ids(registry: Registry, types: tuple[str, ...]) -> tuple[int, ...]:
+    everything = len(types) == len(registry.definitions.resource_types)
+    return () if everything else tuple(registry.context.type_ids[one] for one in types)
 
 
-def _template(registry: Registry, name: str, parameter: Parameter, modifier: str) -> Clause:
-    facts = registry.plan(parameter.base).facts[parameter.code]
-    systems: dict[str, frozenset[str]] = {}
-    for binding in sorted(facts.bindings):
-        for system, codes in registry.definitions.code_systems.get(binding, {}).items():
-            systems[system] = systems.get(system, frozenset()) | codes
-    return Clause(
-        name,
-        parameter,
-        modifier,
-        (),
-        frozenset(facts.types),
-        tuple(frozenset(part) for part in facts.parts),
-        systems,
-    )
-
-
-def _offered(parameter: Parameter, modifier: str) -> bool:
-    if modifier in _modifiers(parameter):
-        return True
-    types = parameter.target
-    return parameter.type == "reference" and modifier in types
-
-
-def _modifiers(parameter: Parameter) -> list[str]:
-    if parameter.type == "composite":
-        return []
-    found = {"missing", *SEARCH_TYPES[parameter.type].MODIFIERS}
-    if parameter.type == "token":
-        found.add("not")
-    return sorted(found)
-
-
-def _unknown(registry: Registry, type_name: str, code: str, name: str) -> Exception:
-    if code in _NOT_OFFERED or "." in name:
-        return NotSupported("This kind of search is not offered yet.", expression=name)
-    if code.startswith("_") and code in _CONTROLS:
-        return NotSupported("The parameter takes no modifier.", expression=name)
-    known = ", ".join(registry.parameters(type_name))
-    text = f"{type_name} has no such search parameter. It has {known}."
-    return _Ignored(BadRequest(text, expression=name))
+def _read(registry: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> str:
+    """Take one parameter into the draft; return the value that is in force."""
+    if not value:
+        raise Ignorable("The parameter has no value.", expression=name)
+    code = name.partition(":")[0]
+    control = _CONTROLS.get(name if code not in _FOLLOWING else code)
+    if control is not None:
+        return control(registry, draft, name, value, rules)
+    if code in _CONTROLS:
+        raise NotSupported("The parameter takes no modifier.", expression=name)
+    found = condition(Scene(registry, rules, name), draft.types, name, value)
+    draft.conditions.append(found)
+    return value
 
 
 # Control parameters: each reads its value into the draft and returns what is in force.
@@ -247,7 +136,7 @@ def _count(_: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> s
 
 
 def _sort(registry: Registry, draft: _Draft, _name: str, value: str, _: Rules) -> str:
-    draft.sort = sort_keys(registry, draft.type_name, value)
+    draft.sort = sort_keys(registry, draft.types, value)
     return value
 
 
@@ -278,6 +167,12 @@ def _include(registry: Registry, draft: _Draft, name: str, value: str, _rules: R
     return value
 
 
+def _type(_: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -> str:
+    if sorted(set(value.split(","))) != list(draft.types):
+        raise BadRequest("The URL names the type.", expression=name)
+    return value
+
+
 _CONTROLS: Mapping[str, Callable[[Registry, _Draft, str, str, Rules], str]] = {
     "_count": _count,
     "_sort": _sort,
@@ -286,4 +181,5 @@ _CONTROLS: Mapping[str, Callable[[Registry, _Draft, str, str, Rules], str]] = {
     "_elements": _elements,
     "_include": _include,
     "_revinclude": _include,
+    "_type": _type,
 }

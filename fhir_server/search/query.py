@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from fhir_server.config import Limits, SearchSettings
 from fhir_server.errors import Issue
 from fhir_server.search.condition import Condition
 
@@ -63,7 +64,7 @@ class Include:
 class Query:
     """A search that was understood.
 
-    `type_ids` are the types searched. `count` matches make a page; 0 asks for the
+    `type_ids` are the types searched; none means all. `count` matches make a page; 0 asks for the
     total alone. `applied` are the parameters that are in force, as the self link
     shows them; `warnings` say what is not.
     """
@@ -78,3 +79,12 @@ class Query:
     elements: tuple[str, ...]
     applied: tuple[tuple[str, str], ...]
     warnings: tuple[Issue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What bounds a search: the settings, and whether unknown parameters are ignored."""
+
+    search: SearchSettings
+    limits: Limits
+    lenient: bool = False

@@ -152,12 +152,8 @@ def present(context: Context, parameter: Parameter) -> Condition:
 def condition(context: Context, clause: Clause) -> Condition:
     """Return the condition of the clause's alternatives."""
     if clause.modifier == "identifier":
-        if "Reference" not in clause.types:
-            raise clause.unsupported("A canonical has no identifier.")
         return Terms(tuple(_identifier(context, clause, value) for value in clause.values))
     if clause.modifier == "below":
-        if "canonical" not in clause.types:
-            raise clause.unsupported("The modifier below is for versions of canonicals.")
         return Terms(tuple(_below(context, clause, value) for value in clause.values))
     values = [clause.unescape(value) for value in clause.values]
     return either([_searched(context, clause, value) for value in values])

@@ -3,9 +3,10 @@
 https://hl7.org/fhir/R4/searchparameter-registry.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeAlias
 
 from fhir_server.r4.definitions import Definitions, SearchParameter
 from fhir_server.search import ucum
@@ -36,17 +37,23 @@ class Plan:
     indexed: Mapping[str, tuple[Parameter, ...]]
 
 
+Name: TypeAlias = tuple[tuple[str, ...], str]
+"""Types searched, and the name of a parameter with its modifier."""
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """Parameters by type and code; plans are compiled when a type is first used.
 
-    `names` keeps the (type, name) of query strings that `parse.py` has resolved.
+    `shared` are the codes of the parameters that are defined on Resource; `names`
+    keeps the names of query strings that `ask.py` has resolved.
     """
 
     definitions: Definitions
     context: Context
     by_type: Mapping[str, Mapping[str, Parameter]]
-    names: dict[tuple[str, str], object] = field(default_factory=dict, repr=False, compare=False)
+    shared: frozenset[str]
+    names: dict[Name, object] = field(default_factory=dict, repr=False, compare=False)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -75,11 +82,17 @@ class Registry:
                 case_sensitive=definitions.case_sensitive | {ucum.SYSTEM},
             ),
             {name: MappingProxyType(dict(sorted(row.items()))) for name, row in table.items()},
+            frozenset(d.code for d in definitions.search_parameters if "Resource" in d.base),
         )
 
     def parameters(self, type_name: str) -> Mapping[str, Parameter]:
         """Return the parameters of a type by code, in alphabetical order."""
         return self.by_type[type_name]
+
+    def common(self, types: Sequence[str]) -> list[str]:
+        """Return the codes of the parameters that all these types have."""
+        first, *others = (self.by_type[name] for name in types)
+        return [code for code in first if all(code in other for other in others)]
 
     def plan(self, type_name: str) -> Plan:
         """Return what is compiled for a type."""

@@ -13,8 +13,11 @@ from fhir_server.search.condition import (
     Condition,
     Either,
     Ids,
+    Leaf,
+    Linked,
     Named,
     Not,
+    Referred,
     Row,
     Terms,
     Test,
@@ -60,6 +63,12 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
     match condition:
         case Not(inner):
             return ("not", condition_shape(inner, values))
+        case Linked(params, type_id, inner):
+            values += [array(params), type_id]
+            return ("linked", conditions_shape([inner], values))
+        case Referred(params, type_id, inner):
+            values += [array(params), type_id]
+            return ("referred", conditions_shape([inner], values))
         case Either(parts):
             return ("either", *(condition_shape(one, values) for one in parts))
         case Both(parts):
@@ -68,7 +77,7 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
             return _leaf_shape(condition, values)
 
 
-def _leaf_shape(condition: Terms | Named | Row | Ids | Updated, values: list[Any]) -> Shape:
+def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
     match condition:
         case Terms(alternatives):
             values.append(array(alternatives))
@@ -79,8 +88,8 @@ def _leaf_shape(condition: Terms | Named | Row | Ids | Updated, values: list[Any
         case Row(table, param, groups):
             values.append(param)
             return ("row", table, groups_shape(groups, values))
-        case Ids(ids):
-            values.append(list(ids))
+        case Ids(ids, types):
+            values += [array(types), list(ids)]
             return ("ids",)
         case Updated(groups):
             return ("updated", _updated_shape(groups, values))

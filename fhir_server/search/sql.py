@@ -80,9 +80,11 @@ def rows(table: str, name: str | None = None) -> Columns:
 
 
 def types_clause(shape: Shape, binds: Binds) -> Clause:
-    """Return the condition on the resource type."""
-    (one,) = shape
-    if one:
+    """Return the condition on the resource type; none where all are searched."""
+    (count,) = shape
+    if not count:
+        return true()
+    if count == 1:
         return TERMS.c.type_id == binds.take(SmallInteger())
     return TERMS.c.type_id == func.any(binds.take(ARRAY(SmallInteger)))
 
@@ -101,6 +103,10 @@ def clause(shape: Shape, binds: Binds, keys: Columns = TERMS) -> Clause:
             return and_(*(clause(one, binds, keys) for one in inner))
         case ("either", *inner):
             return _either(inner, binds, keys)
+        case ("linked", inner):
+            return _linked(inner, binds, keys)
+        case ("referred", inner):
+            return _referred(inner, binds, keys)
         case _:
             return _leaf(shape, binds, keys)
 
@@ -108,17 +114,49 @@ def clause(shape: Shape, binds: Binds, keys: Columns = TERMS) -> Clause:
 def _leaf(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     match shape:
         case ("all",):
-            return TERMS.c.terms.bool_op("@>")(binds.take(BIGINTS))
+            return _compared(keys.c.terms, "@>", binds)
         case ("any",):
-            return TERMS.c.terms.bool_op("&&")(binds.take(BIGINTS))
+            return _compared(keys.c.terms, "&&", binds)
         case ("ids",):
             named: Clause = keys.c.key.in_(_ids(binds))
             return named
         case ("updated", groups):
-            return tests(groups, TERMS, binds)
+            return tests(groups, keys, binds)
         case ("row", table, groups):
             return _row(table, groups, binds, keys)
     raise AssertionError(shape)
+
+
+def _compared(column: ColumnElement[Any], operator: str, binds: Binds) -> Clause:
+    return column.bool_op(operator)(binds.take(BIGINTS))
+
+
+def _linked(shape: Shape, binds: Binds, keys: Columns) -> Clause:
+    """Return whether a reference of the resource leads to one that matches."""
+    edge, there, found = rows("edge"), rows("resource"), rows("terms")
+    where = [
+        edge.c.source_key == keys.c.key,
+        edge.c.param == func.any(binds.take(BIGINTS)),
+        edge.c.target_type == binds.take(SmallInteger()),
+        there.c.type_id == edge.c.target_type,
+        there.c.id == edge.c.target_id,
+        found.c.key == there.c.key,
+    ]
+    return exists().where(*where, *conjunction(shape, binds, found))
+
+
+def _referred(shape: Shape, binds: Binds, keys: Columns) -> Clause:
+    """Return whether one that matches has a reference that leads to the resource."""
+    edge, here, found = rows("edge"), rows("resource"), rows("terms")
+    where = [
+        here.c.key == keys.c.key,
+        edge.c.target_type == here.c.type_id,
+        edge.c.target_id == here.c.id,
+        edge.c.param == func.any(binds.take(BIGINTS)),
+        found.c.key == edge.c.source_key,
+        found.c.type_id == binds.take(SmallInteger()),
+    ]
+    return exists().where(*where, *conjunction(shape, binds, found))
 
 
 def _row(table: str, groups: Shape, binds: Binds, keys: Columns) -> Clause:
@@ -143,7 +181,10 @@ def _test(name: str, comparison: str, row: Columns, binds: Binds) -> Clause:
 
 def _ids(binds: Binds) -> Select[Any]:
     resource = tables.resource.alias()
-    return select(resource.c.key).where(resource.c.id == func.any(binds.take(ARRAY(Text))))
+    return select(resource.c.key).where(
+        resource.c.type_id == func.any(binds.take(ARRAY(SmallInteger))),
+        resource.c.id == func.any(binds.take(ARRAY(Text))),
+    )
 
 
 def _either(shapes: list[Shape], binds: Binds, keys: Columns) -> Clause:

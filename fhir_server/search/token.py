@@ -150,7 +150,8 @@ def present(context: Context, parameter: Parameter) -> Condition:
 def condition(context: Context, clause: Clause) -> Condition:
     """Return the condition of the clause's alternatives."""
     if clause.parameter.code == "_id":
-        return Ids(tuple(clause.unescape(value) for value in clause.values))
+        ids = tuple(clause.unescape(value) for value in clause.values)
+        return Ids(ids, (context.type_ids[clause.parameter.base],))
     read = _of_type if clause.modifier == "of-type" else searched
     return Terms(tuple(t for value in clause.values for t in read(context, clause, value)))
 
@@ -200,8 +201,6 @@ def _implied(context: Context, clause: Clause, system: str, code: str) -> list[i
 
 def _of_type(context: Context, clause: Clause, value: str) -> list[int]:
     parts = [clause.unescape(part) for part in split(value, "|")]
-    if "Identifier" not in clause.types:
-        raise clause.unsupported("The modifier of-type is for identifiers.")
     if len(parts) != 3 or not all(parts):  # noqa: PLR2004  (system, code and value)
         raise clause.refuse("An identifier by type is written system|code|value.")
     system, code, number = parts

@@ -129,6 +129,12 @@ def upgrade() -> None:
         "edge_target_ix", "edge", ["target_type", "target_id", "param", "source_key"], unique=False
     )
     op.create_table(
+        "hl7_installation",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("uri_base", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("hl7_installation_pk")),
+    )
+    op.create_table(
         "hl7_message",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
@@ -376,6 +382,7 @@ def downgrade() -> None:
     op.drop_index("hl7_message_received_ix", table_name="hl7_message")
     op.drop_index("hl7_message_once_ix", table_name="hl7_message")
     op.drop_table("hl7_message")
+    op.drop_table("hl7_installation")
     op.drop_index("edge_target_ix", table_name="edge")
     op.drop_index("edge_source_ix", table_name="edge")
     op.drop_table("edge")

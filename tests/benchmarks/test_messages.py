@@ -1,11 +1,14 @@
 """The benchmark's messages and images are what a sender would send."""
 
+import shutil
+import socket
 from itertools import islice
 from pathlib import Path
 
 import pydicom
+import pytest
 
-from benchmarks.images import write_study
+from benchmarks.images import send, write_study
 from benchmarks.messages import MODELS, OBX, messages
 
 
@@ -28,3 +31,12 @@ def test_slices_are_distinct_instances_of_one_study(tmp_path: Path) -> None:
     assert len({one.StudyInstanceUID for one in read}) == 1
     assert len({one.SOPInstanceUID for one in read}) == 3
     assert {len(one.PixelData) for one in read} == {512 * 512 * 2}
+
+
+@pytest.mark.skipif(shutil.which("storescu") is None, reason="storescu (dcmtk) is not installed")
+def test_a_refused_association_counts_no_instance(tmp_path: Path) -> None:
+    write_study(tmp_path / "study", 2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    sent = send(("127.0.0.1", port), "NOBODY", [tmp_path / "study"], no_delay=True)
+    assert (sent.instances, sent.rate, sent.failed) == (0, 0.0, 1)

@@ -24,7 +24,7 @@ def test_what_was_not_measured_is_shown_as_such() -> None:
         "-",
         "-",
         "0",
-        "-/-/-",
+        "-/-/-/-",
         "-/-",
         "",
     ]

@@ -234,3 +234,18 @@ async def test_a_parked_job_waits_for_the_operator(database: Database) -> None:
         assert not await jobs.unpark(connection, 1)
     assert await rows(database) == [("fold", "ready", 0)]
     assert await published(database) == [2]
+
+
+async def test_the_backlog_counts_each_state_and_the_age_of_its_oldest(database: Database) -> None:
+    await enqueued(database, Job("send", {}), Job("send", {}), Job("send", {}))
+    await claimed(database, 3)
+    async with database.statement() as connection:
+        await connection.execute("UPDATE job SET created_at = now() - interval '60 s'")
+        found = await jobs.backlog(connection)
+    assert {state: count for state, (count, _) in found.items()} == {
+        "ready": 2,
+        "running": 1,
+        "parked": 0,
+    }
+    assert found["ready"][1] == pytest.approx(60, abs=5)
+    assert found["parked"][1] == 0

@@ -82,8 +82,9 @@ def _leaf_holds(
             return not {term for _, term in candidates}.isdisjoint(rows.terms)
         case Row(table, param, groups):
             return any(_passes(groups, row) for row in _rows(table, param, rows))
-        case Ids(ids):
-            return resource.get("id") in ids
+        case Ids(ids, types):
+            type_id = REGISTRY.context.type_ids[resource["resourceType"]]
+            return resource.get("id") in ids and type_id in types
         case Updated(groups):
             moment = datetime.fromisoformat(resource["meta"]["lastUpdated"])
             start = int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

@@ -12,6 +12,7 @@ SECRET = b"a secret of this test"
 NOW = int(time.time())
 PAGE = Page(
     type="Patient",
+    compartment=None,
     pairs=[("name", "Anna"), ("_sort", "family")],
     values=["anna", None, 7],
     key=1 << 60,

@@ -1,0 +1,186 @@
+"""Elements in a document as places that can be set.
+
+https://hl7.org/fhir/R4/fhirpatch.html
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Any
+
+from fhir_server.errors import BadRequest
+from fhir_server.patch.path import Index, Literal, Member, Moment, OfType, Path, Step, Where
+from fhir_server.r4.definitions import Definitions, Element
+
+# A value, and the id and extensions of a primitive.
+Pair = tuple[Any, Any]
+
+_ANY_RESOURCE = frozenset(("Resource", "DomainResource"))
+_WITH_MINUTES = len("2000-01-01T00:00")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An element that is there.
+
+    `content` is the object that has its members, for a primitive that of its
+    JSON member with `_`; `value` is a primitive's value. `element` and `parent`
+    are None for the whole resource; `at` is the place in a list, else 0.
+    """
+
+    type: str
+    value: Any
+    content: dict[str, Any]
+    element: Element | None = None
+    parent: "Place | None" = None
+    at: int = 0
+
+
+def whole(document: dict[str, Any], type_name: str) -> Place:
+    """Return the place of the resource itself."""
+    return Place(type_name, document, document)
+
+
+def members_of(definitions: Definitions, place: Place) -> Mapping[str, Element]:
+    """Return the elements that may stand in this one; a primitive has id and extension."""
+    elements = definitions.elements
+    return elements.get(place.type) or elements["Element"]
+
+
+def named(definitions: Definitions, place: Place, name: str) -> list[Element]:
+    """Return the element of this FHIRPath name, several for the types of a choice.
+
+    BadRequest when R4 does not know it.
+    """
+    found = [
+        element
+        for element in members_of(definitions, place).values()
+        if (element.choice or element.name) == name
+    ]
+    if not found:
+        raise BadRequest("the path names an element that R4 does not have there")
+    return found
+
+
+def find(definitions: Definitions, root: Place, path: Path) -> list[Place]:
+    """Return what the path leads to; it may begin with the type of `root`."""
+    first = path[0]
+    if isinstance(first, Member) and first.name in _ANY_RESOURCE | {root.type}:
+        path = path[1:]
+    return _follow(definitions, [root], path)
+
+
+def _follow(definitions: Definitions, places: list[Place], path: Path) -> list[Place]:
+    for step in path:
+        places = _step(definitions, places, step)
+    return places
+
+
+def _step(definitions: Definitions, places: list[Place], step: Step) -> list[Place]:
+    match step:
+        case Member(name):
+            return [found for place in places for found in _children(definitions, place, name)]
+        case Index(at):
+            return places[at:][:1]
+        case OfType(type_name):
+            return [place for place in places if place.type == type_name]
+        case Where(criteria):
+            return [
+                place
+                for place in places
+                if all(_holds(definitions, place, *criterion) for criterion in criteria)
+            ]
+
+
+def _holds(definitions: Definitions, place: Place, path: Path, literal: Literal) -> bool:
+    found = _follow(definitions, [place], path)
+    return len(found) == 1 and _equal(found[0].value, literal)
+
+
+def _equal(value: object, literal: Literal) -> bool:
+    if isinstance(value, bool) or isinstance(literal, bool):
+        return value is literal
+    if isinstance(literal, Decimal):
+        return isinstance(value, int | Decimal) and value == literal
+    if isinstance(literal, Moment):
+        return isinstance(value, str) and _instant(value) == _instant(literal.text)
+    return value == literal
+
+
+def _instant(text: str) -> str | datetime:
+    """Return the moment where a time zone makes it one, else the text."""
+    if len(text) > _WITH_MINUTES:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return text
+        return text if moment.tzinfo is None else moment
+    return text.strip("T")
+
+
+def _children(definitions: Definitions, place: Place, name: str) -> list[Place]:
+    return [
+        _place(definitions, place, element, at, pair)
+        for element in named(definitions, place, name)
+        for at, pair in enumerate(pairs(place.content, element))
+    ]
+
+
+def _place(definitions: Definitions, parent: Place, element: Element, at: int, pair: Pair) -> Place:
+    value, note = pair
+    if element.type == "Resource" and type(value) is dict:
+        return Place(str(value.get("resourceType")), value, value, element, parent, at)
+    if element.type in definitions.elements:
+        content = value if type(value) is dict else {}
+        return Place(element.type, value, content, element, parent, at)
+    content = note if type(note) is dict else {}
+    return Place(element.type, value, content, element, parent, at)
+
+
+def pairs(content: Mapping[str, Any], element: Element) -> list[Pair]:
+    """Return each value of an element with its id and extensions, as (value, note)."""
+    values, notes = content.get(element.name), content.get(f"_{element.name}")
+    if element.max == 1:
+        return [] if values is None and notes is None else [(values, notes)]
+    return list(zip_longest(_list(values), _list(notes)))
+
+
+def _list(value: object) -> list[Any]:
+    return value if type(value) is list else []
+
+
+def store(content: dict[str, Any], element: Element, new: Sequence[Pair]) -> None:
+    """Set an element's values in place of all that it has; none take its members away."""
+    values = [value for value, _ in new]
+    notes = [note or None for _, note in new]
+    for name, items in ((element.name, values), (f"_{element.name}", notes)):
+        if all(item is None for item in items):
+            content.pop(name, None)
+        else:
+            content[name] = items[0] if element.max == 1 else items
+
+
+def attach(place: Place) -> None:
+    """Set what a primitive's `content` now holds, as it may have had none."""
+    if place.parent is not None and place.element is not None and place.content is not place.value:
+        there = pairs(place.parent.content, place.element)
+        there[place.at] = (place.value, place.content)
+        store(place.parent.content, place.element, there)
+
+
+def remove(place: Place) -> None:
+    """Take an element out, and each one around it that is left empty."""
+    parent, element = place.parent, place.element
+    if parent is None or element is None:
+        raise BadRequest("the path leads to the resource itself")
+    there = pairs(parent.content, element)
+    del there[place.at]
+    store(parent.content, element, there)
+    if parent.content or parent.parent is None:
+        return
+    if parent.value is None or parent.content is parent.value:
+        remove(parent)
+    else:
+        attach(parent)

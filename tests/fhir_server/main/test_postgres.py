@@ -1,0 +1,172 @@
+"""The embedded PostgreSQL through starts, stops and kills."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from fhir_server.errors import Unavailable
+from fhir_server.main import postgres
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "postgres"
+    yield place
+    postgres.stop(place)
+
+
+def one(uri: str, query: str) -> object:
+    with psycopg.connect(uri) as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def running(directory: Path) -> psutil.Process:
+    found = postgres.postmaster(directory)
+    assert found is not None
+    return psutil.Process(found.pid)
+
+
+def test_a_start_stop_and_start_keep_the_data(directory: Path) -> None:
+    uri = postgres.ensure_database(postgres.start(directory), "kept")
+    with psycopg.connect(uri) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 7 AS n")
+    process = running(directory)
+    postgres.stop(directory)
+    assert not process.is_running()
+    postgres.start(directory)
+    assert one(uri, "SELECT n FROM t") == 7
+
+
+def test_our_settings_hold_and_the_operators_win(directory: Path) -> None:
+    uri = postgres.start(directory)
+    names = ("max_connections", "listen_addresses", "log_error_verbosity", "fsync")
+    assert [one(uri, f"SHOW {name}") for name in names] == ["200", "", "terse", "on"]
+    postgres.stop(directory)
+    local = directory / "local.conf"
+    local.write_text("max_connections = 50\n")
+    local.chmod(0o644)
+    assert one(postgres.start(directory), "SHOW max_connections") == "50"
+
+
+def test_nobody_else_reaches_the_socket_or_the_files(directory: Path) -> None:
+    postgres.start(directory)
+    assert directory.stat().st_mode & 0o077 == 0
+    assert (directory / ".s.PGSQL.5432").stat().st_mode & 0o077 == 0
+
+
+def test_a_running_cluster_is_taken_over(directory: Path) -> None:
+    first = postgres.start(directory)
+    process = running(directory)
+    assert postgres.start(directory) == first
+    assert running(directory) == process
+
+
+def test_a_killed_cluster_recovers_what_was_committed(directory: Path) -> None:
+    uri = postgres.start(directory)
+    with psycopg.connect(uri) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 7 AS n")
+    process = running(directory)
+    for each in (*process.children(), process):
+        each.kill()
+    process.wait(10)
+    assert one(postgres.start(directory), "SELECT n FROM t") == 7
+
+
+def test_a_killed_postmaster_whose_backends_live_is_followed_by_a_new_one(directory: Path) -> None:
+    uri = postgres.start(directory)
+    process = running(directory)
+    process.kill()
+    process.wait(10)
+    assert one(postgres.start(directory), "SELECT 7") == 7
+    assert uri == postgres.start(directory)
+
+
+def test_a_pid_file_that_names_another_process_is_no_obstacle(directory: Path) -> None:
+    postgres.start(directory)
+    left = (directory / "postmaster.pid").read_text().splitlines()
+    postgres.stop(directory)
+    (directory / "postmaster.pid").write_text("\n".join([str(os.getpid()), *left[1:]]) + "\n")
+    assert one(postgres.start(directory), "SELECT 7") == 7
+
+
+def test_an_initdb_that_was_killed_is_done_again(directory: Path) -> None:
+    half = directory.with_name("postgres.new")
+    half.mkdir()
+    (half / "PG_VERSION").write_text("18\n")
+    assert one(postgres.start(directory), "SELECT 7") == 7
+    assert not half.exists()
+
+
+def test_a_path_too_long_for_a_socket_gets_a_short_one(tmp_path: Path) -> None:
+    directory = tmp_path / ("long" * 30) / "postgres"
+    try:
+        assert one(postgres.start(directory), "SELECT 7") == 7
+        found = postgres.postmaster(directory)
+    finally:
+        postgres.stop(directory)
+    assert found is not None
+    assert found.socket_directory != str(directory)
+    assert not Path(found.socket_directory).exists()
+
+
+def test_a_cluster_that_cannot_start_is_said_to_be_unavailable(directory: Path) -> None:
+    postgres.start(directory)
+    postgres.stop(directory)
+    local = directory / "local.conf"
+    local.write_text("shared_buffers = 'much'\n")
+    local.chmod(0o644)
+    with pytest.raises(Unavailable):
+        postgres.start(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a plain user")
+def test_a_plain_user_has_a_cluster_of_his_own(tmp_path: Path) -> None:
+    home = Path("/tmp") / f"sangam-plain-{os.getpid()}"
+    home.mkdir(mode=0o755)
+    os.chown(home, 65534, 65534)
+    code = (
+        "from pathlib import Path; from fhir_server.main import postgres; "
+        f"place = Path('{home}/postgres'); print(postgres.start(place)); postgres.stop(place); "
+        "print(place.stat().st_uid)"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            cwd="/",
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["rm", "-rf", home], check=True)
+    assert done.stdout.splitlines()[1:] == ["65534"], done.stderr
+
+
+def test_a_stop_waits_for_no_client(directory: Path) -> None:
+    uri = postgres.start(directory)
+    client = subprocess.Popen(
+        [sys.executable, "-c", f"import psycopg, time; psycopg.connect('{uri}'); time.sleep(60)"]
+    )
+    try:
+        while one(uri, "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'client'") != 2:
+            time.sleep(0.05)
+        began = time.monotonic()
+        postgres.stop(directory)
+        assert time.monotonic() - began < 5
+    finally:
+        client.send_signal(signal.SIGKILL)
+        client.wait()

@@ -1,0 +1,187 @@
+"""`sangam serve`: what it starts, refuses, keeps alive and stops."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from flows.running import Running
+
+from fhir_server.main import postgres
+
+SANGAM = Path(sys.executable).with_name("sangam")
+FREE = ("--http-port", "0", "--mllp-port", "0", "--dicom-port", "0")
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("server")]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    server = Running(tmp_path / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+def sangam(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [SANGAM, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def create_patient(running: Running) -> None:
+    request = urllib.request.Request(
+        f"{running.said['base']}/Patient",
+        data=b'{"resourceType":"Patient","name":[{"family":"Rao"}]}',
+        headers={"Content-Type": "application/fhir+json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 201
+
+
+def fetched(running: Running, path: str) -> str:
+    url = f"http://127.0.0.1:{running.port('http')}{path}"
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return response.read().decode()
+
+
+def family(running: Running) -> list[psutil.Process]:
+    assert running.process is not None
+    supervisor = psutil.Process(running.process.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def test_it_tells_where_it_is_and_that_it_is_open(running: Running) -> None:
+    text = running.data_dir.with_suffix(".log").read_text()
+    said = running.said
+    assert "NO LOGIN" in text
+    assert f"http://127.0.0.1:{said['ports']['http']}/fhir" in text
+    assert f"mllp://127.0.0.1:{said['ports']['mllp']}" in text
+    assert f"127.0.0.1:{said['ports']['dicom']}" in text
+    assert "curl" in text
+    assert sorted(said["children"]) == ["dicom", "http 0", "mllp", "worker"]
+
+
+def test_health_and_metrics_answer(running: Running) -> None:
+    assert json.loads(fetched(running, "/health/live")) == {"status": "alive"}
+    assert json.loads(fetched(running, "/health/ready")) == {"status": "ready"}
+    metrics = fetched(running, "/metrics")
+    assert re.search(r"^sangam_jobs_total", metrics, re.MULTILINE)
+    assert re.search(r'^sangam_jobs_waiting\{state="parked"\} 0', metrics, re.MULTILINE)
+    assert re.search(r"^sangam_feed_lag_seconds 0", metrics, re.MULTILINE)
+
+
+def test_a_second_server_on_the_same_data_is_refused(running: Running) -> None:
+    done = sangam("serve", "--demo", "--data-dir", str(running.data_dir), *FREE)
+    assert done.returncode == 1
+    assert "Another server runs" in done.stderr
+    assert json.loads(fetched(running, "/health/ready")) == {"status": "ready"}
+
+
+@pytest.mark.parametrize("name", ["http 0", "mllp", "dicom", "worker"])
+def test_a_child_that_dies_is_started_again(running: Running, name: str) -> None:
+    before = running.said["children"][name]
+    os.kill(before, signal.SIGKILL)
+    assert running.until(20, lambda: running.said["children"][name] != before)
+    assert psutil.pid_exists(running.said["children"][name])
+    assert running.until(20, lambda: "Patient" in str(running.get("metadata")))
+
+
+def test_sigterm_stops_everything_within_ten_seconds_and_a_second_start_keeps_the_data(
+    running: Running,
+) -> None:
+    create_patient(running)
+    processes = family(running)
+    database = psutil.Process(postgres.postmaster(running.data_dir / "postgres").pid)
+    began = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - began < 10
+    gone, alive = psutil.wait_procs([*processes, database], timeout=1)
+    assert (len(gone), alive) == (len(processes) + 1, [])
+    assert not (running.data_dir / "serve.json").exists()
+    running.start()
+    assert running.total("Patient") == 1
+
+
+def test_a_killed_supervisor_takes_its_children_along_and_can_be_started_again(
+    running: Running,
+) -> None:
+    create_patient(running)
+    supervisor, *children = family(running)
+    database = postgres.postmaster(running.data_dir / "postgres")
+    supervisor.kill()
+    running.process.wait(10)
+    gone, alive = psutil.wait_procs(children, timeout=5)
+    assert (len(gone), alive) == (len(children), [])
+    running.start()
+    assert postgres.postmaster(running.data_dir / "postgres") == database
+    assert running.total("Patient") == 1
+
+
+def test_several_processes_share_port_and_metrics(tmp_path: Path) -> None:
+    running = Running(tmp_path / "data")
+    running.start("--processes", "2")
+    try:
+        assert sorted(running.said["children"])[1:3] == ["http 0", "http 1"]
+        for _ in range(20):
+            create_patient(running)
+        assert running.total("Patient") == 20
+    finally:
+        running.stop()
+
+
+def test_a_database_by_url_is_used_and_none_embedded(database_url: str, tmp_path: Path) -> None:
+    running = Running(tmp_path / "data")
+    running.start("--database-url", database_url)
+    try:
+        create_patient(running)
+        assert not (tmp_path / "data" / "postgres").exists()
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--demo", "--host", "0.0.0.0"), "binds loopback only"),
+        ((), "no login"),
+        (("--demo", "--http-port", "70000"), "http_port"),
+        (("--demo", "--database-url", "postgresql://127.0.0.1:1/x", *FREE), "cannot be reached"),
+    ],
+)
+def test_a_start_that_would_be_wrong_is_refused_with_the_reason(
+    tmp_path: Path, flags: tuple[str, ...], words: str
+) -> None:
+    done = sangam("serve", "--data-dir", str(tmp_path / "data"), *flags)
+    assert done.returncode == 1
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_named_with_its_flag(tmp_path: Path, database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        flags = ("--data-dir", str(tmp_path / "data"), "--database-url", database_url)
+        done = sangam("serve", "--demo", *flags, *FREE[:4], "--dicom-port", port)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "--dicom-port" in done.stderr
+
+
+def test_a_server_whose_processes_cannot_start_gives_up(tmp_path: Path, database_url: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "blobs").write_text("in the way")
+    flags = ("--data-dir", str(data), "--database-url", database_url)
+    done = sangam("serve", "--demo", *flags, *FREE)
+    assert done.returncode == 1
+    assert "ends as soon as it starts" in done.stderr
