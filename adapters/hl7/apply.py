@@ -81,7 +81,7 @@ INSERT INTO hl7_report (key, patient_id, message_id)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
 ON CONFLICT (key) DO UPDATE SET message_id = excluded.message_id
 WHERE hl7_report.patient_id = excluded.patient_id
-RETURNING key
+RETURNING key, xmax = 0
 """
 
 
@@ -292,7 +292,8 @@ async def _commit(work: Work, group: Sequence[Ready]) -> None:
             asked = [_entry(write, stored) for write in writes.values()]
             outcomes = await transaction(server, connection, caller, asked)
             written = dict(zip(writes, outcomes, strict=True))
-            await _own(connection, [(key, written[who].id, row) for key, who, row in reports])
+            claims = [(key, written[who].id, row) for key, who, row in reports]
+            await _own(connection, claims, stored)
             await _finish(connection, group, written)
     metrics.processed.labels(server.settings.hl7.channel).inc(len(group))
     work.known.update(
@@ -318,19 +319,25 @@ async def _stored(connection: Connection, keys: Sequence[str]) -> set[str]:
     return {key for (key,) in await cursor.fetchall()}
 
 
-async def _own(connection: Connection, claims: Sequence[tuple[str, str, int]]) -> None:
+async def _own(
+    connection: Connection, claims: Sequence[tuple[str, str, int]], stored: Collection[str]
+) -> None:
     """Claim each report for its Patient's id; Refusal where it is another patient's.
 
     A filler that uses a number again for somebody else must not move results from
-    one person to another.
+    one person to another. Conflict where a report that was not among the `stored`
+    ones has come since, as its results were then created twice.
     """
     if not claims:
         return
     cursor = await connection.execute(
         _OWNED, ([c[0] for c in claims], [c[1] for c in claims], [c[2] for c in claims])
     )
-    if len(await cursor.fetchall()) != len(claims):
+    owned = await cursor.fetchall()
+    if len(owned) != len(claims):
         raise Refusal("PATIENT_CONFLICT", "The report belongs to another patient", "PID-3", "204")
+    if any(not inserted and key not in stored for key, inserted in owned):
+        raise Conflict("Another process wrote one of these reports")
 
 
 async def _finish(

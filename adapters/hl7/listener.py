@@ -99,6 +99,8 @@ async def _drain(shared: _Listener) -> None:
     """Let each connection finish what it has read, within the time that is set."""
     shared.stopping = True
     for connection in shared.open.values():
+        with contextlib.suppress(RuntimeError):  # reading has ended already
+            connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
         connection.reader.feed_eof()
     if shared.open:
         _, late = await asyncio.wait(shared.open, timeout=shared.settings.stop_seconds)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adapters.dicom.cli import app as dicom_app
 from adapters.hl7.cli import app as hl7_app
 from adapters.hl7.client import send
 from adapters.hl7.files import messages
@@ -40,6 +41,7 @@ app = typer.Typer(
     "is in docs/settings.md: a flag, a variable `SANGAM_...`, or a line of `sangam.toml`.",
 )
 app.add_typer(hl7_app, name="hl7")
+app.add_typer(dicom_app, name="dicom")
 console = Console()
 
 DataDir = Annotated[

@@ -211,12 +211,14 @@ def _socket_directory(directory: Path) -> str:
 
 
 def _forget_stranger(directory: Path) -> None:
-    """Remove a pid file whose process is another one (after a reboot, in a container)."""
+    """Remove a pid file whose process is dead or another one (after a reboot, in a container)."""
     running = postmaster(directory)
     if running is None:
         return
     try:
         command = psutil.Process(running.pid).cmdline()
+    except psutil.ZombieProcess:
+        command = []
     except psutil.NoSuchProcess:
         return
     if str(directory) not in command:
@@ -249,7 +251,8 @@ def _start(directory: Path) -> None:
         try:
             _run("pg_ctl", *command)
         except Unavailable:
-            if "still in use" not in output.read_text()[-2000:]:
+            said = output.read_text() if output.exists() else ""
+            if "still in use" not in said[-2000:]:
                 raise
             time.sleep(0.5)
         else:

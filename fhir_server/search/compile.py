@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import CTE, BigInteger, Select, Text, func, literal_column, select
 
 from fhir_server import tables
-from fhir_server.search.condition import Condition, Row
+from fhir_server.search.condition import Condition, Row, implies_type
 from fhir_server.search.query import ColumnKey, Query, RowKey
 from fhir_server.search.shape import Shape, array, conditions_shape, groups_shape, sort_shape
 from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause, unchanged
@@ -23,6 +23,9 @@ from fhir_server.search.walk import Walk, walk
 _BODY = tables.body.alias("b")
 
 Build: TypeAlias = Callable[[Shape], tuple[str, tuple[int, ...]]]
+
+_NEWEST = ColumnKey("last_updated", descending=True)
+_OLDEST = ColumnKey("last_updated", descending=False)
 
 VALUED, MISSING = "valued", "missing"
 
@@ -104,8 +107,14 @@ def ids(query: Query, limit: int) -> Statement:
 
 
 def types_shape(query: Query, values: list[Any]) -> Shape:
-    """Return whether all types are searched (0), one (1), or several (2)."""
-    count = min(len(query.type_ids), 2)
+    """Return whether the type is not tested (0), or to be one (1), or one of several (2).
+
+    It is not where the conditions imply it, unless the index that the sort walks
+    begins with the type.
+    """
+    implied = any(implies_type(one) for one in query.conditions)
+    walks = query.sort[0] in (_NEWEST, _OLDEST)
+    count = 0 if implied and not walks else min(len(query.type_ids), 2)
     if count:
         values.append(query.type_ids[0] if count == 1 else array(query.type_ids))
     return (count,)

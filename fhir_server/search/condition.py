@@ -126,3 +126,20 @@ def _ids(conditions: list[Ids]) -> Condition:
     if len(found) > 1:
         return Either(tuple(conditions))
     return Ids(found.pop(), tuple(t for one in conditions for t in one.types))
+
+
+def implies_type(condition: Condition) -> bool:
+    """Return whether only resources of the types searched can meet the condition.
+
+    Terms, rows and references belong to the parameters of one type. A test of the
+    type besides would only mislead the planner, which takes it for independent.
+    """
+    match condition:
+        case Terms() | Row() | Named() | Ids() | Linked():
+            return True
+        case Either(parts):
+            return all(implies_type(part) for part in parts)
+        case Both(parts):
+            return any(implies_type(part) for part in parts)
+        case _:
+            return False

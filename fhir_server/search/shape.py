@@ -22,6 +22,7 @@ from fhir_server.search.condition import (
     Terms,
     Test,
     Updated,
+    implies_type,
 )
 from fhir_server.search.date import moment
 from fhir_server.search.query import CodeKey, ColumnKey, RowKey, SortKey
@@ -64,17 +65,26 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
         case Not(inner):
             return ("not", condition_shape(inner, values))
         case Linked(params, type_id, inner):
-            values += [array(params), type_id]
-            return ("linked", conditions_shape([inner], values))
+            return ("linked", *_followed_shape(params, type_id, inner, values))
         case Referred(params, type_id, inner):
-            values += [array(params), type_id]
-            return ("referred", conditions_shape([inner], values))
+            return ("referred", *_followed_shape(params, type_id, inner, values))
         case Either(parts):
             return ("either", *(condition_shape(one, values) for one in parts))
         case Both(parts):
             return ("both", *(condition_shape(one, values) for one in parts))
         case _:
             return _leaf_shape(condition, values)
+
+
+def _followed_shape(
+    params: tuple[int, ...], type_id: int, inner: Condition, values: list[Any]
+) -> Shape:
+    """Return whether there is one parameter, whether the type is implied, and the condition."""
+    one, implied = len(params) == 1, implies_type(inner)
+    values.append(params[0] if one else array(params))
+    if not implied:
+        values.append(type_id)
+    return (one, implied, conditions_shape([inner], values))
 
 
 def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:

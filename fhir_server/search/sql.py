@@ -4,6 +4,7 @@ Each function walks a shape (shape.py) and takes the places of values in the
 same order in which their values were gathered.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import (
@@ -103,10 +104,10 @@ def clause(shape: Shape, binds: Binds, keys: Columns = TERMS) -> Clause:
             return and_(*(clause(one, binds, keys) for one in inner))
         case ("either", *inner):
             return _either(inner, binds, keys)
-        case ("linked", inner):
-            return _linked(inner, binds, keys)
-        case ("referred", inner):
-            return _referred(inner, binds, keys)
+        case ("linked", *inner):
+            return _linked(tuple(inner), binds, keys)
+        case ("referred", *inner):
+            return _referred(tuple(inner), binds, keys)
         case _:
             return _leaf(shape, binds, keys)
 
@@ -134,29 +135,34 @@ def _compared(column: ColumnElement[Any], operator: str, binds: Binds) -> Clause
 def _linked(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     """Return whether a reference of the resource leads to one that matches."""
     edge, there, found = rows("edge"), rows("resource"), rows("terms")
-    where = [
+    return exists().where(
         edge.c.source_key == keys.c.key,
-        edge.c.param == func.any(binds.take(BIGINTS)),
-        edge.c.target_type == binds.take(SmallInteger()),
         there.c.type_id == edge.c.target_type,
         there.c.id == edge.c.target_id,
         found.c.key == there.c.key,
-    ]
-    return exists().where(*where, *conjunction(shape, binds, found))
+        *_followed(shape, binds, edge, found),
+    )
 
 
 def _referred(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     """Return whether one that matches has a reference that leads to the resource."""
     edge, here, found = rows("edge"), rows("resource"), rows("terms")
-    where = [
+    return exists().where(
         here.c.key == keys.c.key,
         edge.c.target_type == here.c.type_id,
         edge.c.target_id == here.c.id,
-        edge.c.param == func.any(binds.take(BIGINTS)),
         found.c.key == edge.c.source_key,
-        found.c.type_id == binds.take(SmallInteger()),
-    ]
-    return exists().where(*where, *conjunction(shape, binds, found))
+        *_followed(shape, binds, edge, found),
+    )
+
+
+def _followed(shape: Shape, binds: Binds, edge: Columns, found: Columns) -> Iterator[Clause]:
+    """Yield the parameter of the reference and what holds at its other end."""
+    one, implied, inner = shape
+    yield edge.c.param == (binds.take(BigInteger()) if one else func.any(binds.take(BIGINTS)))
+    if not implied:
+        yield found.c.type_id == binds.take(SmallInteger())
+    yield from conjunction(inner, binds, found)
 
 
 def _row(table: str, groups: Shape, binds: Binds, keys: Columns) -> Clause:

@@ -36,13 +36,23 @@ def running(directory: Path) -> psutil.Process:
     return psutil.Process(found.pid)
 
 
+def ended(process: psutil.Process) -> bool:
+    """Wait for the end; a zombie, which nobody may reap in a container, has ended too."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def test_a_start_stop_and_start_keep_the_data(directory: Path) -> None:
     uri = postgres.ensure_database(postgres.start(directory), "kept")
     with psycopg.connect(uri) as connection:
         connection.execute("CREATE TABLE t AS SELECT 7 AS n")
     process = running(directory)
     postgres.stop(directory)
-    assert not process.is_running()
+    assert ended(process)
     postgres.start(directory)
     assert one(uri, "SELECT n FROM t") == 7
 
@@ -78,7 +88,7 @@ def test_a_killed_cluster_recovers_what_was_committed(directory: Path) -> None:
     process = running(directory)
     for each in (*process.children(), process):
         each.kill()
-    process.wait(10)
+    assert ended(process)
     assert one(postgres.start(directory), "SELECT n FROM t") == 7
 
 
@@ -86,7 +96,7 @@ def test_a_killed_postmaster_whose_backends_live_is_followed_by_a_new_one(direct
     uri = postgres.start(directory)
     process = running(directory)
     process.kill()
-    process.wait(10)
+    assert ended(process)
     assert one(postgres.start(directory), "SELECT 7") == 7
     assert uri == postgres.start(directory)
 
@@ -129,8 +139,18 @@ def test_a_cluster_that_cannot_start_is_said_to_be_unavailable(directory: Path) 
         postgres.start(directory)
 
 
+def nobody_runs_python() -> bool:
+    try:
+        subprocess.run([sys.executable, "-c", ""], user=65534, extra_groups=[], check=True)
+    except (PermissionError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a plain user")
-def test_a_plain_user_has_a_cluster_of_his_own(tmp_path: Path) -> None:
+def test_a_plain_user_has_a_cluster_of_his_own() -> None:
+    if not nobody_runs_python():
+        pytest.skip("this Python lies where plain users may not go")
     home = Path("/tmp") / f"sangam-plain-{os.getpid()}"
     home.mkdir(mode=0o755)
     os.chown(home, 65534, 65534)
@@ -159,7 +179,7 @@ def test_a_plain_user_has_a_cluster_of_his_own(tmp_path: Path) -> None:
 def test_a_stop_waits_for_no_client(directory: Path) -> None:
     uri = postgres.start(directory)
     client = subprocess.Popen(
-        [sys.executable, "-c", f"import psycopg, time; psycopg.connect('{uri}'); time.sleep(60)"]
+        [sys.executable, "-c", f"import psycopg, time; c = psycopg.connect('{uri}'); time.sleep(60)"]
     )
     try:
         while one(uri, "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'client'") != 2:

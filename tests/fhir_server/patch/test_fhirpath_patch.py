@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operations import EXTENSION, PATIENT, changes, operation, parts, patched
+from patching import EXTENSION, PATIENT, changes, operation, parts, patched
 
 from fhir_server.errors import BadRequest, Unprocessable
 from fhir_server.patch import fhirpath_patch

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from operations import PATIENT, changes, operation, parts, patched, refused
+from patching import PATIENT, changes, operation, parts, patched, refused
 
 from fhir_server.errors import BadRequest
 from fhir_server.patch import fhirpath_patch

@@ -1,4 +1,5 @@
 import contextlib
+import random
 import re
 from collections.abc import Callable
 from time import perf_counter
@@ -340,3 +341,25 @@ def test_errors_name_no_value() -> None:
     ]
     for raw in raws:
         assert secret not in "".join(map(str, refused(raw())))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_text_is_read_or_refused(seed: int) -> None:
+    rng = random.Random(seed)
+    whole = patient(
+        f'<id value="p"/><text><status value="empty"/>{DIV}<p>a &amp; b</p></div></text>'
+        '<contained><Goal><id value="g"/></Goal></contained>'
+        '<name id="n"><given value="A"><extension url="u"><valueCode value="c"/></extension>'
+        '</given></name><birthDate value="2000"/>'
+    )
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(damaged))
+            other = rng.randrange(len(whole))
+            damaged[at : at + rng.randint(0, 9)] = whole[other : other + rng.randint(0, 9)]
+        try:
+            data = read(bytes(damaged))
+        except BadRequest:
+            continue
+        assert read(to_xml(load(), data)) == data
