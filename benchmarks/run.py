@@ -17,7 +17,7 @@ from benchmarks.replies import HttpReply, MllpReply
 from benchmarks.report import Row
 from benchmarks.target import Target
 
-DRAIN_SECONDS = 120.0
+DRAIN_SECONDS = 300.0
 
 
 @dataclass(slots=True)

@@ -38,12 +38,15 @@ class Blobs:
     def keep(self, temporary: Path, digest: str) -> Path:
         """Move a synced file from `incoming` to its place, durably; return the place."""
         place = self.path(digest)
-        if not place.parent.exists():
+        new = not place.parent.exists()
+        if new:
             place.parent.mkdir(parents=True, exist_ok=True)
+        temporary.rename(place)
+        # A journal commits the new directories with this, so that the next two wait for nothing.
+        sync_directory(place.parent)
+        if new:
             sync_directory(place.parent.parent)
             sync_directory(self.root)
-        temporary.rename(place)
-        sync_directory(place.parent)
         return place
 
     def get(self, digest: str) -> bytes:

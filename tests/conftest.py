@@ -43,6 +43,7 @@ _run = pytest.StashKey[Path]()
 _watch = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     # A developer's own sangam.toml is none of the tests'.
     os.environ["SANGAM_CONFIG"] = os.devnull
@@ -52,6 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     place = tempfile.mkdtemp(prefix="sangam-test-")
     config.stash[_run] = Path(place)
+    if config.option.basetemp is None:
+        # The usual place is closed to other accounts again by each run that starts, and
+        # a PostgreSQL that root starts runs under one.
+        config.option.basetemp = f"{place}/tmp"
     config.stash[_watch] = subprocess.Popen(
         ["sh", "-c", WATCH, place], stdin=subprocess.PIPE, start_new_session=True
     )

@@ -162,6 +162,11 @@ def urn(*parts: str) -> str:
     return f"urn:uuid:{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
 
+def coding(system: str, code: str) -> Json:
+    """Return a Coding; FHIR allows a code single blanks inside and none around it."""
+    return {"system": system, "code": " ".join(code.split())}
+
+
 @lru_cache(4_096)
 def slug(name: str) -> str:
     """Return a name as a path segment of a URI."""

@@ -34,6 +34,7 @@ SUPERUSER = "postgres"
 SYSTEM_USER = "pgserver"
 DATABASE = "sangam"
 START_SECONDS = 600
+START_TRIES = 6
 STOP_SECONDS = 8
 # The longest path of a Unix socket is 107 bytes on Linux and 103 on macOS.
 SOCKET_PATH_BYTES = 100
@@ -211,18 +212,21 @@ def _socket_directory(directory: Path) -> str:
 
 
 def _forget_stranger(directory: Path) -> None:
-    """Remove a pid file whose process is dead or another one (after a reboot, in a container)."""
-    running = postmaster(directory)
-    if running is None:
+    """Remove lock files whose process is dead or another one (after a reboot, in a container).
+
+    PostgreSQL only asks whether the number is in use.
+    """
+    left = postmaster(directory)
+    if left is None:
         return
     try:
-        command = psutil.Process(running.pid).cmdline()
-    except psutil.ZombieProcess:
-        command = []
+        command = psutil.Process(left.pid).cmdline()
     except psutil.NoSuchProcess:
-        return
+        command = []
     if str(directory) not in command:
         (directory / "postmaster.pid").unlink()
+        socket = Path(left.socket_directory) / f".s.PGSQL.{left.port}"
+        socket.with_name(f"{socket.name}.lock").unlink(missing_ok=True)
 
 
 def _answering(directory: Path) -> Postmaster | None:
@@ -244,15 +248,14 @@ def _answering(directory: Path) -> Postmaster | None:
 
 
 def _start(directory: Path) -> None:
-    """Run pg_ctl start; backends of a killed postmaster may keep the directory for a moment."""
+    """Run pg_ctl start; backends of a killed postmaster may keep the cluster for a moment."""
     output = directory / "startup.log"
     command = ("-D", str(directory), "-l", str(output), "-w", "-t", str(START_SECONDS), "start")
-    for _ in range(20):
+    for last in (*[False] * (START_TRIES - 1), True):
         try:
             _run("pg_ctl", *command)
         except Unavailable:
-            said = output.read_text() if output.exists() else ""
-            if "still in use" not in said[-2000:]:
+            if last:
                 raise
             time.sleep(0.5)
         else:

@@ -23,6 +23,7 @@ from typing import Any
 from prometheus_client import multiprocess as shared_metrics
 
 from fhir_server.config import Settings
+from fhir_server.errors import Unavailable
 from fhir_server.main import children, postgres
 from fhir_server.main.banner import banner
 from fhir_server.main.log import configure
@@ -134,7 +135,11 @@ def _database(settings: Settings) -> Iterator[str]:
     try:
         yield postgres.ensure_database(uri, DATABASE)
     finally:
-        postgres.stop(directory)
+        try:
+            postgres.stop(directory)
+        except Unavailable:
+            # What was committed is safe; the next start takes the cluster over.
+            log.warning("PostgreSQL is slow to stop and is left to end by itself")
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:

@@ -9,7 +9,18 @@ from typing import Any
 from fhir_server.errors import BadRequest
 from fhir_server.patch.document import copied, require_few, require_shallow
 from fhir_server.patch.path import Member, parse
-from fhir_server.patch.place import Pair, Place, attach, find, named, pairs, remove, store, whole
+from fhir_server.patch.place import (
+    Pair,
+    Place,
+    Walk,
+    attach,
+    find,
+    named,
+    pairs,
+    remove,
+    store,
+    whole,
+)
 from fhir_server.patch.value import add, value
 from fhir_server.r4.definitions import Definitions, Element
 
@@ -27,13 +38,15 @@ def apply(
     A primitive's id and extensions go with its value. What a deletion leaves
     empty goes, too. BadRequest at `Parameters.parameter[i]` for what is no
     operation, over 500 of them, a path that gives nothing or too much, an index
-    out of range, a value of another type.
+    out of range, a value of another type; code `too-costly` for over a million visits
+    to elements.
     """
     operations = _operations(parameters)
     try:
         root = whole(copied(document), type_name)
+        walk = Walk(definitions)
         for index, operation in enumerate(operations):
-            _apply(definitions, root, operation, index)
+            _apply(walk, root, operation, index)
         require_shallow(root.content)
     except RecursionError:
         raise BadRequest("The patch is nested too deeply", code="structure") from None
@@ -50,9 +63,9 @@ def _operations(parameters: dict[str, Any]) -> list[Any]:
     return operations
 
 
-def _apply(definitions: Definitions, root: Place, operation: object, index: int) -> None:
+def _apply(walk: Walk, root: Place, operation: object, index: int) -> None:
     try:
-        _act(definitions, root, operation)
+        _act(walk, root, operation)
     except BadRequest as error:
         raise BadRequest(
             f"Operation {index}: {error.text}",
@@ -61,7 +74,7 @@ def _apply(definitions: Definitions, root: Place, operation: object, index: int)
         ) from None
 
 
-def _act(definitions: Definitions, root: Place, operation: object) -> None:
+def _act(walk: Walk, root: Place, operation: object) -> None:
     parts = _parts(operation)
     kind = _text(parts, "type")
     if kind not in _KINDS:
@@ -69,7 +82,7 @@ def _act(definitions: Definitions, root: Place, operation: object) -> None:
     needed, act = _KINDS[kind]
     if parts.keys() - {"type"} != needed:
         raise BadRequest(f"{kind} has the parts {', '.join(sorted(needed))}")
-    act(definitions, root, copied(parts))
+    act(walk, root, copied(parts))
 
 
 def _parts(operation: object) -> _Parts:
@@ -104,9 +117,9 @@ def _integer(parts: _Parts, name: str) -> int:
     return found
 
 
-def _single(definitions: Definitions, root: Place, parts: _Parts) -> Place:
+def _single(walk: Walk, root: Place, parts: _Parts) -> Place:
     """Return the one element that the path leads to."""
-    return _one(find(definitions, root, parse(_text(parts, "path"))))
+    return _one(find(walk, root, parse(_text(parts, "path"))))
 
 
 def _one(found: list[Place]) -> Place:
@@ -117,48 +130,48 @@ def _one(found: list[Place]) -> Place:
     return found[0]
 
 
-def _list(definitions: Definitions, root: Place, parts: _Parts) -> tuple[Place, Element]:
+def _list(walk: Walk, root: Place, parts: _Parts) -> tuple[Place, Element]:
     """Return the list that the path names: the element around it, and its definition."""
     *around, last = parse(_text(parts, "path"))
     if not isinstance(last, Member):
         raise BadRequest("the path does not end with the name of a list")
-    parent = _one(find(definitions, root, tuple(around)) if around else [root])
-    element = named(definitions, parent, last.name)[0]
+    parent = _one(find(walk, root, tuple(around)) if around else [root])
+    element = named(walk.definitions, parent, last.name)[0]
     if element.max == 1:
         raise BadRequest("the path does not lead to a list")
     return parent, element
 
 
-def _add(definitions: Definitions, root: Place, parts: _Parts) -> None:
-    place = _single(definitions, root, parts)
-    candidates = named(definitions, place, _text(parts, "name"))
-    add(definitions, place, value(definitions, candidates, parts["value"]))
+def _add(walk: Walk, root: Place, parts: _Parts) -> None:
+    place = _single(walk, root, parts)
+    candidates = named(walk.definitions, place, _text(parts, "name"))
+    add(walk.definitions, place, value(walk.definitions, candidates, parts["value"]))
     attach(place)
 
 
-def _insert(definitions: Definitions, root: Place, parts: _Parts) -> None:
-    place, element = _list(definitions, root, parts)
+def _insert(walk: Walk, root: Place, parts: _Parts) -> None:
+    place, element = _list(walk, root, parts)
     there, at = pairs(place.content, element), _integer(parts, "index")
     if not 0 <= at <= len(there):
         raise BadRequest("the index is out of range")
-    there.insert(at, value(definitions, [element], parts["value"]).pair)
+    there.insert(at, value(walk.definitions, [element], parts["value"]).pair)
     store(place.content, element, there)
     attach(place)
 
 
-def _delete(definitions: Definitions, root: Place, parts: _Parts) -> None:
-    found = find(definitions, root, parse(_text(parts, "path")))
+def _delete(walk: Walk, root: Place, parts: _Parts) -> None:
+    found = find(walk, root, parse(_text(parts, "path")))
     if found:
         remove(_one(found))
 
 
-def _replace(definitions: Definitions, root: Place, parts: _Parts) -> None:
-    place = _single(definitions, root, parts)
+def _replace(walk: Walk, root: Place, parts: _Parts) -> None:
+    place = _single(walk, root, parts)
     parent, element = place.parent, place.element
     if parent is None or element is None:
         raise BadRequest("the path leads to the resource itself")
-    alike = named(definitions, parent, element.choice or element.name)
-    new = value(definitions, alike, parts["value"])
+    alike = named(walk.definitions, parent, element.choice or element.name)
+    new = value(walk.definitions, alike, parts["value"])
     there: list[Pair] = pairs(parent.content, element)
     if new.element is not element:
         store(parent.content, element, [])
@@ -167,8 +180,8 @@ def _replace(definitions: Definitions, root: Place, parts: _Parts) -> None:
     store(parent.content, new.element, there)
 
 
-def _move(definitions: Definitions, root: Place, parts: _Parts) -> None:
-    place, element = _list(definitions, root, parts)
+def _move(walk: Walk, root: Place, parts: _Parts) -> None:
+    place, element = _list(walk, root, parts)
     there = pairs(place.content, element)
     source, destination = _integer(parts, "source"), _integer(parts, "destination")
     if not (0 <= source < len(there) and 0 <= destination < len(there)):
@@ -177,7 +190,7 @@ def _move(definitions: Definitions, root: Place, parts: _Parts) -> None:
     store(place.content, element, there)
 
 
-_KINDS: dict[str, tuple[set[str], Callable[[Definitions, Place, _Parts], None]]] = {
+_KINDS: dict[str, tuple[set[str], Callable[[Walk, Place, _Parts], None]]] = {
     "add": ({"path", "name", "value"}, _add),
     "insert": ({"path", "index", "value"}, _insert),
     "delete": ({"path"}, _delete),

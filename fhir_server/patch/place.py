@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
 from fhir_server.errors import BadRequest
 from fhir_server.patch.path import Index, Literal, Member, Moment, OfType, Path, Step, Where
 from fhir_server.r4.definitions import Definitions, Element
+
+# Of one patch, whatever its operations: paths may look at a long list again and again.
+MAX_STEPS = 1_000_000
 
 # A value, and the id and extensions of a primitive.
 Pair = tuple[Any, Any]
@@ -43,45 +47,57 @@ def whole(document: dict[str, Any], type_name: str) -> Place:
     return Place(type_name, document, document)
 
 
-def members_of(definitions: Definitions, place: Place) -> Mapping[str, Element]:
-    """Return the elements that may stand in this one; a primitive has id and extension."""
-    elements = definitions.elements
-    return elements.get(place.type) or elements["Element"]
-
-
-def named(definitions: Definitions, place: Place, name: str) -> list[Element]:
+def named(definitions: Definitions, place: Place, name: str) -> tuple[Element, ...]:
     """Return the element of this FHIRPath name, several for the types of a choice.
 
     BadRequest when R4 does not know it.
     """
-    found = [
-        element
-        for element in members_of(definitions, place).values()
-        if (element.choice or element.name) == name
-    ]
+    return _named(definitions, place.type, name)
+
+
+@lru_cache(maxsize=1024)
+def _named(definitions: Definitions, type_name: str, name: str) -> tuple[Element, ...]:
+    # A primitive has what every element has: an id and extensions.
+    elements = definitions.elements.get(type_name) or definitions.elements["Element"]
+    found = tuple(e for e in elements.values() if (e.choice or e.name) == name)
     if not found:
         raise BadRequest("the path names an element that R4 does not have there")
     return found
 
 
-def find(definitions: Definitions, root: Place, path: Path) -> list[Place]:
+@dataclass(slots=True)
+class Walk:
+    """All ways through one document; `steps` is how many elements may yet be visited."""
+
+    definitions: Definitions
+    steps: int = MAX_STEPS
+
+    def spend(self, steps: int) -> None:
+        """Count visits; BadRequest (code `too-costly`) when there are too many."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise BadRequest("the paths visit too many elements", code="too-costly")
+
+
+def find(walk: Walk, root: Place, path: Path) -> list[Place]:
     """Return what the path leads to; it may begin with the type of `root`."""
     first = path[0]
     if isinstance(first, Member) and first.name in _ANY_RESOURCE | {root.type}:
         path = path[1:]
-    return _follow(definitions, [root], path)
+    return _follow(walk, [root], path)
 
 
-def _follow(definitions: Definitions, places: list[Place], path: Path) -> list[Place]:
+def _follow(walk: Walk, places: list[Place], path: Path) -> list[Place]:
     for step in path:
-        places = _step(definitions, places, step)
+        walk.spend(len(places) + 1)
+        places = _step(walk, places, step)
     return places
 
 
-def _step(definitions: Definitions, places: list[Place], step: Step) -> list[Place]:
+def _step(walk: Walk, places: list[Place], step: Step) -> list[Place]:
     match step:
         case Member(name):
-            return [found for place in places for found in _children(definitions, place, name)]
+            return [found for place in places for found in _children(walk, place, name)]
         case Index(at):
             return places[at:][:1]
         case OfType(type_name):
@@ -90,12 +106,13 @@ def _step(definitions: Definitions, places: list[Place], step: Step) -> list[Pla
             return [
                 place
                 for place in places
-                if all(_holds(definitions, place, *criterion) for criterion in criteria)
+                if all(_holds(walk, place, *criterion) for criterion in criteria)
             ]
 
 
-def _holds(definitions: Definitions, place: Place, path: Path, literal: Literal) -> bool:
-    found = _follow(definitions, [place], path)
+def _holds(walk: Walk, place: Place, path: Path, literal: Literal) -> bool:
+    walk.spend(1)
+    found = _follow(walk, [place], path)
     return len(found) == 1 and _equal(found[0].value, literal)
 
 
@@ -120,12 +137,14 @@ def _instant(text: str) -> str | datetime:
     return text.strip("T")
 
 
-def _children(definitions: Definitions, place: Place, name: str) -> list[Place]:
-    return [
-        _place(definitions, place, element, at, pair)
-        for element in named(definitions, place, name)
+def _children(walk: Walk, place: Place, name: str) -> list[Place]:
+    found = [
+        _place(walk.definitions, place, element, at, pair)
+        for element in named(walk.definitions, place, name)
         for at, pair in enumerate(pairs(place.content, element))
     ]
+    walk.spend(len(found))
+    return found
 
 
 def _place(definitions: Definitions, parent: Place, element: Element, at: int, pair: Pair) -> Place:

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/fhirpatch.html
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.errors import BadRequest
@@ -40,14 +41,17 @@ def value(
         return _composed(definitions, candidates, part["part"])
     if "resource" in part:
         return Value(_one_of(candidates, "Resource"), (part["resource"], None))
-    given = [
-        element
-        for element in definitions.elements[_PARAMETER].values()
-        if element.choice == "value" and pairs(part, element)
-    ]
+    given = {name.removeprefix("_") for name in part} & _values(definitions)
     if len(given) != 1:
         raise BadRequest("the operation needs one value")
-    return Value(_one_of(candidates, given[0].type), pairs(part, given[0])[0])
+    element = definitions.elements[_PARAMETER][given.pop()]
+    return Value(_one_of(candidates, element.type), pairs(part, element)[0])
+
+
+@lru_cache(maxsize=4)
+def _values(definitions: Definitions) -> frozenset[str]:
+    elements = definitions.elements[_PARAMETER].values()
+    return frozenset(element.name for element in elements if element.choice == "value")
 
 
 def _one_of(candidates: Sequence[Element], type_name: str) -> Element:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fhir_server.errors import BadRequest, NotSupported, SangamError
 from fhir_server.search import composite
 from fhir_server.search.clause import Clause, split
-from fhir_server.search.condition import Condition, Linked, Not, Referred, either
+from fhir_server.search.condition import NEVER, Both, Condition, Linked, Not, Referred, either
 from fhir_server.search.expression import Facts
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.query import Rules
-from fhir_server.search.registry import Registry
+from fhir_server.search.registry import COLUMNS, Registry
 from fhir_server.search.searchtype import SEARCH_TYPES
 
 DEPTH = 4
@@ -109,6 +109,8 @@ def _missing(scene: Scene, asked: Asked, value: str) -> Condition:
     if value not in ("true", "false"):
         text = "The modifier missing takes true or false."
         raise BadRequest(text, code="value", expression=scene.name)
+    if asked.parameter.code in COLUMNS:
+        return Both(()) if value == "false" else NEVER
     module, context = SEARCH_TYPES[asked.parameter.type], scene.registry.context
     found = either([module.present(context, one.parameter) for one in asked.templates])
     return Not(found) if value == "true" else found

@@ -44,10 +44,10 @@ def _follow(shape: Shape) -> tuple[str, tuple[int, ...]]:
     found = union_all(*(_referring(one, binds) for one in shape)).subquery("found")
     body = rows("body", "b")
     chosen = (
-        select(found.c.key, found.c.version)
-        .distinct()
+        select(found.c.key, func.max(found.c.version).label("version"))
         .where(found.c.key != func.all(binds.take(BIGINTS)))
-        .order_by(found.c.key, found.c.version)
+        .group_by(found.c.key)
+        .order_by(found.c.key)
         .limit(binds.take(BigInteger()))
         .cte("chosen")
     )

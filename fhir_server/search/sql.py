@@ -4,8 +4,8 @@ Each function walks a shape (shape.py) and takes the places of values in the
 same order in which their values were gathered.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -101,13 +101,9 @@ def clause(shape: Shape, binds: Binds, keys: Columns = TERMS) -> Clause:
         case ("not", inner):
             return not_(clause(inner, binds, keys))
         case ("both", *inner):
-            return and_(*(clause(one, binds, keys) for one in inner))
+            return and_(true(), *(clause(one, binds, keys) for one in inner))
         case ("either", *inner):
             return _either(inner, binds, keys)
-        case ("linked", *inner):
-            return _linked(tuple(inner), binds, keys)
-        case ("referred", *inner):
-            return _referred(tuple(inner), binds, keys)
         case _:
             return _leaf(shape, binds, keys)
 
@@ -118,57 +114,78 @@ def _leaf(shape: Shape, binds: Binds, keys: Columns) -> Clause:
             return _compared(keys.c.terms, "@>", binds)
         case ("any",):
             return _compared(keys.c.terms, "&&", binds)
-        case ("ids",):
-            named: Clause = keys.c.key.in_(_ids(binds))
-            return named
         case ("updated", groups):
             return tests(groups, keys, binds)
-        case ("row", table, groups):
-            return _row(table, groups, binds, keys)
-    raise AssertionError(shape)
+        case _:
+            return _among([_keys(shape, binds)], keys)
 
 
 def _compared(column: ColumnElement[Any], operator: str, binds: Binds) -> Clause:
     return column.bool_op(operator)(binds.take(BIGINTS))
 
 
-def _linked(shape: Shape, binds: Binds, keys: Columns) -> Clause:
-    """Return whether a reference of the resource leads to one that matches."""
-    edge, there, found = rows("edge"), rows("resource"), rows("terms")
-    return exists().where(
-        edge.c.source_key == keys.c.key,
+def _linked(shape: Shape, binds: Binds) -> Select[Any]:
+    """Return the keys of resources with a reference that leads to one that matches."""
+    edge, there = rows("edge"), rows("resource")
+    return select(edge.c.source_key.label("key")).where(
         there.c.type_id == edge.c.target_type,
         there.c.id == edge.c.target_id,
-        found.c.key == there.c.key,
-        *_followed(shape, binds, edge, found),
+        *_followed(shape, binds, edge, there.c.key),
     )
 
 
-def _referred(shape: Shape, binds: Binds, keys: Columns) -> Clause:
-    """Return whether one that matches has a reference that leads to the resource."""
-    edge, here, found = rows("edge"), rows("resource"), rows("terms")
-    return exists().where(
-        here.c.key == keys.c.key,
+def _referred(shape: Shape, binds: Binds) -> Select[Any]:
+    """Return the keys of resources to which a reference of one that matches leads."""
+    edge, here = rows("edge"), rows("resource")
+    return select(here.c.key).where(
         edge.c.target_type == here.c.type_id,
         edge.c.target_id == here.c.id,
-        found.c.key == edge.c.source_key,
-        *_followed(shape, binds, edge, found),
+        *_followed(shape, binds, edge, edge.c.source_key),
     )
 
 
-def _followed(shape: Shape, binds: Binds, edge: Columns, found: Columns) -> Iterator[Clause]:
-    """Yield the parameter of the reference and what holds at its other end."""
+def _followed(
+    shape: Shape, binds: Binds, edge: Columns, end: ColumnElement[int]
+) -> Iterator[Clause]:
+    """Yield the parameter of the reference and what holds at its other end.
+
+    The terms are joined only where they are looked at: the planner tries all orders
+    of up to 8 tables, and two chains with a sort should stay within that.
+    """
     one, implied, inner = shape
     yield edge.c.param == (binds.take(BigInteger()) if one else func.any(binds.take(BIGINTS)))
+    if implied and not any(_looks_at_terms(part) for part in inner):
+        yield from conjunction(inner, binds, _Keyed(_Key(end)))
+        return
+    found = rows("terms")
+    yield found.c.key == end
     if not implied:
         yield found.c.type_id == binds.take(SmallInteger())
     yield from conjunction(inner, binds, found)
 
 
-def _row(table: str, groups: Shape, binds: Binds, keys: Columns) -> Clause:
-    row = rows(table)
-    inner = [row.c.param == binds.take(BigInteger()), tests(groups, row, binds)]
-    return exists().where(row.c.key == keys.c.key, *inner)
+class _Key(NamedTuple):
+    key: ColumnElement[int]
+
+
+class _Keyed(NamedTuple):
+    """What conditions ask of a table when they need no more than its key."""
+
+    c: _Key
+
+
+def _looks_at_terms(shape: Shape) -> bool:
+    match shape:
+        case ("all",) | ("any",) | ("updated", _):
+            return True
+        case ("not", inner):
+            return _looks_at_terms(inner)
+        case ("both", *inner):
+            return any(_looks_at_terms(one) for one in inner)
+        case ("either", *inner):
+            return not _is_union(inner) and any(_looks_at_terms(one) for one in inner)
+        case _:
+            return False
 
 
 def tests(groups: Shape, row: Columns, binds: Binds) -> Clause:
@@ -186,7 +203,7 @@ def _test(name: str, comparison: str, row: Columns, binds: Binds) -> Clause:
 
 
 def _ids(binds: Binds) -> Select[Any]:
-    resource = tables.resource.alias()
+    resource = rows("resource")
     return select(resource.c.key).where(
         resource.c.type_id == func.any(binds.take(ARRAY(SmallInteger))),
         resource.c.id == func.any(binds.take(ARRAY(Text))),
@@ -201,23 +218,41 @@ def _either(shapes: list[Shape], binds: Binds, keys: Columns) -> Clause:
     """
     if not shapes:
         return false()
-    if any(one[0] not in ("any", "row") for one in shapes):
+    if not _is_union(shapes):
         return or_(*(clause(one, binds, keys) for one in shapes))
-    found = [_keys(one, binds) for one in shapes]
-    among: Clause = keys.c.key.in_(found[0] if len(found) == 1 else union_all(*found))
-    return among
+    return _among([_keys(one, binds) for one in shapes], keys)
+
+
+def _among(found: Sequence[Select[Any]], keys: Columns) -> Clause:
+    clause: Clause = keys.c.key.in_(found[0] if len(found) == 1 else union_all(*found))
+    return clause
+
+
+def _is_union(shapes: Sequence[Shape]) -> bool:
+    """Return whether each side of a union can find its own keys."""
+    return all(one[0] in _FINDERS for one in shapes)
+
+
+_FINDERS = frozenset({"any", "row", "ids", "linked", "referred"})
 
 
 def _keys(shape: Shape, binds: Binds) -> Select[Any]:
-    """Return the keys of the resources that have some term, or a row that passes."""
-    if shape[0] == "any":
-        found = tables.terms.alias()
-        return select(found.c.key).where(found.c.terms.overlap(binds.take(BIGINTS)))
-    _, table, groups = shape
-    row = rows(table)
-    return select(row.c.key).where(
-        row.c.param == binds.take(BigInteger()), tests(groups, row, binds)
-    )
+    """Return the keys of the resources that meet a condition which an index answers."""
+    match shape:
+        case ("any",):
+            found = rows("terms")
+            return select(found.c.key).where(_compared(found.c.terms, "&&", binds))
+        case ("ids",):
+            return _ids(binds)
+        case ("linked", *inner):
+            return _linked(tuple(inner), binds)
+        case ("referred", *inner):
+            return _referred(tuple(inner), binds)
+        case ("row", table, groups):
+            row = rows(table)
+            param = row.c.param == binds.take(BigInteger())
+            return select(row.c.key).where(param, tests(groups, row, binds))
+    raise AssertionError(shape)
 
 
 def unchanged(binds: Binds) -> Clause:

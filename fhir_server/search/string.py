@@ -3,7 +3,6 @@
 https://hl7.org/fhir/R4/search.html#string
 """
 
-import sys
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
@@ -26,12 +25,11 @@ INDEXED = 200
 _HIGHEST = "\U0010ffff"
 _LATIN_MARKS = range(0x0300, 0x0370)
 _NUKTA = 0x093C
+_PLANES = 0x20000  # the two planes of Unicode that hold punctuation
 # Only the marks of Latin, Greek and Cyrillic letters go: the vowel signs and the
 # virama of Devanagari, Tamil or Gurmukhi are marks too, and part of the spelling.
 _FOLDING: dict[int, str | None] = {
-    code: " "
-    for code in range(sys.maxunicode + 1)
-    if unicodedata.category(chr(code)).startswith("P")
+    code: " " for code in range(_PLANES) if unicodedata.category(chr(code)).startswith("P")
 }
 _FOLDING.update(dict.fromkeys([*_LATIN_MARKS, _NUKTA]))
 

@@ -24,7 +24,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     server = Running(tmp_path_factory.mktemp("hostile") / "data")
     server.start()
     yield server
-    assert server.stop() == 0
+    assert server.stop() == 0, server.log()
 
 
 def memory(running: Running) -> dict[str, int]:

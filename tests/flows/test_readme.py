@@ -22,7 +22,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     server = Running(tmp_path_factory.mktemp("readme") / "data")
     server.start()
     yield server
-    assert server.stop() == 0
+    assert server.stop() == 0, server.log()
 
 
 def section(title: str) -> list[str]:
@@ -44,7 +44,7 @@ def run(running: Running, command: str, place: Path) -> str:
         ("http://127.0.0.1:8080/fhir", said["base"]),
         ("127.0.0.1 11112", f"127.0.0.1 {running.port('dicom')}"),
         (".venv/bin/", f"{BIN}/"),
-        ("/tmp/", f"{place}/"),
+        ("/tmp/ct", f"{place}/ct"),
     ):
         command = command.replace(old, new)
     environment = {**os.environ, "SANGAM_DATA_DIR": str(running.data_dir)}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from adapters.hl7.code_tables import EXTENSION, KNOWN, OIDS, SYSTEMS, THO
-from adapters.hl7.context import Context, Json
+from adapters.hl7.context import Context, Json, coding
 from adapters.hl7.tokenizer import Delimiters, Repetition, Segment
 
 _TRIPLETS = ((1, 2, 3, 7), (4, 5, 6, 8), (10, 11, 12, 13))
@@ -86,14 +86,14 @@ def _concept(
         if not codings and code in translate:
             system, mapped = translate[code]
             codings.append({"system": system, "code": mapped})
-        coding: Json = {"system": system_of(ctx, name, code, table, place)}
+        found: Json = {"system": system_of(ctx, name, code, table, place)}
         if version := rep.take(version_at, f"{path}.coding.version"):
-            coding["version"] = version
-        coding["code"] = code
+            found["version"] = version
+        found["code"] = code
         if display := rep.take(text_at, f"{path}.coding.display"):
-            coding["display"] = display
+            found["display"] = display
         rep.mark(code_at, f"{path}.coding.code")
-        codings.append(coding)
+        codings.append(found)
     text = rep.take(_ORIGINAL_TEXT, f"{path}.text") or text
     if not codings:
         return {"text": text} if text else None
@@ -137,10 +137,10 @@ def first_concept(
 
 def coded(ctx: Context, code: str, table: str) -> Json:
     """Return the coding of a bare code of a table."""
-    return {"system": system_of(ctx, "", code, table, table), "code": code}
+    return coding(system_of(ctx, "", code, table, table), code)
 
 
 def alternate(table: str, code: str) -> Json:
     """Return the extension that keeps the v2 code beside a mapped one."""
-    original = {"coding": [{"system": f"{THO}v2-{table}", "code": code}]}
+    original = {"coding": [coding(f"{THO}v2-{table}", code)]}
     return {"extension": [{"url": EXTENSION + "alternate-codes", "valueCodeableConcept": original}]}

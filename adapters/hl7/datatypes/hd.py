@@ -6,7 +6,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-cx-to-identifier.htm
 import re
 
 from adapters.hl7.code_tables import EXTENSION, KNOWN, OIDS, THO
-from adapters.hl7.context import Context, Json, add, put
+from adapters.hl7.context import Context, Json, add, coding, put
 from adapters.hl7.datatypes.dtm import date_time
 from adapters.hl7.tokenizer import Repetition
 
@@ -56,7 +56,7 @@ def type_concept(ctx: Context, code: str) -> Json:
         return {"coding": [{"system": THO + "v2-0203", "code": code}]}
     if _NATIONAL_TYPE.match(code):
         return {"coding": [{"system": THO + "v2-0203", "code": "NNxxx"}], "text": code}
-    return {"coding": [{"system": ctx.profile.codes("0203"), "code": code}], "text": code}
+    return {"coding": [coding(ctx.profile.codes("0203"), code)], "text": code}
 
 
 def fixed_type(code: str) -> Json:

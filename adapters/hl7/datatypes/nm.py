@@ -9,6 +9,8 @@ from decimal import Decimal
 
 from adapters.hl7.context import Json
 
+_INTEGER = 2**31 - 1
+_INTEGER_DIGITS = 12  # leading zeros included
 _COMPARATORS = frozenset(("", "<", "<=", ">=", ">"))
 _NM = re.compile(r"(<=|>=|<|>)?\s*([+-]?)(\d+\.?\d*|\.\d+)\Z", re.ASCII)
 _INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
@@ -32,6 +34,13 @@ def number(text: str) -> Number | None:
     sign = "-" if match[2] == "-" else ""
     digits = match[3].removesuffix(".")
     return Number(Decimal(sign + digits), match[1] or "")
+
+
+def whole(text: str) -> int | None:
+    """Return a count of 1 to the largest integer of FHIR, None where it is none."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= _INTEGER_DIGITS and 0 < int(text) <= _INTEGER else None
 
 
 def quantity(found: Number, unit: Json) -> Json:

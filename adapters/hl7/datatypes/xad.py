@@ -4,7 +4,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-xad-to-address.html
 """
 
 from adapters.hl7.code_tables import ADDRESS_TYPE, ADDRESS_USE, EXTENSION, THO
-from adapters.hl7.context import Context, Json, add, put
+from adapters.hl7.context import Context, Json, add, coding, put
 from adapters.hl7.datatypes.dtm import date_time
 from adapters.hl7.tokenizer import Repetition
 
@@ -39,6 +39,6 @@ def _use(rep: Repetition, address: Json, path: str) -> None:
     put(address, "type", ADDRESS_TYPE.get(code))
     if code == "HV":
         add(address, "extension", {"url": EXTENSION + "iso21090-AD-use", "valueCode": "HV"})
-    original = {"coding": [{"system": THO + "v2-0190", "code": code}]}
+    original = {"coding": [coding(THO + "v2-0190", code)]}
     kept = {"url": EXTENSION + "alternate-codes", "valueCodeableConcept": original}
     add(address, "extension", kept)

@@ -6,6 +6,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-xtn-to-contactpoint.
 from adapters.hl7.accounting import INVALID_VALUE
 from adapters.hl7.code_tables import EXTENSION, TELECOM_SYSTEM, TELECOM_USE
 from adapters.hl7.context import Context, Json, add, put
+from adapters.hl7.datatypes import nm
 from adapters.hl7.datatypes.dtm import date_time
 from adapters.hl7.tokenizer import Repetition
 
@@ -64,7 +65,9 @@ def _rank(rep: Repetition, point: Json, path: str) -> None:
     text = rep.peek(18)
     if not text:
         return
-    if text.isascii() and text.isdecimal() and int(text) > 0:
-        point["rank"] = int(rep.take(18, f"{path}.rank"))
-    else:
+    rank = nm.whole(text)
+    if rank is None:
         rep.refuse(18, INVALID_VALUE)
+    else:
+        point["rank"] = rank
+        rep.mark(18, f"{path}.rank")

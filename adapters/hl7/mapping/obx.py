@@ -16,7 +16,7 @@ from adapters.hl7.code_tables import (
     REPORT_STATUS,
     THO,
 )
-from adapters.hl7.context import Context, Json, add, extend, put
+from adapters.hl7.context import Context, Json, add, coding, extend, put
 from adapters.hl7.datatypes import cwe, dtm, hd, nm
 from adapters.hl7.grouping import Result
 from adapters.hl7.mapping import nte, practitioner, value
@@ -140,7 +140,7 @@ def _status(ctx: Context, obx: Segment, around: Surroundings, resource: Json) ->
 
 def _category(ctx: Context, obx: Segment, resource: Json) -> None:
     if kind := obx.take(29, "Observation.category"):
-        resource["category"] = [{"coding": [{"system": THO + "v2-0936", "code": kind}]}]
+        resource["category"] = [{"coding": [coding(THO + "v2-0936", kind)]}]
     elif ctx.profile.laboratory:
         resource["category"] = _LABORATORY
 
@@ -230,7 +230,7 @@ def _rare(ctx: Context, obx: Segment, resource: Json) -> None:
         _method(ctx, obx, resource)
         _analysed(ctx, obx, resource)
     if code := obx.take(30, "Observation.extension"):
-        concept = {"coding": [{"system": THO + "v2-0937", "code": code}]}
+        concept = {"coding": [coding(THO + "v2-0937", code)]}
         url = EXTENSION + "observation-structure-type"
         extend(resource, {"url": url, "valueCodeableConcept": concept})
 

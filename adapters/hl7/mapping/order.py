@@ -17,7 +17,7 @@ from adapters.hl7.code_tables import (
     REPORT_STATUS,
     THO,
 )
-from adapters.hl7.context import Context, Json, add, extend, put
+from adapters.hl7.context import Context, Json, add, coding, extend, put
 from adapters.hl7.datatypes import cwe, dtm, hd
 from adapters.hl7.datatypes.xtn import xtn
 from adapters.hl7.mapping import nte, practitioner
@@ -174,7 +174,7 @@ def _intent(obr: Segment, resource: Json) -> None:
 def _from_orc(ctx: Context, orc: Segment, resource: Json) -> None:
     event: Json = {}
     if control := orc.take(1, "ServiceRequest.extension"):
-        concept = {"coding": [{"system": THO + "v2-0119", "code": control}]}
+        concept = {"coding": [coding(THO + "v2-0119", control)]}
         event = {"url": EXTENSION + "businessEvent"}
         add(event, "extension", {"url": "value", "valueCodeableConcept": concept})
         if when := _moment(ctx, orc, 9, "ServiceRequest.extension"):

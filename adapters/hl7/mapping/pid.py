@@ -8,7 +8,7 @@ from typing import Final
 from adapters.hl7.accounting import INVALID_VALUE
 from adapters.hl7.code_tables import EXTENSION, GENDER, MARITAL_STATUS, RELIGION
 from adapters.hl7.context import Context, Json, Refusal, add, extend, put
-from adapters.hl7.datatypes import cwe, dtm, hd
+from adapters.hl7.datatypes import cwe, dtm, hd, nm
 from adapters.hl7.datatypes.xad import xad
 from adapters.hl7.datatypes.xpn import xpn
 from adapters.hl7.datatypes.xtn import xtn
@@ -84,9 +84,10 @@ def _birth(ctx: Context, pid: Segment, resource: Json) -> None:
     if place := pid.take(23, "Patient.extension"):
         address = {"text": place}
         extend(resource, {"url": EXTENSION + "patient-birthPlace", "valueAddress": address})
-    order = pid.peek(25)
-    if order.isascii() and order.isdecimal():
-        resource["multipleBirthInteger"] = int(pid.take(25, "Patient.multipleBirth"))
+    order = nm.whole(pid.peek(25))
+    if order is not None:
+        resource["multipleBirthInteger"] = order
+        pid.take(25, "Patient.multipleBirth")
     elif pid.peek(24) in {"Y", "N"}:
         resource["multipleBirthBoolean"] = pid.take(24, "Patient.multipleBirth") == "Y"
 

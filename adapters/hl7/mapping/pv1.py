@@ -6,7 +6,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-pv1-to-encounter.html
 from typing import Final
 
 from adapters.hl7.code_tables import ENCOUNTER_CLASS, ENCOUNTER_STATUS, THO
-from adapters.hl7.context import Context, Json, add, put
+from adapters.hl7.context import Context, Json, add, coding, put
 from adapters.hl7.datatypes import cwe, dtm, hd
 from adapters.hl7.mapping import practitioner
 from adapters.hl7.tokenizer import Repetition, Segment
@@ -91,7 +91,7 @@ def _class(pv1: Segment, resource: Json) -> None:
         system, mapped = ENCOUNTER_CLASS[code]
         resource["class"] = {"system": system, "code": mapped}
     elif code:
-        resource["class"] = {"system": THO + "v2-0004", "code": code}
+        resource["class"] = coding(THO + "v2-0004", code)
     else:
         resource["class"] = {"system": THO + "v3-NullFlavor", "code": "UNK"}
 

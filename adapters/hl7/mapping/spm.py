@@ -9,7 +9,7 @@ from typing import Final
 from adapters.hl7 import units
 from adapters.hl7.accounting import DUPLICATE, INVALID_VALUE
 from adapters.hl7.code_tables import SPECIMEN_METHOD
-from adapters.hl7.context import Context, Json, add, put
+from adapters.hl7.context import Context, Json, add, coding, put
 from adapters.hl7.datatypes import cwe, dtm, hd, nm
 from adapters.hl7.grouping import SpecimenGroup
 from adapters.hl7.mapping import nte, practitioner
@@ -238,6 +238,6 @@ def _part(ctx: Context, rep: Repetition, component: int, path: str, table: str) 
     name = rep.take(component, path, 3)
     if not code:
         return {"text": text} if text else None
-    coding: Json = {"system": cwe.system_of(ctx, name, code, table, table), "code": code}
-    put(coding, "display", text)
-    return {"coding": [coding]}
+    found = coding(cwe.system_of(ctx, name, code, table, table), code)
+    put(found, "display", text)
+    return {"coding": [found]}

@@ -34,7 +34,7 @@ def put_value(ctx: Context, obx: Segment, resource: Json) -> list[Json]:
         return [found for rep in repetitions if (found := _attachment(rep, kind))]
     if kind == "NA":
         name, value = _sampled(ctx, obx, repetitions)
-        resource[name] = value
+        put(resource, name, value)
     elif obx.is_text(5):
         return _put_text(ctx, obx, repetitions, resource)
     elif len(repetitions) == 1:

@@ -69,6 +69,7 @@ class _Reader:
         self.raw = raw
         self.limits = limits
         self.shapes = shapes(definitions)
+        self.primitive = Shape(_VALUE_AND_ID, self.shapes["Element"].elements)
         self.types = definitions.type_ids
         self.root: dict[str, Any] = {}
         self.frames: list[_Frame] = []
@@ -144,7 +145,7 @@ class _Reader:
         if member.kind is Kind.COMPLEX:
             shape = self.shapes[member.type]
         elif member.kind is Kind.PRIMITIVE:
-            shape = Shape(_VALUE_AND_ID, self.shapes["Element"].elements)
+            shape = self.primitive
         return _Frame(member, shape, {})
 
     def attributes(self, frame: _Frame, attributes: Mapping[str, str]) -> None:

@@ -114,15 +114,15 @@ class _Writer:
 def _present(shape: Shape, data: Mapping[str, Any], path: str) -> list[Member]:
     """Return the members that the object has, in the order of the definition."""
     elements = shape.elements
-    found = set()
+    found: dict[str, Member] = {}
     for name in data:
         member = elements.get(name)
         if member is None:
             member = elements.get(name[1:]) if name.startswith("_") else None
             if member is None or member.kind is not Kind.PRIMITIVE:
                 raise _unwritable("R4 does not know this member", f"{path}.{name}")
-        found.add(member)
-    return sorted(found, key=_by_rank)
+        found[member.name] = member
+    return sorted(found.values(), key=_by_rank)
 
 
 def _by_rank(member: Member) -> int:

@@ -354,7 +354,7 @@ async def test_a_page_link_takes_nothing_beside_it_and_no_forgery(
     following = link(await get(client, "/Patient?_count=1"), "next")
     assert following is not None
     await get(client, f"{following}&gender=male", 400)
-    await get(client, f"{following[:-2]}AA", 400)
+    await get(client, f"{following[:-12]}AAAAAAAAAAAA", 400)
     await get(client, following.replace("/Patient?", "/Observation?"), 400)
     assert ids(await get(client, following)) == ["a"]
 
@@ -365,6 +365,13 @@ async def test_quotes_and_semicolons_are_only_values(client: httpx.AsyncClient) 
         url = httpx.URL("/Patient", params={"name": value})
         found = ids(await get(client, str(url)))
         assert found == (["a"] if value.startswith("o'") else [])
+
+
+async def test_what_each_resource_has_is_never_missing(client: httpx.AsyncClient) -> None:
+    await put(client, patient("a"))
+    for name in ("_id", "_lastUpdated"):
+        assert ids(await get(client, f"/Patient?{name}:missing=false")) == ["a"]
+        assert ids(await get(client, f"/Patient?{name}:missing=true")) == []
 
 
 async def test_last_updated(client: httpx.AsyncClient) -> None:

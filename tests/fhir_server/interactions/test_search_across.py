@@ -135,6 +135,8 @@ async def found(server: Server, path: str, text: str, **more: Any) -> str:
         ("Observation", "subject:Device.device-name=rao", "o5"),
         ("Observation", "subject:Group.code=rao", "o4"),
         ("Observation", "subject.identifier=7", "o5"),
+        ("Observation", "subject.identifier:not=7", "o1 o2 o3 o4"),
+        ("Observation", "subject.type:missing=false", "o4"),
         ("Observation", "patient._id=ann", "o1 o2"),
         ("Observation", "patient.organization.name=lake", "o1 o2"),
         ("Observation", "patient.organization.partof.name=hill", "o1 o2"),

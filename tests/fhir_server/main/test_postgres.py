@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -86,8 +87,9 @@ def test_a_killed_cluster_recovers_what_was_committed(directory: Path) -> None:
     with psycopg.connect(uri) as connection:
         connection.execute("CREATE TABLE t AS SELECT 7 AS n")
     process = running(directory)
-    for each in (*process.children(), process):
-        each.kill()
+    for each in (process, *process.children()):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     assert ended(process)
     assert one(postgres.start(directory), "SELECT n FROM t") == 7
 
@@ -179,7 +181,11 @@ def test_a_plain_user_has_a_cluster_of_his_own() -> None:
 def test_a_stop_waits_for_no_client(directory: Path) -> None:
     uri = postgres.start(directory)
     client = subprocess.Popen(
-        [sys.executable, "-c", f"import psycopg, time; c = psycopg.connect('{uri}'); time.sleep(60)"]
+        [
+            sys.executable,
+            "-c",
+            f"import psycopg, time; c = psycopg.connect('{uri}'); time.sleep(60)",
+        ]
     )
     try:
         while one(uri, "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'client'") != 2:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,6 +61,18 @@ def family(running: Running) -> list[psutil.Process]:
     return [supervisor, *supervisor.children(recursive=True)]
 
 
+def ended(process: psutil.Process) -> bool:
+    """Wait for the end; a zombie, which nobody may reap in a container, has ended too."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.02)
+                continue
+        return True
+    return False
+
+
 def test_it_tells_where_it_is_and_that_it_is_open(running: Running) -> None:
     text = running.data_dir.with_suffix(".log").read_text()
     said = running.said
@@ -75,7 +88,7 @@ def test_health_and_metrics_answer(running: Running) -> None:
     assert json.loads(fetched(running, "/health/live")) == {"status": "alive"}
     assert json.loads(fetched(running, "/health/ready")) == {"status": "ready"}
     metrics = fetched(running, "/metrics")
-    assert re.search(r"^sangam_jobs_total", metrics, re.MULTILINE)
+    assert re.search(r"^hl7_connections", metrics, re.MULTILINE)
     assert re.search(r'^sangam_jobs_waiting\{state="parked"\} 0', metrics, re.MULTILINE)
     assert re.search(r"^sangam_feed_lag_seconds 0", metrics, re.MULTILINE)
 
@@ -101,12 +114,12 @@ def test_sigterm_stops_everything_within_ten_seconds_and_a_second_start_keeps_th
 ) -> None:
     create_patient(running)
     processes = family(running)
+    assert len(processes) >= 5
     database = psutil.Process(postgres.postmaster(running.data_dir / "postgres").pid)
     began = time.monotonic()
     assert running.stop() == 0
     assert time.monotonic() - began < 10
-    gone, alive = psutil.wait_procs([*processes, database], timeout=1)
-    assert (len(gone), alive) == (len(processes) + 1, [])
+    assert [one for one in (*processes, database) if not ended(one)] == []
     assert not (running.data_dir / "serve.json").exists()
     running.start()
     assert running.total("Patient") == 1
@@ -120,8 +133,7 @@ def test_a_killed_supervisor_takes_its_children_along_and_can_be_started_again(
     database = postgres.postmaster(running.data_dir / "postgres")
     supervisor.kill()
     running.process.wait(10)
-    gone, alive = psutil.wait_procs(children, timeout=5)
-    assert (len(gone), alive) == (len(children), [])
+    assert [one for one in children if not ended(one)] == []
     running.start()
     assert postgres.postmaster(running.data_dir / "postgres") == database
     assert running.total("Patient") == 1

@@ -205,3 +205,14 @@ def test_no_error_names_a_value() -> None:
         operation(secret, "Patient"),
     ):
         assert secret not in refused(op)
+
+
+def test_paths_that_visit_too_much_are_refused() -> None:
+    criteria = " and ".join(["use = 'x'"] * 700)
+    document = {"resourceType": "Patient", "identifier": [{"use": "x"}] * 5_000}
+    op = operation("delete", f"Patient.identifier.where({criteria}).where(use = 'y')")
+    with pytest.raises(BadRequest) as caught:
+        patched(op, document=document)
+    assert caught.value.issues[0].code == "too-costly"
+    cheap = operation("delete", "Patient.identifier.where(use = 'y')")
+    assert changes(*[cheap] * 10, document=document) == {}

@@ -170,7 +170,7 @@ def no_separator(pair: tuple[str, str], resource: Json) -> bool:
 
 def test_each_example_is_found_by_each_of_its_index_values(shared: Path) -> None:
     asked = 0
-    for resource in examples(shared):
+    for resource in random.Random(1).sample(examples(shared), 1500):
         type_name = resource["resourceType"]
         rows = extract(REGISTRY, type_name, resource)
         for pair in asked_of(resource):
@@ -179,22 +179,22 @@ def test_each_example_is_found_by_each_of_its_index_values(shared: Path) -> None
             (condition,) = parse(REGISTRY, type_name, [pair], RULES).conditions
             assert holds(condition, rows, resource), (type_name, resource.get("id"), pair)
             asked += 1
-    assert asked > 100_000
+    assert asked > 25_000
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_sql_finds_examples_as_the_conditions_do(
     seed: int, shared: Path, database: Database
 ) -> None:
     chance = random.Random(seed)
     everything = {(e["resourceType"], e.get("id", "x")): e for e in examples(shared)}
-    sample = chance.sample(sorted(everything), 400)
+    sample = chance.sample(sorted(everything), 300)
     stored = [everything[name] for name in sample if "id" in everything[name]]
     await store(database, stored)
     by_type = defaultdict(list)
     for one in stored:
         by_type[one["resourceType"]].append((one, extract(REGISTRY, one["resourceType"], one)))
-    for one in chance.sample(stored, 150):
+    for one in chance.sample(stored, 100):
         type_name = one["resourceType"]
         pairs = [pair for pair in asked_of(one) if no_separator(pair, one)]
         for pair in chance.sample(pairs, min(3, len(pairs))):
