@@ -35,9 +35,14 @@ def require_json(request: Request) -> None:
         raise UnsupportedMedia(f"Content-Type must be {FHIR_JSON}")
 
 
+def media_type(request: Request) -> str:
+    """Return the body's media type without its parameters, empty when it is not said."""
+    return (request.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+
 def is_form(request: Request) -> bool:
     """Whether the body is said to be a form."""
-    return (request.header(b"content-type") or "").partition(";")[0].strip().lower() == FORM
+    return media_type(request) == FORM
 
 
 def is_pretty(request: Request) -> bool:

@@ -17,12 +17,15 @@ from fhir_server.interactions import bundle as bundles
 from fhir_server.interactions import create as creating
 from fhir_server.interactions import delete as deleting
 from fhir_server.interactions import history as histories
+from fhir_server.interactions import patch as patching
 from fhir_server.interactions import read as reading
 from fhir_server.interactions import search as searching
 from fhir_server.interactions import update as updating
 from fhir_server.interactions import vread as version_reading
 from fhir_server.interactions.entry import Outcome
+from fhir_server.interactions.patching import JSON_PATCH
 from fhir_server.interactions.precondition import has_current
+from fhir_server.r4.json import check_caps
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.server import Server
 from fhir_server.store.read import Stored
@@ -68,6 +71,27 @@ async def update(server: Server, caller: Caller, request: Request, place: Place)
         criteria=criteria,
         if_match=request.header(b"if-match"),
         if_none_match=request.header(b"if-none-match"),
+    )
+    return _outcome_answer(server, request, outcome)
+
+
+async def patch(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
+    """Answer a JSON Patch or FHIRPath Patch; without an id in the URL, a conditional one."""
+    criteria = _criteria(request, place)
+    is_json_patch = formats.media_type(request) == JSON_PATCH
+    if not is_json_patch:
+        formats.require_json(request)
+    raw = await request.body(server.settings.limits.body_bytes)
+    check_caps(raw, server.settings.limits)
+    asked = patching.json_patch_body(raw) if is_json_patch else patching.fhirpath_patch_body(raw)
+    outcome = await patching.patch(
+        server,
+        caller,
+        place.type,
+        place.id or None,
+        asked,
+        criteria=criteria,
+        if_match=request.header(b"if-match"),
     )
     return _outcome_answer(server, request, outcome)
 

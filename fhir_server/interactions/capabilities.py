@@ -18,6 +18,7 @@ TYPE_INTERACTIONS = (
     "read",
     "vread",
     "update",
+    "patch",
     "delete",
     "history-instance",
     "history-type",
@@ -42,6 +43,7 @@ def capabilities(server: Server, offered: Collection[str]) -> tuple[bytes, str]:
         "implementation": {"description": "Sangam FHIR R4 server", "url": server.base},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json"],
+        "patchFormat": ["application/json-patch+json", "application/fhir+json"],
         "rest": [
             {
                 "mode": "server",

@@ -18,7 +18,8 @@ class Entry:
     """A request: method, relative URL, resource and conditions.
 
     `url` is `Patient`, `Patient/1` or `Patient?identifier=s|v`. `resource` is the
-    parsed resource, `raw` its own JSON text where it came as text.
+    parsed resource, `raw` its own JSON text where it came as text; of a PATCH they
+    are what is to be done.
     """
 
     method: str

@@ -8,7 +8,7 @@ https://hl7.org/fhir/R4/http.html#trules
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.caller import Caller
@@ -16,7 +16,9 @@ from fhir_server.database import Connection
 from fhir_server.errors import (
     BadRequest,
     Conflict,
+    Gone,
     MethodNotAllowed,
+    NotFound,
     PreconditionFailed,
     SangamError,
 )
@@ -24,15 +26,17 @@ from fhir_server.interactions import match
 from fhir_server.interactions.draft import Draft, checked, deletion, write
 from fhir_server.interactions.entry import Entry, Outcome, Target, placed, target
 from fhir_server.interactions.match import Criteria
+from fhir_server.interactions.patching import patched
 from fhir_server.interactions.precondition import require
 from fhir_server.interactions.references import PlacedReference, literal_references
 from fhir_server.interactions.retrieve import retrieve
 from fhir_server.interactions.rewrite import Known, known_literals, rewritten
+from fhir_server.r4 import json
 from fhir_server.server import Server
 from fhir_server.store import read as store
 from fhir_server.store.transact import Current, Method, Write, transact
 
-WRITES = frozenset(("POST", "PUT", "DELETE"))
+WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 READS = frozenset(("GET", "HEAD"))
 
 
@@ -88,6 +92,10 @@ async def transaction(
     known = known_literals(_full_urls(writes), conditional)
     await _lock(server, connection, writes)
     for step in writes:
+        if step.method == "PATCH":
+            with _place(step, bundle=bundle):
+                await _patch(server, connection, step)
+    for step in writes:
         with _place(step, bundle=bundle):
             step.write = _write(server, step, known, bundle=bundle)
     await _refuse_orphans(server, connection, writes, bundle=bundle)
@@ -104,13 +112,13 @@ def _step(server: Server, index: int, entry: Entry, *, bundle: bool) -> Step:
     step = Step(index, entry, Target("", None, None, ()), None, None)
     with _place(step, bundle=bundle):
         if entry.method not in WRITES | READS:
-            raise BadRequest("request.method is not one of GET, HEAD, POST, PUT, DELETE")
+            raise BadRequest("request.method is not one of GET, HEAD, POST, PUT, PATCH, DELETE")
         step.target = target(server.definitions.type_ids, entry)
         step.id = step.target.id
         if entry.method in WRITES:
             _refuse_shape(step)
             step.criteria = _criteria(step)
-        if entry.resource is not None:
+        if entry.resource is not None and entry.method != "PATCH":
             step.references = literal_references(server, step.target.type, entry.resource)
     return step
 
@@ -154,7 +162,7 @@ def _settle(server: Server, step: Step, ids: list[str], created: dict[Criteria, 
     """Decide a conditional write by the number of its matches (section 2 of the note)."""
     if len(ids) > 1:
         raise PreconditionFailed("Several resources match the criteria", code="multiple-matches")
-    named = step.entry.resource.get("id") if step.entry.resource else None
+    named = step.entry.resource.get("id") if step.entry.resource else None  # of a PUT
     if step.method == "POST":
         step.existing = bool(ids) or step.criteria in created
         earlier = created.get(step.criteria) if step.criteria else None
@@ -167,6 +175,8 @@ def _settle(server: Server, step: Step, ids: list[str], created: dict[Criteria, 
         step.id = ids[0]
     elif step.method == "PUT":
         step.id = named or server.new_id()
+    elif step.method == "PATCH":
+        raise NotFound("No resource matches the criteria")
 
 
 def _refuse_overlap(writes: Iterable[Step]) -> None:
@@ -253,6 +263,24 @@ async def _lock(server: Server, connection: Connection, writes: Sequence[Step]) 
     present = await store.lock(connection, addressed.values(), deleting=deleting)
     for step in writes:
         step.present = present.get(addressed.get(step.index, (0, "")))
+
+
+async def _patch(server: Server, connection: Connection, step: Step) -> None:
+    """Make an update of a patch: the stored resource with the patch applied."""
+    type_name, present = step.target.type, step.present
+    if present is None:
+        raise NotFound(f"There is no such {type_name}")
+    if present.deleted:
+        raise Gone(f"The {type_name} was deleted", headers={"ETag": f'W/"{present.version}"'})
+    require(present, if_match=step.entry.if_match, if_none_match=None)
+    stored = await store.current(connection, present.type_id, present.id)
+    asked = step.entry.resource
+    if stored is None or asked is None:
+        raise BadRequest("The entry has no resource", code="required")
+    raw = json.encode(patched(server, type_name, stored.body, asked))
+    data = json.decode(raw)
+    step.entry = replace(step.entry, resource=data, raw=raw)
+    step.references = literal_references(server, type_name, data)
 
 
 def _write(server: Server, step: Step, known: Known, *, bundle: bool) -> Write | None:

@@ -6,7 +6,7 @@ shape only bind their values.
 https://hl7.org/fhir/R4/search.html
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 from sqlalchemy import CTE, BigInteger, Select, Text, func, literal_column, select
 
 from fhir_server import tables
-from fhir_server.search.condition import Condition, Row, implies_type
+from fhir_server.search.condition import Condition, Row, implies_type, is_met_by_few
 from fhir_server.search.query import ColumnKey, Query, RowKey
 from fhir_server.search.shape import Shape, array, conditions_shape, groups_shape, sort_shape
 from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause, unchanged
-from fhir_server.search.walk import Walk, walk
+from fhir_server.search.walk import Walk, walk_missing, walk_together, walk_valued
 
 _BODY = tables.body.alias("b")
 
@@ -27,7 +27,8 @@ Build: TypeAlias = Callable[[Shape], tuple[str, tuple[int, ...]]]
 _NEWEST = ColumnKey("last_updated", descending=True)
 _OLDEST = ColumnKey("last_updated", descending=False)
 
-VALUED, MISSING = "valued", "missing"
+TOGETHER, VALUED, MISSING = "together", "valued", "missing"
+"""Parts of a result: all of it, the resources with a first sort value, those without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,15 @@ def mutable(query: Query) -> bool:
 
 
 def phases(query: Query, position: Position | None) -> tuple[str, ...]:
-    """Return the parts of the result in order: with a first sort value, then without one.
+    """Return the parts of the result in order, each a statement of its own.
 
-    Each is a statement of its own, so that either can walk an index.
+    Where few resources match, all are sorted at once; else those with a first sort
+    value come before those without, so that either can walk an index.
     """
-    first = query.sort[0]
-    if isinstance(first, ColumnKey):
+    if isinstance(query.sort[0], ColumnKey) or _merge(query, VALUED)[0]:
         return (VALUED,)
+    if any(is_met_by_few(one) for one in query.conditions):
+        return (TOGETHER,)
     if position is not None and position.values and position.values[0] is None:
         return (MISSING,)
     return (VALUED, MISSING)
@@ -123,7 +126,7 @@ def types_shape(query: Query, values: list[Any]) -> Shape:
 def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
     """Return the conditions that can be tested on the row that is sorted by, and the others."""
     first = query.sort[0]
-    if phase == MISSING or not isinstance(first, RowKey) or not first.single:
+    if phase != VALUED or not isinstance(first, RowKey) or not first.single:
         return [], list(query.conditions)
     merged: list[Row] = []
     rest: list[Condition] = []
@@ -140,9 +143,9 @@ def _after_shape(query: Query, position: Position | None, phase: str, values: li
     if position is None:
         return ((), False)
     snapshot = mutable(query)
-    started = bool(position.values) and (position.values[0] is None) == (phase == MISSING)
-    if isinstance(query.sort[0], ColumnKey):
-        started = True
+    started = phase == TOGETHER or isinstance(query.sort[0], ColumnKey)
+    if not started and position.values:
+        started = (position.values[0] is None) == (phase == MISSING)
     nulls: tuple[bool, ...] = ()
     if started:
         kept = position.values[1:] if phase == MISSING else position.values
@@ -159,12 +162,19 @@ def bound(build: Build, shape: Shape, values: list[Any]) -> Statement:
     return Statement(sql, tuple(values[place] for place in order))
 
 
+_WALKS: Mapping[str, Callable[[Shape, Binds], Walk]] = {
+    TOGETHER: walk_together,
+    VALUED: walk_valued,
+    MISSING: walk_missing,
+}
+
+
 @lru_cache(maxsize=4096)
 def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
     types, sort, phase, on, conditions, (nulls, snapshot) = shape
     binds = Binds()
     where = [types_clause(types, binds)]
-    steps = walk(sort, binds, missing=phase == MISSING)
+    steps = _WALKS[phase](sort, binds)
     where += steps.where
     where += [tests(groups, steps.row, binds) for groups in on]
     where += conjunction(conditions, binds)

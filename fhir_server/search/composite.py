@@ -10,8 +10,10 @@ https://hl7.org/fhir/R4/search.html#composite
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 from typing import Any
 
+from fhir_server.errors import TooLarge
 from fhir_server.search import number
 from fhir_server.search.clause import Clause, split
 from fhir_server.search.condition import (
@@ -31,6 +33,9 @@ from fhir_server.search.terms import part, term
 
 MODIFIERS: frozenset[str] = frozenset()
 
+MOST = 5000
+"""Index rows that one element may have under one composite parameter."""
+
 _NUMBERS = "idx_quantity"
 
 Part = tuple[set[int], dict[str, set[tuple[Any, ...]]]]
@@ -46,6 +51,8 @@ def write(rows: Rows, parameter: Parameter, parts: Sequence[list[tuple[str, Any]
         for component, values in zip(parameter.component, parts, strict=True)
     ]
     (first, _), *others = written
+    if prod(max(len(terms), sum(map(len, ranges.values()))) for terms, ranges in written) > MOST:
+        raise TooLarge("A composite search parameter would have too many index rows")
     secret = rows.context.secret
     if len(others) == 1:
         terms, ranges = others[0]

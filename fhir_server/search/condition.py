@@ -14,9 +14,13 @@ Scalar: TypeAlias = int | str
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The resource has at least one of these terms."""
+    """The resource has at least one of these terms.
+
+    `few` is whether few resources can have one: references and identifiers.
+    """
 
     alternatives: tuple[int, ...]
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,8 @@ def either(conditions: "list[Condition]") -> Condition:
     others = [c for c in conditions if not isinstance(c, Terms)]
     if not terms:
         return Either(tuple(others))
-    gathered = Terms(tuple(dict.fromkeys(terms)))
+    few = all(c.few for c in conditions if isinstance(c, Terms))
+    gathered = Terms(tuple(dict.fromkeys(terms)), few)
     return Either((gathered, *others)) if others else gathered
 
 
@@ -141,5 +146,20 @@ def implies_type(condition: Condition) -> bool:
             return all(implies_type(part) for part in parts)
         case Both(parts):
             return any(implies_type(part) for part in parts)
+        case _:
+            return False
+
+
+def is_met_by_few(condition: Condition) -> bool:
+    """Return whether so few resources meet the condition that they can all be sorted."""
+    match condition:
+        case Terms(few=few):
+            return few
+        case Named() | Ids():
+            return True
+        case Either(parts):
+            return all(is_met_by_few(part) for part in parts)
+        case Both(parts):
+            return any(is_met_by_few(part) for part in parts)
         case _:
             return False

@@ -169,10 +169,10 @@ def _searched(context: Context, clause: Clause, value: str) -> Condition:
     others = clause.types - _LITERALS
     uri = (term(context.secret, clause.parameter.id, "uri", value),) if others else ()
     if not clause.types & _LITERALS:
-        return Terms(uri)
+        return Terms(uri, few=True)
     found = literal(value, context)
     if found is not None:
-        return Terms((_literal_term(context, clause, found), *uri))
+        return Terms((_literal_term(context, clause, found), *uri), few=True)
     if _ID.fullmatch(value):
         return _named(context, clause, value)
     return Terms((term(context.secret, clause.parameter.id, "uri", value),))
@@ -197,7 +197,7 @@ def _named(context: Context, clause: Clause, id_: str) -> Condition:
         if name in context.type_ids
     )
     if len(candidates) == 1:
-        return Terms((candidates[0][1],))
+        return Terms((candidates[0][1],), few=True)
     return Named(clause.name, id_, candidates)
 
 

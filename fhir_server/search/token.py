@@ -153,7 +153,9 @@ def condition(context: Context, clause: Clause) -> Condition:
         ids = tuple(clause.unescape(value) for value in clause.values)
         return Ids(ids, (context.type_ids[clause.parameter.base],))
     read = _of_type if clause.modifier == "of-type" else searched
-    return Terms(tuple(t for value in clause.values for t in read(context, clause, value)))
+    found = tuple(t for value in clause.values for t in read(context, clause, value))
+    whole = not any(value.endswith("|") for value in clause.values)
+    return Terms(found, few=whole and clause.types == {"Identifier"})
 
 
 def searched(context: Context, clause: Clause, value: str) -> list[int]:

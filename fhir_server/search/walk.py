@@ -1,10 +1,11 @@
 """The order of a page as SQL.
 
 The first sort key joins the one row by which a resource sorts, so that the
-planner may either walk that index in order and stop early, or sort a small
-result. Further keys are looked up for each row.
+planner may walk that index in order and stop early. Further keys are looked up
+for each row, and so is the first where the result is known to be small.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -110,11 +111,26 @@ def _after(
     return or_(beyond, and_(equal, _after(columns[1:], places[1:], directions[1:], nullable[1:])))
 
 
-def walk(sort: Shape, binds: Binds, *, missing: bool) -> Walk:
-    """Return the walk of these sort keys; with `missing` of resources without the first value."""
+def walk_valued(sort: Shape, binds: Binds) -> Walk:
+    """Return the walk of the resources that have a value of the first key."""
     first, *others = sort
-    found = _without(first, binds) if missing else _first(first, binds)
-    for shape in others:
+    return _with_further(_first(first, binds), others, binds)
+
+
+def walk_missing(sort: Shape, binds: Binds) -> Walk:
+    """Return the walk of the resources that have no value of the first key."""
+    first, *others = sort
+    return _with_further(_without(first, binds), others, binds)
+
+
+def walk_together(sort: Shape, binds: Binds) -> Walk:
+    """Return the walk of all resources, the first key looked up like the others."""
+    whole = Walk(TERMS, [], [], [], [], TERMS.c.key, last=sort[0][-1])
+    return _with_further(whole, sort, binds)
+
+
+def _with_further(found: Walk, shapes: Sequence[Shape], binds: Binds) -> Walk:
+    for shape in shapes:
         _further(found, shape, binds)
     return found
 

@@ -94,6 +94,9 @@ async def transact(
     if not writes:
         return {}
     needed = _needed(writes) if integrity else {}
+    deleted = {(write.type_id, write.id) for write in writes if write.text is None}
+    if lost := sorted(deleted & needed.keys()):
+        raise _dangling(needed, lost)
     tables_used = tuple(sorted({n for w in writes if w.index for n in w.index.ranges}))
     parameters = [
         *_columns(writes),

@@ -253,3 +253,15 @@ async def test_entries_are_left_as_given_so_that_they_can_be_tried_again(server:
             outcomes = await transaction(server, connection, caller, entries)
         subject = msgspec.json.decode(outcomes[1].body or b"")["subject"]["reference"]
         assert subject == f"Patient/{outcomes[0].id}"
+
+
+async def test_update_that_refers_to_what_the_bundle_deletes_is_refused(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.put("/Patient/p", content=msgspec.json.encode(patient(id="p")), headers=FHIR)
+    sent = observation("Patient/p", id="o")
+    await client.put("/Observation/o", content=msgspec.json.encode(sent), headers=FHIR)
+    changed = entry("PUT", "Observation/o", {**sent, "status": "amended"})
+    response = await send(client, bundle("transaction", entry("DELETE", "Patient/p"), changed))
+    assert refusal(response) == (422, "not-found", "Bundle.entry[1].resource.subject.reference")
+    assert (await client.get("/Patient/p")).status_code == 200

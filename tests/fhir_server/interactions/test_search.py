@@ -147,12 +147,14 @@ SORTS = {
 }
 
 
+@pytest.mark.parametrize("criteria", ["", "subject=Patient/p&"], ids=["many", "few"])
 @pytest.mark.parametrize("count", [1, 2, 3, 100])
 @pytest.mark.parametrize("sort", SORTS)
-async def test_sort(sort: str, count: int, client: httpx.AsyncClient) -> None:
+async def test_sort(sort: str, count: int, criteria: str, client: httpx.AsyncClient) -> None:
+    await put(client, patient("p"))
     for name, more in VALUES:
-        await put(client, observation(name, **more))
-    text = f"_sort={sort}&" if sort else ""
+        await put(client, observation(name, subject={"reference": "Patient/p"}, **more))
+    text = f"{criteria}_sort={sort}&" if sort else criteria
     found = await pages(client, f"/Observation?{text}_count={count}")
     if sort == "-_lastUpdated,-_id":
         assert sorted(id_ for page in found for id_ in page) == sorted(name for name, _ in VALUES)

@@ -16,8 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 from flows.running import Running
+from typer.testing import CliRunner
 
+from fhir_server.config import Settings
 from fhir_server.main import postgres
+from fhir_server.main import serve as supervisor
+from fhir_server.main.cli import app
 
 SANGAM = Path(sys.executable).with_name("sangam")
 FREE = ("--http-port", "0", "--mllp-port", "0", "--dicom-port", "0")
@@ -29,6 +33,15 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("server")]
 def running(tmp_path: Path) -> Iterator[Running]:
     server = Running(tmp_path / "data")
     server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server for all that leave it running."""
+    server = Running(tmp_path_factory.mktemp("serve") / "data")
+    server.start("--processes", "2")
     yield server
     server.stop()
 
@@ -73,40 +86,51 @@ def ended(process: psutil.Process) -> bool:
     return False
 
 
-def test_it_tells_where_it_is_and_that_it_is_open(running: Running) -> None:
-    text = running.data_dir.with_suffix(".log").read_text()
-    said = running.said
+def test_it_tells_where_it_is_and_that_it_is_open(lasting: Running) -> None:
+    text = lasting.data_dir.with_suffix(".log").read_text()
+    said = lasting.said
     assert "NO LOGIN" in text
     assert f"http://127.0.0.1:{said['ports']['http']}/fhir" in text
     assert f"mllp://127.0.0.1:{said['ports']['mllp']}" in text
     assert f"127.0.0.1:{said['ports']['dicom']}" in text
     assert "curl" in text
-    assert sorted(said["children"]) == ["dicom", "http 0", "mllp", "worker"]
+    assert sorted(said["children"]) == ["dicom", "http 0", "http 1", "mllp", "worker"]
 
 
-def test_health_and_metrics_answer(running: Running) -> None:
-    assert json.loads(fetched(running, "/health/live")) == {"status": "alive"}
-    assert json.loads(fetched(running, "/health/ready")) == {"status": "ready"}
-    metrics = fetched(running, "/metrics")
+def test_health_and_metrics_answer(lasting: Running) -> None:
+    assert json.loads(fetched(lasting, "/health/live")) == {"status": "alive"}
+    assert json.loads(fetched(lasting, "/health/ready")) == {"status": "ready"}
+    metrics = fetched(lasting, "/metrics")
     assert re.search(r"^hl7_connections", metrics, re.MULTILINE)
     assert re.search(r'^sangam_jobs_waiting\{state="parked"\} 0', metrics, re.MULTILINE)
     assert re.search(r"^sangam_feed_lag_seconds 0", metrics, re.MULTILINE)
 
 
-def test_a_second_server_on_the_same_data_is_refused(running: Running) -> None:
-    done = sangam("serve", "--demo", "--data-dir", str(running.data_dir), *FREE)
+def test_a_second_server_on_the_same_data_is_refused(lasting: Running) -> None:
+    done = sangam("serve", "--demo", "--data-dir", str(lasting.data_dir), *FREE)
     assert done.returncode == 1
     assert "Another server runs" in done.stderr
-    assert json.loads(fetched(running, "/health/ready")) == {"status": "ready"}
+    assert json.loads(fetched(lasting, "/health/ready")) == {"status": "ready"}
 
 
-@pytest.mark.parametrize("name", ["http 0", "mllp", "dicom", "worker"])
-def test_a_child_that_dies_is_started_again(running: Running, name: str) -> None:
-    before = running.said["children"][name]
-    os.kill(before, signal.SIGKILL)
-    assert running.until(20, lambda: running.said["children"][name] != before)
-    assert psutil.pid_exists(running.said["children"][name])
-    assert running.until(20, lambda: "Patient" in str(running.get("metadata")))
+def test_a_child_that_dies_is_started_again(lasting: Running) -> None:
+    before = lasting.said["children"]
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    assert lasting.until(
+        30, lambda: not set(before.values()) & set(lasting.said["children"].values())
+    )
+    assert lasting.until(30, lambda: lasting.said["children"].keys() == before.keys())
+    assert lasting.get("metadata")["resourceType"] == "CapabilityStatement"
+
+
+def test_several_processes_share_port_and_metrics(lasting: Running) -> None:
+    before = lasting.total("Patient")
+    for _ in range(20):
+        create_patient(lasting)
+    assert lasting.total("Patient") == before + 20
+    metrics = fetched(lasting, "/metrics")
+    assert len(re.findall(r"^sangam_feed_lag_seconds ", metrics, re.MULTILINE)) == 1
 
 
 def test_sigterm_stops_everything_within_ten_seconds_and_a_second_start_keeps_the_data(
@@ -139,18 +163,6 @@ def test_a_killed_supervisor_takes_its_children_along_and_can_be_started_again(
     assert running.total("Patient") == 1
 
 
-def test_several_processes_share_port_and_metrics(tmp_path: Path) -> None:
-    running = Running(tmp_path / "data")
-    running.start("--processes", "2")
-    try:
-        assert sorted(running.said["children"])[1:3] == ["http 0", "http 1"]
-        for _ in range(20):
-            create_patient(running)
-        assert running.total("Patient") == 20
-    finally:
-        running.stop()
-
-
 def test_a_database_by_url_is_used_and_none_embedded(database_url: str, tmp_path: Path) -> None:
     running = Running(tmp_path / "data")
     running.start("--database-url", database_url)
@@ -164,19 +176,30 @@ def test_a_database_by_url_is_used_and_none_embedded(database_url: str, tmp_path
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--demo", "--host", "0.0.0.0"), "binds loopback only"),
         ((), "no login"),
+        (("--demo", "--host", "0.0.0.0"), "binds loopback only"),
+        (("--demo", "--host", "192.0.2.1"), "binds loopback only"),
+        (("--demo", "--host", "hospital.example"), "binds loopback only"),
         (("--demo", "--http-port", "70000"), "http_port"),
         (("--demo", "--database-url", "postgresql://127.0.0.1:1/x", *FREE), "cannot be reached"),
     ],
 )
 def test_a_start_that_would_be_wrong_is_refused_with_the_reason(
-    tmp_path: Path, flags: tuple[str, ...], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], words: str
 ) -> None:
-    done = sangam("serve", "--data-dir", str(tmp_path / "data"), *flags)
-    assert done.returncode == 1
-    assert words in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr(supervisor, "configure", lambda _: None)
+    done = CliRunner().invoke(app, ["serve", "--data-dir", str(tmp_path / "data"), *flags])
+    assert done.exit_code == 1
+    assert words in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_is_open_to_the_demo(host: str) -> None:
+    supervisor.check_open(Settings(demo=True, host=host))
+
+
+def test_insecure_is_open_to_every_address() -> None:
+    supervisor.check_open(Settings(insecure=True, host="0.0.0.0"))
 
 
 def test_a_port_that_is_taken_is_named_with_its_flag(tmp_path: Path, database_url: str) -> None:

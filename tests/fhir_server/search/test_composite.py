@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from fhir_server.errors import BadRequest, NotSupported
+from fhir_server.errors import BadRequest, NotSupported, TooLarge
 
 from .matching import Json, finds, query
 
@@ -113,6 +113,12 @@ def test_each_component_needs_a_value(value: str) -> None:
     with pytest.raises(BadRequest) as refused:
         query("Observation", f"code-value-quantity={value}")
     assert refused.value.issues[0].expression == "code-value-quantity"
+
+
+def test_a_product_of_codings_is_bounded() -> None:
+    many = {"coding": [{"system": "s", "code": f"c{n}"} for n in range(100)]}
+    with pytest.raises(TooLarge):
+        finds("status=x", {**BLOOD, "code": many, "valueCodeableConcept": many})
 
 
 def test_an_escaped_dollar_sign_does_not_separate() -> None:
