@@ -33,6 +33,8 @@ PUBLISH_AGAIN_SECONDS = 30
 # So many may wait in the broker: what is in there twice costs little.
 IN_FLIGHT = 500
 LONGEST_BACKOFF_SECONDS = 600.0
+# What a worker knew a moment ago does not name what it has claimed since.
+DOUBT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,10 @@ SELECT extract(epoch FROM min(due_at) - now())::float8 FROM job
 WHERE state = 'ready' AND published_at IS NULL AND due_at > now()
 """
 
+# `due_at` of a running row is when it was claimed.
 _CLAIM = f"""
-UPDATE job SET state = 'running', worker = %s, attempts = attempts + 1, published_at = NULL
+UPDATE job SET state = 'running', worker = %s, attempts = attempts + 1, published_at = NULL,
+               due_at = clock_timestamp()
 WHERE id = %s AND state = 'ready' AND {_NOT_BESIDE_RUNNING}
 RETURNING id, kind, payload, attempts
 """
@@ -134,7 +138,8 @@ _FAIL = _RETRY.format(which="id = %(id)s AND state = 'running' AND worker = %(wo
 
 _ADOPT = _RETRY.format(
     which="""state = 'running' AND CASE
-    WHEN worker = %(worker)s THEN id <> ALL(%(known)s::bigint[])
+    WHEN worker = %(worker)s
+    THEN id <> ALL(%(known)s::bigint[]) AND due_at < now() - %(doubt)s * interval '1 second'
     ELSE NOT EXISTS (
         SELECT FROM pg_locks
         WHERE locktype = 'advisory' AND classid = %(class)s AND objid = job.worker
@@ -243,13 +248,15 @@ async def fail(connection: Connection, id_: int, worker: int, error: str) -> Non
 async def adopt(connection: Connection, worker: int, known: Collection[int]) -> int:
     """Make ready again what runs nowhere; return how many jobs that were.
 
-    These are the jobs of workers that no longer live, and those that the database
-    holds to be this worker's and it does not know of (`known` are those it runs).
+    These are the jobs of workers that no longer live, and those that the database has
+    held for a while to be this worker's and it does not know of (`known` are those it
+    runs): the answer to its claim was lost.
     """
     given = {
         "worker": worker,
         "known": list(known),
         "class": LOCK_CLASS,
+        "doubt": DOUBT_SECONDS,
         "error": "The worker ended",
         "longest": LONGEST_BACKOFF_SECONDS,
     }

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,16 +112,22 @@ class Listener:
                 log.warning("a connection could not be accepted: %s", type(error).__name__)
                 stop.wait(_POLL_SECONDS)
                 continue
-            self._admit(connection, str(address[0]))
+            try:
+                self._admit(connection, str(address[0]))
+            except (OSError, RuntimeError) as error:
+                # The peer is gone already, or there can be no further thread.
+                log.warning("a connection was dropped: %s", type(error).__name__)
+                connection.close()
 
     def close(self, seconds: float) -> None:
-        """End all associations, waiting for each at most `seconds`."""
+        """End all associations, waiting at most `seconds` for messages under way."""
         with self._lock:
             running = dict(self._running)
         for association in running:
             association.stop()
+        deadline = time.monotonic() + seconds
         for thread in running.values():
-            thread.join(seconds)
+            thread.join(max(0, deadline - time.monotonic()))
 
     def _admit(self, connection: socket.socket, host: str) -> None:
         if not allowed(host, self._networks):
@@ -140,9 +147,9 @@ class Listener:
                 refusal=self._refusal(host),
             )
             thread = threading.Thread(target=self._run, args=(association, host), daemon=True)
+            thread.start()
             self._running[association] = thread
             self._per_host[host] += 1
-        thread.start()
 
     def _crowded(self, host: str) -> bool:
         """Return whether there are too many connections even to be told of the limit."""

@@ -13,7 +13,7 @@ def messages(content: bytes) -> list[bytes]:
     end in CR, LF or both; each message gets the CR that the standard asks for.
     """
     starts = [match.start() for match in _START.finditer(content)]
-    ends = [*starts[1:], len(content)]
+    ends = [*starts[1:], len(content)][: len(starts)]
     found = []
     for start, end in zip(starts, ends, strict=True):
         message = _BLOCK_END.sub(b"", content[start:end].rstrip(b"\x0b"))

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#3.1.0
 """
 
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.api import formats, handlers
+from fhir_server.api import formats, handlers, metrics
 from fhir_server.api.answer import Answer, Send, refusal, send_answer
 from fhir_server.api.place import Place, place
 from fhir_server.api.request import Receive, Request, Scope, read_request
@@ -86,7 +87,9 @@ def handler(where: Place, method: str) -> Handler:
 
 async def serve(server: Server, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one HTTP request below the FHIR base."""
+    began = time.perf_counter()
     request: Request | None = None
+    where: Place | None = None
     pretty = False
     try:
         if len(scope["query_string"]) + len(scope["raw_path"]) > server.settings.limits.url_bytes:
@@ -106,6 +109,8 @@ async def serve(server: Server, scope: Scope, receive: Receive, send: Send) -> N
         answer = Answer(answer.status, body, answer.headers, cacheable=answer.cacheable)
     request_id = request.id if request else new_id()
     await send_answer(send, answer, request_id, head=scope["method"] == "HEAD")
+    shape = where.shape if where else "none"
+    metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
 
 
 def _too_long() -> Answer:

@@ -15,16 +15,6 @@ from fhir_server.errors import BadRequest, Issue, NotFound, NotSupported
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
-from fhir_server.search.condition import (
-    Both,
-    Condition,
-    Either,
-    Linked,
-    Named,
-    Not,
-    Referred,
-    Terms,
-)
 from fhir_server.search.pagetoken import PARAMETER, Page, seal, unseal
 from fhir_server.search.parse import Pair, parse
 from fhir_server.search.query import Query, Rules
@@ -92,7 +82,7 @@ async def _answer(server: Server, connection: Connection, caller: Caller, asked:
     query = _parsed(server, asked)
     if asked.compartment is not None:
         await _require_root(server, connection, asked.compartment)
-    query = await _told_apart(connection, query)
+    query = await find.settled(connection, query)
     page = asked.page
     matches = await _matches(connection, query, page.position if page else None)
     more, shown = len(matches) > query.count, matches[: query.count]
@@ -118,7 +108,7 @@ async def matching_ids(
     pairs: Sequence[Pair],
 ) -> list[str]:
     """Return the ids of up to two matches: whether criteria meet none, one or several."""
-    query = await _told_apart(connection, _parsed(server, Asked(type_name, pairs)))
+    query = await find.settled(connection, _parsed(server, Asked(type_name, pairs)))
     return [id_ for _, id_ in await find.ids(connection, query, 2)]
 
 
@@ -146,51 +136,8 @@ def _parsed(server: Server, asked: Asked) -> Query:
 
 async def _require_root(server: Server, connection: Connection, root: Compartment) -> None:
     type_id = server.definitions.type_ids[root.type]
-    if not await find.homes(connection, root.id, [type_id]):
+    if not await find.homes(connection, [root.id], [type_id]):
         raise NotFound(f"There is no {root.type} with this id")
-
-
-async def _told_apart(connection: Connection, query: Query) -> Query:
-    """Return the query with each bare id given the type in which it exists.
-
-    BadRequest when that id exists in several types that the parameter allows.
-    """
-    types: dict[Named, int] = {}
-    for named in (one for condition in query.conditions for one in _named(condition)):
-        found = await find.homes(connection, named.id, [t for t, _ in named.candidates])
-        if len(found) > 1:
-            text = "The id exists in several types; write Type/id."
-            raise BadRequest(text, code="value", expression=named.name)
-        types.update(dict.fromkeys([named], found[0]) if found else {})
-    if not types:
-        return query
-    return replace(query, conditions=tuple(_narrowed(c, types) for c in query.conditions))
-
-
-def _named(condition: Condition) -> list[Named]:
-    match condition:
-        case Named():
-            return [condition]
-        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
-            return _named(inner)
-        case Either(parts) | Both(parts):
-            return [named for part in parts for named in _named(part)]
-        case _:
-            return []
-
-
-def _narrowed(condition: Condition, types: dict[Named, int]) -> Condition:
-    match condition:
-        case Named(candidates=candidates) if condition in types:
-            return Terms((dict(candidates)[types[condition]],))
-        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
-            return replace(condition, condition=_narrowed(inner, types))
-        case Either(parts):
-            return Either(tuple(_narrowed(part, types) for part in parts))
-        case Both(parts):
-            return Both(tuple(_narrowed(part, types) for part in parts))
-        case _:
-            return condition
 
 
 async def _matches(connection: Connection, query: Query, position: Position | None) -> list[Found]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from typer.core import TyperGroup
 
 from adapters.dicom.cli import app as dicom_app
 from adapters.hl7.cli import app as hl7_app
@@ -20,6 +21,7 @@ from fhir_server.errors import SangamError
 from fhir_server.main import migrate as migrations
 from fhir_server.main import serve as supervisor
 from fhir_server.main import sources
+from fhir_server.main.backlog import app as jobs_app
 from fhir_server.main.load import Summary
 from fhir_server.main.load import load as load_files
 from fhir_server.main.log import configure
@@ -30,8 +32,21 @@ from fhir_server.worker.runner import work
 
 SHOWN_REFUSALS = 20
 
+
+class Refusing(TyperGroup):
+    """Commands whose refusals are a line for the person who typed them."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  (click's signature)
+        """Run the command; a refusal ends it with status 1."""
+        try:
+            return super().invoke(ctx)
+        except (supervisor.Refused, SangamError) as error:
+            _fail(str(error))
+
+
 app = typer.Typer(
     name="sangam",
+    cls=Refusing,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -42,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(hl7_app, name="hl7")
 app.add_typer(dicom_app, name="dicom")
+app.add_typer(jobs_app, name="jobs")
 console = Console()
 
 DataDir = Annotated[
@@ -49,6 +65,9 @@ DataDir = Annotated[
 ]
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="PostgreSQL URL.", show_default="embedded, under --data-dir")
+]
+BrokerUrl = Annotated[
+    str | None, typer.Option(help="redis://... or amqp://...", show_default="memory://")
 ]
 
 
@@ -81,9 +100,7 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
         int | None, typer.Option(help="DICOM; 0: a free one.", show_default="11112")
     ] = None,
     database_url: DatabaseUrl = None,
-    broker_url: Annotated[
-        str | None, typer.Option(help="redis://... or amqp://...", show_default="memory://")
-    ] = None,
+    broker_url: BrokerUrl = None,
     processes: Annotated[int | None, typer.Option(help="HTTP processes.", show_default="1")] = None,
 ) -> None:
     """Start the server, its listeners, its worker and its database.
@@ -102,19 +119,18 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
         broker_url=broker_url,
         processes=processes,
     )
-    try:
-        supervisor.serve(settings)
-    except (supervisor.Refused, SangamError) as error:
-        _fail(str(error))
+    supervisor.serve(settings)
 
 
 @app.command()
-def worker(database_url: DatabaseUrl = None, broker_url: str | None = None) -> None:
+def worker(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, broker_url: BrokerUrl = None
+) -> None:
     """Carry out jobs beside a server that uses a real broker.
 
     Example: `sangam worker --database-url postgresql://... --broker-url redis://localhost`
     """
-    settings = _settings(database_url=database_url, broker_url=broker_url)
+    settings = _settings(data_dir=data_dir, database_url=database_url, broker_url=broker_url)
     if settings.broker_url.startswith("memory:") or not settings.database_url:
         _fail("A worker of its own needs --database-url and a --broker-url such as redis://...")
     configure("worker")

@@ -104,7 +104,14 @@ class Referred:
     condition: "Condition"
 
 
-Leaf: TypeAlias = Terms | Row | Named | Ids | Updated
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The resource is one of these, by its key."""
+
+    keys: tuple[int, ...]
+
+
+Leaf: TypeAlias = Terms | Row | Named | Ids | Updated | Keys
 Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred
 
 NEVER = Either(())
@@ -140,7 +147,7 @@ def implies_type(condition: Condition) -> bool:
     type besides would only mislead the planner, which takes it for independent.
     """
     match condition:
-        case Terms() | Row() | Named() | Ids() | Linked():
+        case Terms() | Row() | Named() | Ids() | Linked() | Keys():
             return True
         case Either(parts):
             return all(implies_type(part) for part in parts)
@@ -155,7 +162,7 @@ def is_met_by_few(condition: Condition) -> bool:
     match condition:
         case Terms(few=few):
             return few
-        case Named() | Ids():
+        case Named() | Ids() | Keys():
             return True
         case Either(parts):
             return all(is_met_by_few(part) for part in parts)

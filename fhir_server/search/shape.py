@@ -13,6 +13,7 @@ from fhir_server.search.condition import (
     Condition,
     Either,
     Ids,
+    Keys,
     Leaf,
     Linked,
     Named,
@@ -69,11 +70,31 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
         case Referred(params, type_id, inner):
             return ("referred", *_followed_shape(params, type_id, inner, values))
         case Either(parts):
-            return ("either", *(condition_shape(one, values) for one in parts))
+            return _either_shape(parts, values)
         case Both(parts):
             return ("both", *(condition_shape(one, values) for one in parts))
         case _:
             return _leaf_shape(condition, values)
+
+
+def _either_shape(parts: Sequence[Condition], values: list[Any]) -> Shape:
+    """Return the shape of a union; rows that are tested alike become one, of any number."""
+    alike: dict[Shape, list[Row]] = {}
+    shapes = []
+    for one in parts:
+        if isinstance(one, Row) and one.groups:
+            alike.setdefault((one.table, groups_shape(one.groups, [])), []).append(one)
+        else:
+            shapes.append(condition_shape(one, values))
+    for (table, groups), found in alike.items():
+        if len(found) == 1:
+            shapes.append(condition_shape(found[0], values))
+            continue
+        values.append(array([one.param for one in found]))
+        each = ([test.value for group in one.groups for test in group] for one in found)
+        values.extend(map(list, zip(*each, strict=True)))
+        shapes.append(("rows", table, groups))
+    return ("either", *shapes)
 
 
 def _followed_shape(
@@ -101,6 +122,9 @@ def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
         case Ids(ids, types):
             values += [array(types), list(ids)]
             return ("ids",)
+        case Keys(keys):
+            values.append(array(keys))
+            return ("keys",)
         case Updated(groups):
             return ("updated", _updated_shape(groups, values))
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    column,
     exists,
     false,
     func,
@@ -63,8 +64,7 @@ class Binds:
         """Return the next place, cast so that the planner never guesses its type."""
         place: BindParameter[Any] = bindparam(f"p{self.count}", type_=kind)
         self.count += 1
-        # A cast names no collation; the column that is compared has its own.
-        return cast(place, Text() if isinstance(kind, Text) else kind)
+        return cast(place, _plain(kind))
 
 
 def render(statement: Select[Any], binds: Binds) -> tuple[str, tuple[int, ...]]:
@@ -116,6 +116,9 @@ def _leaf(shape: Shape, binds: Binds, keys: Columns) -> Clause:
             return _compared(keys.c.terms, "&&", binds)
         case ("updated", groups):
             return tests(groups, keys, binds)
+        case ("keys",):
+            among: Clause = keys.c.key == func.any(binds.take(BIGINTS))
+            return among
         case _:
             return _among([_keys(shape, binds)], keys)
 
@@ -195,11 +198,16 @@ def tests(groups: Shape, row: Columns, binds: Binds) -> Clause:
 
 
 def _test(name: str, comparison: str, row: Columns, binds: Binds) -> Clause:
-    column: ColumnElement[Any] = row.c[name]
-    place = binds.take(column.type)
-    if comparison == "like":
-        return column.like(place)
-    return column.bool_op(comparison)(place)
+    return _comparison(row.c[name], comparison, binds.take(row.c[name].type))
+
+
+def _comparison(left: ColumnElement[Any], operator: str, right: ColumnElement[Any]) -> Clause:
+    return left.like(right) if operator == "like" else left.bool_op(operator)(right)
+
+
+def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the type without a collation, which a cast cannot name."""
+    return Text() if isinstance(kind, Text) else kind
 
 
 def _ids(binds: Binds) -> Select[Any]:
@@ -233,7 +241,7 @@ def _is_union(shapes: Sequence[Shape]) -> bool:
     return all(one[0] in _FINDERS for one in shapes)
 
 
-_FINDERS = frozenset({"any", "row", "ids", "linked", "referred"})
+_FINDERS = frozenset({"any", "row", "rows", "ids", "linked", "referred"})
 
 
 def _keys(shape: Shape, binds: Binds) -> Select[Any]:
@@ -252,7 +260,26 @@ def _keys(shape: Shape, binds: Binds) -> Select[Any]:
             row = rows(table)
             param = row.c.param == binds.take(BigInteger())
             return select(row.c.key).where(param, tests(groups, row, binds))
+        case ("rows", table, groups):
+            return _rows_of_many(table, groups, binds)
     raise AssertionError(shape)
+
+
+def _rows_of_many(table: str, groups: Shape, binds: Binds) -> Select[Any]:
+    """Return the keys of the rows that pass one of many sets of tests, given as arrays."""
+    row = rows(table)
+    kinds = [BigInteger(), *(_plain(row.c[name].type) for group in groups for name, _ in group)]
+    names = [f"q{number}" for number in range(len(kinds))]
+    arrays = [binds.take(ARRAY(kind)) for kind in kinds]
+    columns = [column(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    asked = func.unnest(*arrays).table_valued(*columns).render_derived()
+    places = iter([asked.c[name] for name in names])
+    param = row.c.param == next(places)
+    passed = [
+        or_(*(_comparison(row.c[name], operator, next(places)) for name, operator in group))
+        for group in groups
+    ]
+    return select(row.c.key).where(param, *passed)
 
 
 def unchanged(binds: Binds) -> Clause:

@@ -12,6 +12,7 @@ from fhir_server.search import compile as compiled
 from fhir_server.search.compile import Position, Statement
 from fhir_server.search.follow import follow
 from fhir_server.search.query import Include, Query
+from fhir_server.search.settle import FEW, many, named, with_keys, with_types
 
 ROUNDS = 3
 """How often `:iterate` follows from what it found."""
@@ -69,13 +70,47 @@ async def ids(connection: Connection, query: Query, limit: int) -> list[tuple[in
     return [(row[0], row[1]) for row in await _rows(connection, compiled.ids(query, limit))]
 
 
-async def homes(connection: Connection, id_: str, type_ids: Sequence[int]) -> list[int]:
-    """Return those of the types in which a resource of this id exists."""
+async def settled(connection: Connection, query: Query) -> Query:
+    """Return the query with what only the database knows put in (search/settle.py).
+
+    BadRequest when a bare id exists in several types.
+    """
+    open_ids = named(query)
+    if open_ids:
+        type_ids = {type_id for one in open_ids for type_id, _ in one.candidates}
+        found = await homes(connection, sorted({one.id for one in open_ids}), sorted(type_ids))
+        query = with_types(query, found)
+    for condition in many(query):
+        cursor = await connection.execute(
+            _WITH_TERMS, ["{" + ",".join(map(str, condition.alternatives)) + "}", FEW + 1]
+        )
+        keys = [row[0] for row in await cursor.fetchall()]
+        if len(keys) <= FEW:
+            query = with_keys(query, condition, keys)
+    return query
+
+
+_WITH_TERMS = """
+SELECT t.key
+FROM unnest(%s::bigint[]) AS q(term)
+     JOIN terms t ON t.terms @> ARRAY[q.term]
+LIMIT %s
+"""
+
+
+async def homes(
+    connection: Connection, ids: Sequence[str], type_ids: Sequence[int]
+) -> dict[str, list[int]]:
+    """Return for each id those of the types in which a resource of this id exists."""
     cursor = await connection.execute(
-        "SELECT type_id FROM resource WHERE type_id = ANY(%s) AND id = %s AND NOT deleted",
-        (list(type_ids), id_),
+        "SELECT id, type_id FROM resource"
+        " WHERE type_id = ANY(%s) AND id = ANY(%s) AND NOT deleted ORDER BY id, type_id",
+        (list(type_ids), list(ids)),
     )
-    return [row[0] for row in await cursor.fetchall()]
+    found: dict[str, list[int]] = {}
+    for id_, type_id in await cursor.fetchall():
+        found.setdefault(id_, []).append(type_id)
+    return found
 
 
 async def included(

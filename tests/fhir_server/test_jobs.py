@@ -213,11 +213,14 @@ async def test_the_jobs_of_a_dead_worker_are_adopted_and_those_of_a_live_one_not
     await mine.close()
 
 
-async def test_a_worker_adopts_what_it_does_not_know_to_run(database: Database) -> None:
+async def test_a_worker_adopts_what_it_has_long_not_known_to_run(database: Database) -> None:
     await enqueued(database, FOLD)
     mine = await living(database, 1)
     await claimed(database, 1, worker=1)
     async with database.statement() as connection:
+        assert await jobs.adopt(connection, 1, ()) == 0
+        await connection.execute("UPDATE job SET due_at = now() - interval '31 s'")
+        assert await jobs.adopt(connection, 1, {1}) == 0
         assert await jobs.adopt(connection, 1, ()) == 1
     assert await rows(database) == [("fold", "ready", 1)]
     await mine.close()

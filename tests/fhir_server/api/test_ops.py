@@ -1,0 +1,53 @@
+"""Health and metrics."""
+
+import re
+
+import httpx
+from prometheus_client import REGISTRY
+
+from fhir_server import jobs
+from fhir_server.jobs import Job
+from fhir_server.server import Server
+
+ROOT = "http://testserver"
+
+
+async def test_a_live_server_says_so_and_a_ready_one_has_its_database(
+    client: httpx.AsyncClient,
+) -> None:
+    assert (await client.get(f"{ROOT}/health/live")).json() == {"status": "alive"}
+    assert (await client.get(f"{ROOT}/health/ready")).json() == {"status": "ready"}
+
+
+async def test_a_server_without_database_is_alive_and_not_ready(
+    client: httpx.AsyncClient, server: Server
+) -> None:
+    await server.database.close()
+    assert (await client.get(f"{ROOT}/health/live")).status_code == 200
+    ready = await client.get(f"{ROOT}/health/ready")
+    assert (ready.status_code, ready.json()) == (503, {"status": "the database is away"})
+    metrics = await client.get(f"{ROOT}/metrics")
+    assert metrics.status_code == 200
+    assert "sangam_jobs_waiting" not in metrics.text
+
+
+async def test_requests_are_counted_by_shape_method_and_status(client: httpx.AsyncClient) -> None:
+    labels = {"shape": "instance", "method": "GET", "status": "404"}
+    before = REGISTRY.get_sample_value("sangam_request_seconds_count", labels) or 0
+    await client.get("/Patient/nobody")
+    assert REGISTRY.get_sample_value("sangam_request_seconds_count", labels) == before + 1
+
+
+async def test_an_unheard_of_method_makes_no_series_of_its_own(client: httpx.AsyncClient) -> None:
+    await client.request("BREW", "/Patient/nobody")
+    text = (await client.get(f"{ROOT}/metrics")).text
+    assert "BREW" not in text
+    assert re.search(r'sangam_request_seconds_count\{method="other"', text)
+
+
+async def test_what_waits_is_shown(client: httpx.AsyncClient, server: Server) -> None:
+    async with server.database.transaction() as connection:
+        await jobs.enqueue(connection, [Job("a", {}), Job("b", {})])
+    text = (await client.get(f"{ROOT}/metrics")).text
+    assert 'sangam_jobs_waiting{state="ready"} 2.0' in text
+    assert "sangam_feed_lag_seconds 0.0" in text
