@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/http.html#search
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest, Issue, NotFound, NotSupported
+from fhir_server.errors import BadRequest, Issue, NotFound, NotSupported, Unavailable
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
@@ -24,6 +25,7 @@ from fhir_server.store.find import Found
 
 # A count that the planner expects to pass the cap by so much is not begun.
 _FAR_BEYOND = 4
+RETRY = {"Retry-After": "5"}
 
 # What store/text.py writes at the head of each text.
 _HEAD = re.compile(rb'\{"resourceType":"(\w+)","id":"([^"]+)"')
@@ -163,9 +165,25 @@ async def _total(server: Server, connection: Connection, query: Query, fetched: 
             cap = server.settings.search.total_cap
             if await find.estimate(connection, query) > cap * _FAR_BEYOND:
                 return None
-            counted = await find.count(connection, query, cap + 1)
-            return counted if counted <= cap else None
-    return await find.count(connection, query, None)
+            counted = await _counted(server, connection, query, cap + 1)
+            return counted if counted is not None and counted <= cap else None
+    exact = await _counted(server, connection, query, None)
+    if exact is None:
+        raise Unavailable(
+            "Counting took too long", code="timeout", expression="_total", headers=RETRY
+        )
+    return exact
+
+
+async def _counted(
+    server: Server, connection: Connection, query: Query, cap: int | None
+) -> int | None:
+    """Return the number of matches, None when counting takes longer than it may."""
+    try:
+        async with asyncio.timeout(server.settings.limits.count_seconds):
+            return await find.count(connection, query, cap)
+    except TimeoutError:
+        return None
 
 
 async def _included(

@@ -118,9 +118,10 @@ NEVER = Either(())
 
 
 def either(conditions: "list[Condition]") -> Condition:
-    """Return the union, with all plain terms gathered into one node."""
+    """Return the union, with unions in it dissolved and all plain terms in one node."""
     if len(conditions) == 1:
         return conditions[0]
+    conditions = [inner for one in conditions for inner in _alternatives(one)]
     if conditions and all(isinstance(c, Ids) for c in conditions):
         return _ids([c for c in conditions if isinstance(c, Ids)])
     terms = tuple(t for c in conditions if isinstance(c, Terms) for t in c.alternatives)
@@ -130,6 +131,10 @@ def either(conditions: "list[Condition]") -> Condition:
     few = all(c.few for c in conditions if isinstance(c, Terms))
     gathered = Terms(tuple(dict.fromkeys(terms)), few)
     return Either((gathered, *others)) if others else gathered
+
+
+def _alternatives(condition: Condition) -> tuple[Condition, ...]:
+    return condition.conditions if isinstance(condition, Either) else (condition,)
 
 
 def _ids(conditions: list[Ids]) -> Condition:

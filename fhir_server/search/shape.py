@@ -28,6 +28,9 @@ from fhir_server.search.condition import (
 from fhir_server.search.date import moment
 from fhir_server.search.query import CodeKey, ColumnKey, RowKey, SortKey
 
+_ALIKE = 8
+"""Rows tested alike from which on their values are given as arrays: one shape for any number."""
+
 Shape: TypeAlias = tuple[Any, ...]
 Groups: TypeAlias = tuple[tuple[Test, ...], ...]
 
@@ -78,7 +81,7 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
 
 
 def _either_shape(parts: Sequence[Condition], values: list[Any]) -> Shape:
-    """Return the shape of a union; rows that are tested alike become one, of any number."""
+    """Return the shape of a union; many rows that are tested alike become one node."""
     alike: dict[Shape, list[Row]] = {}
     shapes = []
     for one in parts:
@@ -87,8 +90,8 @@ def _either_shape(parts: Sequence[Condition], values: list[Any]) -> Shape:
         else:
             shapes.append(condition_shape(one, values))
     for (table, groups), found in alike.items():
-        if len(found) == 1:
-            shapes.append(condition_shape(found[0], values))
+        if len(found) < _ALIKE:
+            shapes += [condition_shape(one, values) for one in found]
             continue
         values.append(array([one.param for one in found]))
         each = ([test.value for group in one.groups for test in group] for one in found)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     exists,
     false,
     func,
+    literal_column,
     not_,
     or_,
     select,
@@ -266,7 +267,11 @@ def _keys(shape: Shape, binds: Binds) -> Select[Any]:
 
 
 def _rows_of_many(table: str, groups: Shape, binds: Binds) -> Select[Any]:
-    """Return the keys of the rows that pass one of many sets of tests, given as arrays."""
+    """Return the keys of the rows that pass one of many sets of tests, given as arrays.
+
+    The limit changes nothing but the plan: an index is searched for each set. Joined
+    freely, the planner compares all rows with all sets (1,000 birth dates took 117 s).
+    """
     row = rows(table)
     kinds = [BigInteger(), *(_plain(row.c[name].type) for group in groups for name, _ in group)]
     names = [f"q{number}" for number in range(len(kinds))]
@@ -279,7 +284,11 @@ def _rows_of_many(table: str, groups: Shape, binds: Binds) -> Select[Any]:
         or_(*(_comparison(row.c[name], operator, next(places)) for name, operator in group))
         for group in groups
     ]
-    return select(row.c.key).where(param, *passed)
+    each = select(row.c.key).where(param, *passed).limit(literal_column(_UNLIMITED)).lateral()
+    return select(each.c.key).join_from(asked, each, true())
+
+
+_UNLIMITED = "1000000000"
 
 
 def unchanged(binds: Binds) -> Clause:

@@ -1,10 +1,15 @@
 """The total of a searchset: counted, capped, estimated or left out."""
 
+import asyncio
+from pathlib import Path
+
 import httpx
 import msgspec
 import pytest
 
+from fhir_server.config import Limits, Settings
 from fhir_server.server import Server
+from fhir_server.store import find
 
 FHIR = {"content-type": "application/fhir+json"}
 
@@ -40,3 +45,24 @@ async def test_an_estimate_is_the_planners(client: httpx.AsyncClient, server: Se
     async with server.database.statement() as connection:
         await connection.execute("ANALYZE")
     assert (await client.get("/Patient?_count=2&_total=estimate")).json()["total"] == 3
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Counting has one second."""
+    return Settings(demo=True, data_dir=tmp_path / "data", limits=Limits(count_seconds=1))
+
+
+async def test_count_that_takes_too_long_is_left_out_or_refused(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forever(*_: object) -> int:
+        await asyncio.sleep(60)
+        return 0
+
+    await stored(client, 2)
+    monkeypatch.setattr(find, "count", forever)
+    default = await client.get("/Patient?_count=1")
+    accurate = await client.get("/Patient?_count=1&_total=accurate")
+    assert "total" not in default.json()
+    assert (accurate.status_code, accurate.json()["issue"][0]["code"]) == (503, "timeout")
