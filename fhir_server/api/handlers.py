@@ -27,6 +27,7 @@ from fhir_server.interactions.patching import JSON_PATCH
 from fhir_server.interactions.precondition import has_current
 from fhir_server.r4.json import check_caps
 from fhir_server.r4.outcome import operation_outcome
+from fhir_server.search.compartment import Compartment
 from fhir_server.server import Server
 from fhir_server.store.read import Stored
 
@@ -128,18 +129,24 @@ async def history(server: Server, caller: Caller, request: Request, place: Place
 
 
 async def search(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
-    """Answer a search by GET or POST; form and URL parameters count alike."""
+    """Answer a search by GET or POST, perhaps inside a compartment.
+
+    Form and URL parameters count alike.
+    """
     pairs = request.pairs
     if request.method == "POST":
         if not formats.is_form(request):
             raise UnsupportedMedia(f"Content-Type must be {formats.FORM}")
         pairs += form_pairs(await request.body(server.settings.limits.body_bytes))
+    inside = Compartment(place.type, place.id) if place.member else None
+    type_name = place.member.strip("*") if inside else place.type
     body = await searching.search(
         server,
         caller,
-        place.type or None,
+        type_name or None,
         [pair for pair in pairs if pair[0] not in GENERAL],
         lenient=preferences(request).lenient,
+        compartment=inside,
     )
     return Answer(200, body)
 

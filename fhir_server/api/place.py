@@ -20,12 +20,16 @@ _KEYWORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A shape of URL, with its resource type, id and version where it has them."""
+    """A shape of URL, with what it names: resource type, id, version.
+
+    `member` is the type (or `*`) that is searched in the compartment of type and id.
+    """
 
     shape: str
     type: str = ""
     id: str = ""
     version: str = ""
+    member: str = ""
 
 
 def place(type_ids: Mapping[str, int], segments: tuple[str, ...]) -> Place:
@@ -43,10 +47,10 @@ def place(type_ids: Mapping[str, int], segments: tuple[str, ...]) -> Place:
         return Place("type", first)
     if rest in {("_search",), ("_history",)}:
         return Place(f"type-{rest[0][1:]}", first)
-    return _instance(first, rest)
+    return _instance(type_ids, first, rest)
 
 
-def _instance(type_name: str, rest: tuple[str, ...]) -> Place:
+def _instance(type_ids: Mapping[str, int], type_name: str, rest: tuple[str, ...]) -> Place:
     id_, *more = rest
     if not ID.match(id_):
         raise BadRequest("This is no FHIR id", code="value", expression="id")
@@ -56,4 +60,7 @@ def _instance(type_name: str, rest: tuple[str, ...]) -> Place:
         return Place("instance-history", type_name, id_)
     if more[0] == "_history" and len(rest) == _VERSION_DEPTH:
         return Place("version", type_name, id_, more[1])
+    if (more[0] == "*" or more[0] in type_ids) and more[1:] in ([], ["_search"]):
+        shape = "compartment-search" if more[1:] else "compartment"
+        return Place(shape, type_name, id_, member=more[0])
     raise NotFound("There is nothing at this path", code="not-supported")

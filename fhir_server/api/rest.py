@@ -68,6 +68,8 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("instance", "PATCH"): Route(handlers.patch, ("patch",)),
     ("instance", "DELETE"): Route(handlers.delete, ("delete",)),
     ("instance-history", "GET"): Route(handlers.history, ("history-instance",)),
+    ("compartment", "GET"): Route(handlers.search, ("search-type",)),
+    ("compartment-search", "POST"): Route(handlers.search, ("search-type",)),
     ("version", "GET"): Route(handlers.vread, ("vread",)),
 }
 

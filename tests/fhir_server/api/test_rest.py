@@ -304,3 +304,29 @@ async def test_capability_statement_lists_146_types_less_those_never_stored(
 async def test_request_id_of_the_client_comes_back(client: httpx.AsyncClient) -> None:
     response = await client.get("/Patient/none", headers={"x-request-id": "abc-1"})
     assert response.headers["x-request-id"] == "abc-1"
+
+
+async def test_compartment_search_finds_what_belongs_to_the_patient(
+    client: httpx.AsyncClient,
+) -> None:
+    mine = (await post(client, "Patient", PATIENT)).json()["id"]
+    other = (await post(client, "Patient", PATIENT)).json()["id"]
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    for subject in (mine, other):
+        sent = {**observation, "subject": {"reference": f"Patient/{subject}"}}
+        await post(client, "Observation", sent)
+    found = (await client.get(f"/Patient/{mine}/Observation")).json()
+    everything = (await client.get(f"/Patient/{mine}/*")).json()
+    posted = await client.post(f"/Patient/{mine}/Observation/_search", data={"status": "final"})
+    subjects = [e["resource"]["subject"]["reference"] for e in found["entry"]]
+    assert subjects == [f"Patient/{mine}"]
+    kinds = sorted(e["resource"]["resourceType"] for e in everything["entry"])
+    assert kinds == ["Observation", "Patient"]
+    assert posted.json()["total"] == 1
+
+
+@pytest.mark.parametrize("path", ["/Patient/none/Observation", "/Patient/none/Practitioner"])
+async def test_compartment_of_nobody_or_of_a_foreign_type_is_404(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    assert (await client.get(path)).status_code == 404

@@ -13,6 +13,7 @@ import pytest
 
 from fhir_server.database import Database
 from fhir_server.r4 import json
+from fhir_server.search import compile as compiled
 from fhir_server.search.date import moment
 from fhir_server.search.extract import extract
 from fhir_server.search.parameter import Parameter
@@ -208,3 +209,55 @@ async def test_sql_finds_examples_as_the_conditions_do(
                 found = {id_ for _, id_ in await find.ids(connection, asked, 1000)}
             assert found == expected, (type_name, pair)
             assert one["id"] in found
+
+
+MANY = {
+    "family={}": [f"{n}family" for n in range(1000)],
+    "birthdate={}": [f"{1000 + n}-05" for n in range(1000)],
+    "identifier={}": [f"urn:mr|{n}" for n in range(1000)],
+    "general-practitioner={}": [f"Practitioner/{n}" for n in range(1000)],
+    "organization={}": [f"{n}" for n in range(1000)],
+    "_id={}": [f"p{n}" for n in range(1000)],
+    "_profile:below={}": [f"http://example.org/{n}" for n in range(1000)],
+    "organization.name={}": [f"{n}name" for n in range(1000)],
+}
+
+
+@pytest.mark.parametrize("form", MANY)
+@pytest.mark.parametrize("many", [9, 1000])
+async def test_many_alternatives_find_what_each_would(
+    form: str, many: int, database: Database
+) -> None:
+    patients: list[Json] = [
+        {
+            "resourceType": "Patient",
+            "id": f"p{n}",
+            "name": [{"family": f"{n}family."}],
+            "birthDate": f"{1000 + n}-05-07",
+            "identifier": [{"system": "urn:mr", "value": f"{n}"}],
+            "generalPractitioner": [{"reference": f"Practitioner/{n}"}],
+            "managingOrganization": {"reference": f"Organization/{n}"},
+            "meta": {"profile": [f"http://example.org/{n}/x"]},
+        }
+        for n in (1, 4, 400, 2000)
+    ]
+    organizations = [
+        {"resourceType": "Organization", "id": f"{n}", "name": f"{n}name"}
+        for n in (1, 4, 400, 2000)
+    ]
+    await store(database, [*patients, *organizations])
+    asked = query("Patient", form.format(",".join(MANY[form][:many])))
+    async with database.connection() as connection:
+        asked = await find.settled(connection, asked)
+        found = {id_ for _, id_ in await find.ids(connection, asked, 100)}
+        page = await find.matches(connection, asked, None, 100)
+    assert found == ({"p1", "p4"} if many == 9 else {"p1", "p4", "p400"})
+    assert len(page) == len(found)
+
+
+async def test_the_statements_text_does_not_depend_on_how_many_values_are_asked() -> None:
+    texts = set()
+    for many in (8, 9, 500, 1000):
+        asked = query("Patient", f"family={','.join(MANY['family={}'][:many])}")
+        texts.add(compiled.page(asked, None, compiled.VALUED, 9).sql)
+    assert len(texts) == 1
