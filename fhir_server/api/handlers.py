@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from fhir_server.api import formats
+from fhir_server.api import formats, parts
 from fhir_server.api.answer import Answer, version_headers
 from fhir_server.api.place import Place
 from fhir_server.api.prefer import preferences
@@ -31,22 +31,21 @@ from fhir_server.search.compartment import Compartment
 from fhir_server.server import Server
 from fhir_server.store.read import Stored
 
-GENERAL = frozenset(("_format", "_pretty"))
 CREATED = 201
 
 
 async def read(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a read, 304 where the client has this version already."""
-    _only_general(request)
+    part = parts.part(request)
     found = await reading.read(server, caller, place.type, place.id)
-    return _version_answer(request, found)
+    return _version_answer(server, request, found, part)
 
 
 async def vread(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a read of one version."""
-    _only_general(request)
+    part = parts.part(request)
     found = await version_reading.vread(server, caller, place.type, place.id, place.version)
-    return _version_answer(request, found)
+    return _version_answer(server, request, found, part)
 
 
 async def create(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
@@ -123,7 +122,7 @@ async def bundle(server: Server, caller: Caller, request: Request, place: Place)
 
 async def history(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a history of an instance, a type or the system."""
-    pairs = [pair for pair in request.pairs if pair[0] not in GENERAL]
+    pairs = [pair for pair in request.pairs if pair[0] not in parts.GENERAL]
     body = await histories.history(server, caller, place.type or None, place.id or None, pairs)
     return Answer(200, body)
 
@@ -144,7 +143,7 @@ async def search(server: Server, caller: Caller, request: Request, place: Place)
         server,
         caller,
         type_name or None,
-        [pair for pair in pairs if pair[0] not in GENERAL],
+        [pair for pair in pairs if pair[0] not in parts.GENERAL],
         lenient=preferences(request).lenient,
         compartment=inside,
     )
@@ -153,7 +152,7 @@ async def search(server: Server, caller: Caller, request: Request, place: Place)
 
 def _only_general(request: Request) -> None:
     for name, _ in request.pairs:
-        if name not in GENERAL:
+        if name not in parts.GENERAL:
             raise BadRequest("This interaction has no such parameter", expression=name)
 
 
@@ -162,8 +161,8 @@ def _criteria(request: Request, place: Place) -> str | None:
     if place.id:
         _only_general(request)
         return None
-    parts = request.query.split("&")
-    kept = [part for part in parts if part.partition("=")[0] not in GENERAL]
+    given = request.query.split("&")
+    kept = [part for part in given if part.partition("=")[0] not in parts.GENERAL]
     criteria = "&".join(part for part in kept if part)
     if not criteria:
         raise BadRequest("The URL needs an id, or criteria", code="required")
@@ -175,7 +174,7 @@ async def _resource(server: Server, request: Request) -> bytes:
     return await request.body(server.settings.limits.body_bytes)
 
 
-def _version_answer(request: Request, found: Stored) -> Answer:
+def _version_answer(server: Server, request: Request, found: Stored, part: parts.Part) -> Answer:
     headers = version_headers(found.version, found.last_updated)
     if has_current(
         found.version,
@@ -184,7 +183,7 @@ def _version_answer(request: Request, found: Stored) -> Answer:
         modified_since=_http_date(request.header(b"if-modified-since")),
     ):
         return Answer(304, b"", headers)
-    return Answer(200, found.body, headers)
+    return Answer(200, parts.cut(server.definitions, found.body, part), headers)
 
 
 def _http_date(text: str | None) -> datetime | None:

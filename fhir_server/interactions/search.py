@@ -12,8 +12,9 @@ from urllib.parse import quote, urlencode
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest, Issue, NotFound, NotSupported, Unavailable
+from fhir_server.errors import BadRequest, Issue, NotFound, Unavailable
 from fhir_server.r4.outcome import operation_outcome
+from fhir_server.r4.summary import summarised, with_elements
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
 from fhir_server.search.pagetoken import PARAMETER, Page, seal, unseal
@@ -95,8 +96,9 @@ async def _answer(server: Server, connection: Connection, caller: Caller, asked:
     if more and shown:
         token = _token(server, caller, asked, query.applied, shown[-1], total)
         links.append(("next", _url(server, asked, [(PARAMETER, token)])))
-    entries = [_entry(server, one.body, b"match") for one in shown]
-    entries += [_entry(server, one.body, b"include") for one in added]
+    entries = [_entry(server, _part(server, query, one.body), b"match") for one in shown]
+    whole = replace(query, elements=())
+    entries += [_entry(server, _part(server, whole, one.body), b"include") for one in added]
     if issues := [*query.warnings, *warnings]:
         entries.append(_outcome(issues))
     return _bundle(links, total, entries)
@@ -129,11 +131,7 @@ def _resumed(server: Server, caller: Caller, asked: Asked) -> Asked:
 
 def _parsed(server: Server, asked: Asked) -> Query:
     rules = Rules(server.settings.search, server.settings.limits, asked.lenient)
-    query = parse(server.registry, asked.type, asked.pairs, rules, asked.compartment)
-    if query.elements or query.summary not in ("false", "count"):
-        name = "_elements" if query.elements else "_summary"
-        raise NotSupported("Parts of resources are not offered yet.", expression=name)
-    return query
+    return parse(server.registry, asked.type, asked.pairs, rules, asked.compartment)
 
 
 async def _require_root(server: Server, connection: Connection, root: Compartment) -> None:
@@ -227,6 +225,16 @@ def _url(server: Server, asked: Asked, pairs: Sequence[Pair]) -> str:
     query = urlencode(pairs, safe=":/,|$", quote_via=quote)
     path = f"{server.base}{asked.path}"
     return f"{path}?{query}" if query else path
+
+
+def _part(server: Server, query: Query, body: bytes) -> bytes:
+    """Return the part of a resource that the query shows; mostly the whole, untouched."""
+    if query.elements:
+        types = [server.definitions.type_names[one] for one in query.type_ids]
+        return with_elements(server.definitions, body, query.elements, types)
+    if query.summary in ("true", "text", "data"):
+        return summarised(server.definitions, body, query.summary)
+    return body
 
 
 def _entry(server: Server, body: bytes, mode: bytes) -> bytes:

@@ -13,11 +13,17 @@ from fhir_server.search.compartment import Compartment, members, membership
 from fhir_server.search.condition import Condition
 from fhir_server.search.include import include
 from fhir_server.search.order import sort_keys
-from fhir_server.search.query import CREATION, Include, Query, Rules, SortKey, Total
+from fhir_server.search.query import CREATION, Include, Query, Rules, SortKey, Summary, Total
 from fhir_server.search.registry import Registry
 
 _TOTALS: Mapping[str, Total] = {"none": "none", "estimate": "estimate", "accurate": "accurate"}
-_SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
+_SUMMARIES: Mapping[str, Summary] = {
+    "true": "true",
+    "text": "text",
+    "data": "data",
+    "count": "count",
+    "false": "false",
+}
 _ONCE = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_type"})
 _FOLLOWING = frozenset({"_include", "_revinclude"})
 
@@ -34,7 +40,7 @@ class _Draft:
     sort: tuple[SortKey, ...] = (CREATION,)
     total: Total = "default"
     includes: list[Include] = field(default_factory=list)
-    summary: str = "false"
+    summary: Summary = "false"
     elements: tuple[str, ...] = ()
     applied: list[Pair] = field(default_factory=list)
     warnings: list[Issue] = field(default_factory=list)
@@ -57,27 +63,14 @@ def parse(
     """
     if len(pairs) > rules.limits.search_parameters:
         raise BadRequest("The search has too many parameters.", code="too-costly")
-    types = _types(registry, type_name, pairs)
-    if compartment is not None:
-        inside = members(registry, compartment, type_name)
-        types = tuple(one for one in types if one in inside)
-    draft = _Draft(types, rules.search.default_count)
-    if compartment is not None:
-        draft.conditions.append(membership(registry, compartment, types))
+    draft = _draft(registry, type_name, pairs, rules, compartment)
     seen: set[str] = set()
     for name, value in pairs:
         if name in _ONCE and name in seen:
             raise BadRequest("The parameter may be given once.", expression=name)
         seen.add(name)
-        try:
-            applied = _read(registry, draft, name, value, rules)
-        except Ignorable as ignored:
-            if not rules.lenient:
-                raise
-            (issue,) = ignored.issues
-            draft.warnings.append(Issue("warning", issue.code, issue.text, issue.expression))
-        else:
-            draft.applied.append((name, applied))
+        _take(registry, draft, name, value, rules)
+    _refuse_contradictions(draft)
     return Query(
         type_ids=_type_ids(registry, draft.types),
         conditions=tuple(draft.conditions),
@@ -90,6 +83,44 @@ def parse(
         applied=tuple(draft.applied),
         warnings=tuple(draft.warnings),
     )
+
+
+def _draft(
+    registry: Registry,
+    type_name: str | None,
+    pairs: Sequence[Pair],
+    rules: Rules,
+    compartment: Compartment | None,
+) -> _Draft:
+    """Return the query before its parameters: its types, and what the compartment demands."""
+    types = _types(registry, type_name, pairs)
+    if compartment is None:
+        return _Draft(types, rules.search.default_count)
+    inside = members(registry, compartment, type_name)
+    types = tuple(one for one in types if one in inside)
+    belongs = membership(registry, compartment, types)
+    return _Draft(types, rules.search.default_count, conditions=[belongs])
+
+
+def _take(registry: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> None:
+    """Take one parameter into the draft, or under lenient handling a warning instead."""
+    try:
+        applied = _read(registry, draft, name, value, rules)
+    except Ignorable as ignored:
+        if not rules.lenient:
+            raise
+        (issue,) = ignored.issues
+        draft.warnings.append(Issue("warning", issue.code, issue.text, issue.expression))
+    else:
+        draft.applied.append((name, applied))
+
+
+def _refuse_contradictions(draft: _Draft) -> None:
+    if draft.includes and draft.summary == "text":
+        text = "With _summary=text nothing is included."
+        raise BadRequest(text, expression="_summary")
+    if draft.elements and draft.summary != "false":
+        raise BadRequest("_summary and _elements exclude one another.", expression="_elements")
 
 
 def _types(registry: Registry, type_name: str | None, pairs: Sequence[Pair]) -> tuple[str, ...]:
@@ -153,7 +184,7 @@ def _summary(_: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -
         raise BadRequest(f"_summary is one of {known}.", code="value", expression=name)
     if value == "count":
         draft.count = 0
-    draft.summary = value
+    draft.summary = _SUMMARIES[value]
     return value
 
 

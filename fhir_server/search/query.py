@@ -10,6 +10,7 @@ from fhir_server.config import Limits, SearchSettings
 from fhir_server.errors import Issue
 from fhir_server.search.condition import Condition
 
+Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
 Total: TypeAlias = Literal["none", "estimate", "accurate", "default"]
 
 
@@ -75,7 +76,7 @@ class Query:
     count: int
     total: Total
     includes: tuple[Include, ...]
-    summary: str
+    summary: Summary
     elements: tuple[str, ...]
     applied: tuple[tuple[str, str], ...]
     warnings: tuple[Issue, ...]

@@ -330,3 +330,36 @@ async def test_compartment_of_nobody_or_of_a_foreign_type_is_404(
     client: httpx.AsyncClient, path: str
 ) -> None:
     assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "members"),
+    [
+        ("_elements=birthDate", {"resourceType", "id", "meta", "birthDate"}),
+        ("_summary=true", {"resourceType", "id", "meta", "name", "birthDate"}),
+        ("_summary=text", {"resourceType", "id", "meta", "text"}),
+        ("_summary=data", {"resourceType", "id", "meta", "name", "birthDate", "maritalStatus"}),
+    ],
+)
+async def test_read_of_a_part_is_tagged(
+    client: httpx.AsyncClient, query: str, members: set[str]
+) -> None:
+    div = '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'
+    sent = {
+        **PATIENT,
+        "birthDate": "1984-03-02",
+        "maritalStatus": {"text": "x"},
+        "text": {"status": "generated", "div": div},
+    }
+    id_ = (await post(client, "Patient", sent)).json()["id"]
+    body = (await client.get(f"/Patient/{id_}?{query}")).json()
+    assert set(body) == members
+    assert [tag["code"] for tag in body["meta"]["tag"]] == ["SUBSETTED"]
+    refused = await client.put(f"/Patient/{id_}", content=msgspec.json.encode(body), headers=FHIR)
+    assert outcome(refused)[:2] == (422, "business-rule")
+
+
+@pytest.mark.parametrize("query", ["_elements=nothing", "_summary=maybe", "_summary=text&foo=1"])
+async def test_read_of_an_unknown_part_is_400(client: httpx.AsyncClient, query: str) -> None:
+    id_ = (await post(client, "Patient", PATIENT)).json()["id"]
+    assert (await client.get(f"/Patient/{id_}?{query}")).status_code == 400

@@ -369,6 +369,40 @@ async def test_quotes_and_semicolons_are_only_values(client: httpx.AsyncClient) 
         assert found == (["a"] if value.startswith("o'") else [])
 
 
+async def test_parts_of_resources_are_tagged_and_includes_keep_their_elements(
+    client: httpx.AsyncClient,
+) -> None:
+    narrative = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'}
+    await put(
+        client,
+        {"resourceType": "Organization", "id": "org", "name": "x"},
+        patient(
+            "a",
+            text=narrative,
+            gender="male",
+            birthDate="1970-01-01",
+            managingOrganization={"reference": "Organization/org"},
+        ),
+    )
+
+    def shown(bundle: Json) -> list[list[str]]:
+        return [sorted(e["resource"]) for e in bundle["entry"]]
+
+    bundle = await get(client, "/Patient?_elements=gender&_include=Patient:organization")
+    assert shown(bundle) == [
+        ["gender", "id", "meta", "resourceType"],
+        ["id", "meta", "name", "resourceType"],
+    ]
+    assert bundle["entry"][0]["resource"]["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert "tag" not in bundle["entry"][1]["resource"]["meta"]
+    assert shown(await get(client, "/Patient?_summary=text")) == [
+        ["id", "meta", "resourceType", "text"]
+    ]
+    assert "text" not in shown(await get(client, "/Patient?_summary=data"))[0]
+    assert "text" in shown(await get(client, "/Patient?_summary=false"))[0]
+    await get(client, "/Patient?_elements=colour", 400)
+
+
 async def test_what_each_resource_has_is_never_missing(client: httpx.AsyncClient) -> None:
     await put(client, patient("a"))
     for name in ("_id", "_lastUpdated"):
