@@ -25,6 +25,9 @@ _NOT_OFFERED = frozenset(
 )
 
 
+_KEPT = 20_000
+
+
 class Ignorable(BadRequest):
     """Unknown or empty: refused, or under lenient handling passed over with a warning."""
 
@@ -117,10 +120,13 @@ def _missing(scene: Scene, asked: Asked, value: str) -> Condition:
 
 
 def _asked(scene: Scene, types: tuple[str, ...], name: str) -> Asked:
-    """Return the parameter of a name; kept, as valid names are few."""
-    found = scene.registry.names.get((types, name))
+    """Return the parameter of a name; kept, as valid names of one type are few."""
+    names = scene.registry.names
+    found = names.get((types, name))
     if found is None:
-        found = scene.registry.names[types, name] = _resolve(scene, types, name)
+        found = _resolve(scene, types, name)
+        if len(names) < _KEPT:
+            names[types, name] = found
     assert isinstance(found, Asked)
     return found
 

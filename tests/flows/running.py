@@ -103,5 +103,5 @@ class Running:
         """Wait until `true()` or the time is over; return its last word."""
         deadline = time.monotonic() + seconds
         while not (now := true()) and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.02)
         return bool(now)
