@@ -3,8 +3,6 @@
 https://alembic.sqlalchemy.org/
 """
 
-import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,8 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSequence
 
 import fhir_server
+from adapters.dicom import tables as dicom
+from adapters.hl7 import tables as hl7
 from fhir_server import tables
 from fhir_server.errors import Unavailable
 
@@ -42,10 +42,7 @@ ischema_names["xid8"] = tables.Xid8
 def declared() -> MetaData:
     """Return every table that this version declares, the core's and the adapters'."""
     whole = MetaData(naming_convention=tables.metadata.naming_convention)
-    parts = [tables.metadata]
-    for name in ("adapters.hl7.tables", "adapters.dicom.tables"):
-        if importlib.util.find_spec(name):
-            parts += [importlib.import_module(name).metadata]
+    parts = (tables.metadata, hl7.metadata, dicom.metadata)
     for part in parts:
         for table in part.tables.values():
             table.to_metadata(whole)
