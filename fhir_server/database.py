@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from fhir_server.errors import Unavailable
@@ -71,6 +72,9 @@ class Database:
         """
         async with _lent(self._writing) as connection, connection.transaction():
             yield connection
+            if connection.info.transaction_status == TransactionStatus.INERROR:
+                # COMMIT would roll back and say nothing.
+                raise Unavailable("A statement of the transaction failed")
 
 
 def _pool(conninfo: str, size: int, options: str) -> AsyncConnectionPool[Connection]:

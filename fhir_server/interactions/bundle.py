@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/http.html#transaction
 """
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -45,17 +46,20 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 class _Bundle(msgspec.Struct, rename="camel"):
     resource_type: str
     type: str
-    entry: list[_Entry] = []
+    entry: list[msgspec.Raw] = []
 
 
 _decoder = msgspec.json.Decoder(_Bundle)
+_entry_decoder = msgspec.json.Decoder(_Entry)
+log = logging.getLogger(__name__)
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`\Z")
 
 
 async def bundle(server: Server, caller: Caller, raw: bytes) -> bytes:
     """Carry out a batch or transaction and return the text of its response Bundle."""
-    kind, entries = requests(server, raw)
+    kind, given = requests(server, raw)
     if kind == "transaction":
+        entries = [_entry(server, index, one) for index, one in enumerate(given)]
         outcomes = await atomically(
             server.database, lambda connection: transaction(server, connection, caller, entries)
         )
@@ -64,22 +68,20 @@ async def bundle(server: Server, caller: Caller, raw: bytes) -> bytes:
             for entry, outcome in zip(entries, outcomes, strict=True)
         ]
     else:
-        answers = [
-            await _alone(server, caller, index, entry) for index, entry in enumerate(entries)
-        ]
+        answers = [await _alone(server, caller, index, one) for index, one in enumerate(given)]
     return b'{"resourceType":"Bundle","type":"%b-response"%b}' % (
         kind.encode(),
         b',"entry":[' + b",".join(answers) + b"]" if answers else b"",
     )
 
 
-def requests(server: Server, raw: bytes) -> tuple[str, list[Entry]]:
-    """Return the Bundle's type and its requests; BadRequest names the place of a fault."""
+def requests(server: Server, raw: bytes) -> tuple[str, list[msgspec.Raw]]:
+    """Return the Bundle's type and its entries; BadRequest names the place of a fault."""
     json.check_caps(raw, server.settings.limits)
     try:
         given = _decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _structure(error) from None
+        raise _structure(error, "Bundle") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         json.decode(raw)  # says what is wrong, and where
         raise BadRequest("The body is not JSON", code="structure") from None
@@ -91,19 +93,23 @@ def requests(server: Server, raw: bytes) -> tuple[str, list[Entry]]:
         )
     if len(given.entry) > server.settings.limits.bundle_entries:
         raise TooLarge("The Bundle has too many entries", expression="Bundle.entry")
-    return given.type, [_entry(server, i, entry) for i, entry in enumerate(given.entry)]
+    return given.type, given.entry
 
 
-def _structure(error: msgspec.ValidationError) -> BadRequest:
+def _structure(error: msgspec.ValidationError, place: str) -> BadRequest:
     """Turn msgspec's message, which names types and places only, into ours."""
     match = _AT.search(str(error))
     path = f".{match['path']}" if match and match["path"] else ""
     what = str(error)[: match.start()] if match else str(error)
-    return BadRequest(what, code="structure", expression=f"Bundle{path}")
+    return BadRequest(what, code="structure", expression=f"{place}{path}")
 
 
-def _entry(server: Server, index: int, given: _Entry) -> Entry:
+def _entry(server: Server, index: int, text: msgspec.Raw) -> Entry:
     place = f"Bundle.entry[{index}]"
+    try:
+        given = _entry_decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _structure(error, place) from None
     if given.request is None:
         raise BadRequest("The entry has no request", code="required", expression=f"{place}.request")
     raw = bytes(given.resource) or None
@@ -132,18 +138,28 @@ def _resource(server: Server, index: int, raw: bytes) -> dict[str, Any]:
     return data
 
 
-async def _alone(server: Server, caller: Caller, index: int, entry: Entry) -> bytes:
-    """Carry out one entry of a batch in a transaction of its own."""
+async def _alone(server: Server, caller: Caller, index: int, text: msgspec.Raw) -> bytes:
+    """Carry out one entry of a batch in a transaction of its own; its failure is its own."""
     try:
+        entry = _entry(server, index, text)
         outcomes = await atomically(
             server.database,
-            lambda connection: transaction(server, connection, caller, [entry]),
+            lambda connection: transaction(server, connection, caller, [entry], linked=False),
         )
     except SangamError as error:
-        refusal = placed(error, 0)
-        outcome = operation_outcome(refusal.issues, entry=index)
-        return b'{"response":{"status":"%b","outcome":%b}}' % (_status(refusal.status), outcome)
+        return _refused(error, index)
+    except Exception as error:  # noqa: BLE001  (other entries are done already, and are told)
+        # Without the error's text, which might quote a patient.
+        log.error("an entry of a batch failed: %s", type(error).__name__)  # noqa: TRY400
+        return _refused(SangamError("The server failed to carry out this entry"), index)
     return _answer(server, entry, outcomes[0])
+
+
+def _refused(error: SangamError, index: int) -> bytes:
+    at_home = any((issue.expression or "").startswith("Bundle.entry") for issue in error.issues)
+    refusal = error if at_home else placed(error, 0)
+    outcome = operation_outcome(refusal.issues, entry=index)
+    return b'{"response":{"status":"%b","outcome":%b}}' % (_status(refusal.status), outcome)
 
 
 def _status(code: int) -> bytes:

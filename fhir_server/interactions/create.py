@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#create
 """
 
 from fhir_server.caller import Caller
+from fhir_server.errors import BadRequest
 from fhir_server.interactions.draft import Draft, checked, parsed, write
 from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.references import literal_references
@@ -27,6 +28,8 @@ async def create(
     """
     data = parsed(server, type_name, raw)
     if if_none_exist is not None:
+        if not if_none_exist.strip():
+            raise BadRequest("If-None-Exist has no criteria", code="required")
         entry = Entry("POST", type_name, data, raw, if_none_exist=if_none_exist)
         outcomes = await atomically(
             server.database,

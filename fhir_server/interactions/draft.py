@@ -71,6 +71,7 @@ def checked(server: Server, draft: Draft) -> Draft:
     issues = [
         *server.validator.validate(type_name, draft.raw, draft.data),
         *_subsetted(type_name, draft.data),
+        *_conditional(server, draft),
     ]
     errors = [issue for issue in issues if issue.severity in {"error", "fatal"}]
     if errors:
@@ -79,6 +80,17 @@ def checked(server: Server, draft: Draft) -> Draft:
             issues=[replace(issue, expression=draft.path(issue.expression)) for issue in errors],
         )
     return draft
+
+
+def _conditional(server: Server, draft: Draft) -> list[Issue]:
+    """Conditional references are resolved in transactions, and mean nothing elsewhere."""
+    text = "A conditional reference is for transactions only"
+    return [
+        Issue("error", "invalid", text, f"{path}.reference")
+        for path, holder in draft.references
+        if "?" in holder["reference"]
+        and holder["reference"].partition("?")[0] in server.definitions.type_ids
+    ]
 
 
 def _subsetted(type_name: str, data: dict[str, Any]) -> list[Issue]:

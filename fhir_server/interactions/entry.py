@@ -61,7 +61,12 @@ class Target:
 
 def target(type_ids: Mapping[str, int], entry: Entry) -> Target:
     """Return where the entry leads; BadRequest or NotFound when it leads nowhere here."""
-    parts = urlsplit(entry.url)
+    try:
+        parts = urlsplit(entry.url)
+    except ValueError as error:
+        raise BadRequest("The URL cannot be read", code="value") from error
+    if not parts.path.strip("/") and not parts.query:
+        raise BadRequest("The URL names nothing", code="value")
     if parts.scheme or parts.netloc or parts.fragment:
         raise BadRequest("The URL must be relative to the base", code="value")
     type_name, *rest = parts.path.strip("/").split("/")

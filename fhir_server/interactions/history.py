@@ -100,7 +100,7 @@ def _number(text: str | None, default: int) -> int:
 
 def _cursor(text: str) -> tuple[int, int]:
     xid, dot, position = text.partition(".")
-    if not dot or not (xid + position).isdecimal():
+    if not dot or not all(p.isdecimal() and len(p) <= 18 for p in (xid, position)):  # noqa: PLR2004
         raise BadRequest("This page link is not one of ours", code="value", expression="_cursor")
     return int(xid), int(position)
 

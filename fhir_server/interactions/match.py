@@ -7,6 +7,7 @@ criteria cannot both find nothing.
 https://hl7.org/fhir/R4/http.html#ccreate
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from fhir_server.search.token import identifier_term
 from fhir_server.server import Server
 from fhir_server.store.identifiers import by_terms
 
+_ALTERNATIVES = re.compile(r"(?<!\\),")
 _NO_CRITERIA = frozenset(
     ("_count", "_sort", "_include", "_revinclude", "_summary", "_elements", "_total", "_contained")
 )
@@ -35,7 +37,8 @@ class Criteria:
 
     def lock_keys(self) -> list[int]:
         """Return the advisory lock keys: one per identifier token, else the whole query."""
-        tokens = [value for name, value in self.pairs if name == "identifier"]
+        given = [value for name, value in self.pairs if name == "identifier"]
+        tokens = [token for value in given for token in _ALTERNATIVES.split(value)]
         return [_hash(self.type, t) for t in tokens] or [_hash(self.type, urlencode(self.pairs))]
 
 

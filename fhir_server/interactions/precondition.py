@@ -30,8 +30,12 @@ def require(present: Current | None, *, if_match: str | None, if_none_match: str
         wanted = version_of(if_match)
         if present is None or not exists or str(present.version) != wanted:
             raise PreconditionFailed("The stored version is not the one in If-Match")
-    if if_none_match == "*" and exists:
+    if if_none_match is None or present is None or not exists:
+        return
+    if if_none_match.strip() == "*":
         raise PreconditionFailed("The resource exists already")
+    if str(present.version) in map(version_of, if_none_match.split(",")):
+        raise PreconditionFailed("The stored version is one in If-None-Match")
 
 
 def has_current(

@@ -1,4 +1,4 @@
-"""The reads of a transaction: read, vread, history and search by an entry's URL.
+"""The reads of a transaction: read and search by an entry's URL.
 
 https://hl7.org/fhir/R4/http.html#trules
 """
@@ -21,6 +21,8 @@ async def retrieve(
 ) -> Outcome:
     """Return what the entry's GET finds inside the open transaction."""
     if where.id and not where.rest:
+        if where.query:
+            raise BadRequest("A read inside a Bundle has no parameters", code="not-supported")
         found = await read_on(server, connection, caller, where.type, where.id)
         known = has_current(
             found.version,

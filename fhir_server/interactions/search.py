@@ -7,8 +7,12 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote, urlencode
+
+from psycopg.pq import TransactionStatus
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -173,12 +177,19 @@ async def _total(server: Server, connection: Connection, query: Query, fetched: 
     return exact
 
 
+def _savepoint(connection: Connection) -> AbstractAsyncContextManager[Any]:
+    """Keep the caller's transaction usable when a statement is cancelled."""
+    if connection.info.transaction_status == TransactionStatus.IDLE:
+        return nullcontext()
+    return connection.transaction()
+
+
 async def _counted(
     server: Server, connection: Connection, query: Query, cap: int | None
 ) -> int | None:
     """Return the number of matches, None when counting takes longer than it may."""
     try:
-        async with asyncio.timeout(server.settings.limits.count_seconds):
+        async with asyncio.timeout(server.settings.limits.count_seconds), _savepoint(connection):
             return await find.count(connection, query, cap)
     except TimeoutError:
         return None

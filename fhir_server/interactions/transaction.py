@@ -23,7 +23,7 @@ from fhir_server.errors import (
     SangamError,
 )
 from fhir_server.interactions import match
-from fhir_server.interactions.draft import Draft, checked, deletion, write
+from fhir_server.interactions.draft import ID, NEVER_STORED, Draft, checked, deletion, write
 from fhir_server.interactions.entry import Entry, Outcome, Target, placed, target
 from fhir_server.interactions.match import Criteria
 from fhir_server.interactions.patching import patched
@@ -34,6 +34,7 @@ from fhir_server.interactions.rewrite import Known, known_literals, rewritten
 from fhir_server.r4 import json
 from fhir_server.server import Server
 from fhir_server.store import read as store
+from fhir_server.store.attempts import changed_meanwhile
 from fhir_server.store.transact import Current, Method, Write, transact
 
 WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
@@ -44,7 +45,8 @@ READS = frozenset(("GET", "HEAD"))
 class Step:
     """An entry on its way: what it addresses, and what becomes of it.
 
-    `existing` says that a conditional create found a match and writes nothing.
+    `existing` says that a conditional create found a match and writes nothing;
+    `fresh` that a conditional update found none and makes a resource.
     """
 
     index: int
@@ -53,6 +55,7 @@ class Step:
     criteria: Criteria | None
     id: str | None
     existing: bool = False
+    fresh: bool = False
     write: Write | None = None
     present: Current | None = None
     references: Sequence[PlacedReference] = ()
@@ -75,8 +78,11 @@ async def transaction(
     entries: Sequence[Entry],
     *,
     bundle: bool = True,
+    linked: bool = True,
 ) -> list[Outcome]:
     """Carry out all entries inside the open transaction; outcomes in their order.
+
+    Conditional references are for `linked` entries, those of a transaction.
 
     Raises the refusal of the first entry that cannot be carried out, which is
     placed at `Bundle.entry[i]` unless this is no `bundle` but a single request;
@@ -87,10 +93,15 @@ async def transaction(
     await _resolve(server, connection, caller, writes, bundle=bundle)
     _refuse_overlap(writes)
     conditional = (
-        await _conditional_references(server, connection, caller, writes) if bundle else {}
+        await _conditional_references(server, connection, caller, writes)
+        if bundle and linked
+        else {}
     )
-    known = known_literals(_full_urls(writes), conditional)
+    known = known_literals(_full_urls(writes), conditional, complete=bundle)
     await _lock(server, connection, writes)
+    for step in writes:
+        with _place(step, bundle=bundle):
+            _refuse_collision(step)
     for step in writes:
         if step.method == "PATCH":
             with _place(step, bundle=bundle):
@@ -117,6 +128,7 @@ def _step(server: Server, index: int, entry: Entry, *, bundle: bool) -> Step:
         step.id = step.target.id
         if entry.method in WRITES:
             _refuse_shape(step)
+            _refuse_body(step)
             step.criteria = _criteria(step)
         if entry.resource is not None and entry.method != "PATCH":
             step.references = literal_references(server, step.target.type, entry.resource)
@@ -134,6 +146,20 @@ def _refuse_shape(step: Step) -> None:
         raise BadRequest("The URL needs an id, or criteria", code="value")
     if entry.method != "DELETE" and entry.resource is None:
         raise BadRequest("The entry has no resource", code="required")
+
+
+def _refuse_body(step: Step) -> None:
+    """Refuse a resource that is not stored, or not of the URL's type, or has no FHIR id."""
+    data, method = step.entry.resource, step.method
+    if method in {"PATCH", "DELETE"} or data is None:
+        return
+    if step.target.type in NEVER_STORED:
+        raise MethodNotAllowed(f"{step.target.type} is not stored")
+    if data.get("resourceType") != step.target.type:
+        raise BadRequest("The resource is not of the URL's type", code="structure")
+    named = data.get("id")
+    if method == "PUT" and named is not None and not (isinstance(named, str) and ID.match(named)):
+        raise BadRequest("This is no FHIR id", code="value", expression=f"{step.target.type}.id")
 
 
 def _criteria(step: Step) -> Criteria | None:
@@ -174,9 +200,21 @@ def _settle(server: Server, step: Step, ids: list[str], created: dict[Criteria, 
             raise BadRequest("The id in the body is not that of the match", expression="id")
         step.id = ids[0]
     elif step.method == "PUT":
-        step.id = named or server.new_id()
+        earlier = created.get(step.criteria) if step.criteria else None
+        step.id, step.fresh = earlier or named or server.new_id(), True
+        if step.criteria:
+            created[step.criteria] = step.id
     elif step.method == "PATCH":
         raise NotFound("No resource matches the criteria")
+
+
+def _refuse_collision(step: Step) -> None:
+    """Compare what the criteria found with what is stored now that the rows are locked."""
+    stored = step.present is not None and not step.present.deleted
+    if step.fresh and stored:
+        raise Conflict("The id in the body is that of a resource that does not match")
+    if step.existing and step.present is not None and not stored:
+        raise changed_meanwhile()
 
 
 def _refuse_overlap(writes: Iterable[Step]) -> None:
@@ -189,6 +227,11 @@ def _refuse_overlap(writes: Iterable[Step]) -> None:
                 error = BadRequest("Two entries write the same resource", code="invalid")
                 raise placed(error, step.index)
             seen.add(step.literal)
+    others = {step.literal for step in writes if step.method != "POST" and step.id is not None}
+    for step in writes:
+        if step.existing and step.literal in others:
+            error = BadRequest("An entry changes what another finds by its criteria")
+            raise placed(error, step.index)
         url = step.entry.full_url
         if url:
             if url in urls:
@@ -293,14 +336,15 @@ def _write(server: Server, step: Step, known: Known, *, bundle: bool) -> Write |
         return deletion(step.present) if step.present and stored else None
     if step.existing or entry.resource is None or step.id is None:
         return None
-    if step.present is None and step.method == "PUT" and not server.settings.write.update_create:
+    chosen = step.present is None and step.method == "PUT" and entry.resource.get("id") is not None
+    if chosen and not server.settings.write.update_create:
         raise MethodNotAllowed("An update does not create here", headers={"Allow": "GET, HEAD"})
     data = entry.resource
     if step.method == "PUT" and step.criteria is None and data.get("id") != step.id:
         raise BadRequest("The id in the body is not the one in the URL", expression="id")
     place = f"Bundle.entry[{step.index}]" if bundle else None
     draft = Draft(type_name, data, entry.raw or b"", step.references, place)
-    with rewritten(server.definitions, draft, known) as final:
+    with rewritten(server.definitions, draft, known, entry.full_url) as final:
         return write(server, checked(server, final), step.id, Method[entry.method], step.present)
 
 

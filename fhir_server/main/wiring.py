@@ -48,7 +48,8 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         cursor = await connection.execute("SELECT nextval('process_node')")
         row = await cursor.fetchone()
     assert row is not None
-    bases = (base, *settings.base_aliases)
+    base = base.rstrip("/")
+    bases = (base, *(alias.rstrip("/") for alias in settings.base_aliases))
     blobs = settings.data_dir / "blobs"
     blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Server(

@@ -66,6 +66,8 @@ def parse(
     draft = _draft(registry, type_name, pairs, rules, compartment)
     seen: set[str] = set()
     for name, value in pairs:
+        if "\0" in value:
+            raise BadRequest("A value has a null character.", code="value", expression=name)
         if name in _ONCE and name in seen:
             raise BadRequest("The parameter may be given once.", expression=name)
         seen.add(name)

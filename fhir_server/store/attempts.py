@@ -22,6 +22,11 @@ T = TypeVar("T")
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
 
 
+def changed_meanwhile() -> Exception:
+    """Return the error by which work asks to be tried again: what it had found is gone."""
+    return errors.SerializationFailure("changed meanwhile")
+
+
 async def atomically(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Run `work` inside one transaction and return its result.
 

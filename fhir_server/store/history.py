@@ -32,6 +32,7 @@ FROM change c
 """
 
 _ORDER = "ORDER BY c.feed_xid DESC, c.position DESC LIMIT %(limit)s"
+_SETTLED = "c.feed_xid < pg_snapshot_xmin(pg_current_snapshot())"
 _BEFORE = "(c.feed_xid, c.position) < (%(xid)s::text::xid8, %(position)s)"
 
 
@@ -50,7 +51,8 @@ async def versions(
     `since` keeps versions updated at or after it; `at` those current at some
     moment of [start, end); `before` continues after the last entry's cursor.
     """
-    conditions: list[str] = []
+    # The order of the feed is settled only below the oldest running transaction.
+    conditions = [] if id_ is not None else [_SETTLED]
     if type_id is not None:
         conditions.append("c.type_id = %(type_id)s")
     if id_ is not None:
