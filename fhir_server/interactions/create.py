@@ -10,7 +10,7 @@ from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.references import literal_references
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
-from fhir_server.store.attempts import atomically
+from fhir_server.store.attempts import atomically, in_one_statement
 from fhir_server.store.transact import Method, transact
 
 
@@ -41,9 +41,9 @@ async def create(
     new = write(server, checked(server, draft), id_, Method.POST, None)
     if new is None or new.text is None:
         raise AssertionError("a create always writes")
-    async with server.database.statement() as connection:
-        written = await transact(
-            connection, [new], integrity=server.settings.write.referential_integrity
-        )
+    integrity = server.settings.write.referential_integrity
+    written = await in_one_statement(
+        server.database, lambda connection: transact(connection, [new], integrity=integrity)
+    )
     at = written[new.key].last_updated
     return Outcome(201, type_name, id_, 1, at, new.text.at(at))

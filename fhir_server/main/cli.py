@@ -223,8 +223,10 @@ def send_hl7(
     Example: `sangam send-hl7 docs/examples/chemistry.hl7`
     """
     server = running_server(_settings(data_dir=data_dir).data_dir)
+    if server is None and port is None:
+        _fail("No server runs on this data directory. Name its --data-dir, or --host and --port.")
     host = host or (server.host if server else "127.0.0.1")
-    port = port or (server.ports["mllp"] if server else 2575)
+    port = port or (server.ports["mllp"] if server else 0)
     bad = 0
     for file in files:
         found = messages(file.read_bytes())

@@ -9,6 +9,7 @@ https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from psycopg import errors
@@ -32,9 +33,24 @@ async def atomically(database: Database, work: Callable[[Connection], Awaitable[
 
     Conflict when five tries met other writers.
     """
+    return await _tried(database.transaction, work)
+
+
+async def in_one_statement(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run `work`, which writes by a single statement, on a connection in autocommit.
+
+    Conflict when five tries met other writers.
+    """
+    return await _tried(database.statement, work)
+
+
+async def _tried(
+    lend: Callable[[], AbstractAsyncContextManager[Connection]],
+    work: Callable[[Connection], Awaitable[T]],
+) -> T:
     for attempt in range(TRIES):
         try:
-            async with database.transaction() as connection:
+            async with lend() as connection:
                 return await work(connection)
         except _AGAIN:
             await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (jitter)
