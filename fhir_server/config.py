@@ -215,7 +215,7 @@ class Settings(BaseSettings):
     broker_url: str = Field(
         "memory://", description="Celery broker: memory://, redis://... or amqp://..."
     )
-    processes: int = Field(1, ge=1, le=64, description="HTTP processes.")
+    processes: int = Field(1, ge=1, le=32, description="HTTP processes.")
     base_url: str = Field(
         "", description="Public FHIR base URL; empty: http://HOST:PORT/fhir as bound."
     )

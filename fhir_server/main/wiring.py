@@ -16,6 +16,10 @@ from fhir_server.server import Server
 from fhir_server.validation.structure import Validator
 from fhir_server.worker.runner import Function
 
+# The embedded database takes 200; each process has a pool for reading and one for writing.
+CONNECTIONS = 160
+OTHER_PROCESSES = 3
+
 JOBS: Mapping[str, Function] = {
     "hl7.process": hl7.run,
     "dicom.fold": dicom.run,
@@ -31,6 +35,7 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
     """
     database = Database(
         conninfo,
+        size=max(2, min(16, CONNECTIONS // (2 * (settings.processes + OTHER_PROCESSES)))),
         read_seconds=settings.limits.search_seconds,
         write_seconds=settings.limits.write_seconds,
     )
