@@ -17,10 +17,19 @@ from fhir_server.server import Server
 _LOCK: Final = 7_261_964_007  # any number, the same in every process
 _WINDOW: Final = 200
 
+_WINDOW_BYTES: Final = 32 << 20  # a message may have 64 MiB: at least one is taken
+
 _NEXT: Final = """
-SELECT id, raw, partition_keys, attempts, ack_mode,
-       coalesce(next_attempt <= now(), true) AS due
-FROM hl7_message WHERE state = 'stored' AND id > %s ORDER BY id LIMIT %s
+SELECT id, raw, partition_keys, attempts, ack_mode, due
+FROM (
+    SELECT w.*, sum(octet_length(raw)) OVER (ORDER BY id) - octet_length(raw) AS bytes_before
+    FROM (
+        SELECT id, raw, partition_keys, attempts, ack_mode,
+               coalesce(next_attempt <= now(), true) AS due
+        FROM hl7_message WHERE state = 'stored' AND id > %s ORDER BY id LIMIT %s
+    ) AS w
+) AS w
+WHERE bytes_before < %s ORDER BY id
 """
 _LEFT: Final = """
 SELECT EXISTS (
@@ -149,7 +158,7 @@ async def _pass(lanes: _Lanes, rows: Sequence[Row], size: int) -> None:
 
 async def _window(server: Server, after: int) -> list[Row]:
     async with server.database.connection() as connection:
-        cursor = await connection.execute(_NEXT, (after, _WINDOW), binary=True)
+        cursor = await connection.execute(_NEXT, (after, _WINDOW, _WINDOW_BYTES), binary=True)
         return [
             Row(id_, bytes(raw), frozenset(keys), attempts, mode, due)
             for id_, raw, keys, attempts, mode, due in await cursor.fetchall()

@@ -387,3 +387,15 @@ async def test_application_acknowledgement_follows_in_enhanced_mode(server: Serv
         answers = {tuple(await sender.msa())[:3] for _ in range(2)}
         assert answers == {("MSA", "AA", "C1"), ("MSA", "AE", "C2")}
         assert await sender.is_silent()
+
+
+async def test_large_messages_are_taken_a_few_at_a_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_WINDOW_BYTES", 1)
+    sent = [oru(PID, OBR, control_id=f"C{number}") for number in range(3)]
+    await keep(server, *sent)
+    taken = await process._window(server, 0)  # noqa: SLF001  (what a window holds shows nowhere else)
+    assert len(taken) == 1
+    await process.run(server, {})
+    assert await rows(server) == [("done", None)] * 3
