@@ -9,7 +9,7 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import Any
 
-from fhir_server.api.formats import CONTENT_TYPE
+from fhir_server.api.formats import CONTENT_TYPES, Format
 from fhir_server.errors import SangamError
 from fhir_server.r4.outcome import operation_outcome
 
@@ -18,12 +18,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body (FHIR JSON) and further headers."""
+    """Status, body (FHIR in `format`) and further headers."""
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cacheable: bool = False
+    format: Format = "json"
 
 
 def version_headers(version: int, last_updated: datetime) -> dict[str, str]:
@@ -47,7 +48,7 @@ async def send_answer(send: Send, answer: Answer, request_id: str, *, head: bool
         *((k.lower().encode(), v.encode("latin-1")) for k, v in answer.headers.items()),
     ]
     if answer.body:
-        headers.append((b"content-type", CONTENT_TYPE))
+        headers.append((b"content-type", CONTENT_TYPES[answer.format]))
     if not answer.cacheable:
         headers.append((b"cache-control", b"no-store"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

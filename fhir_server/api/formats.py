@@ -3,36 +3,67 @@
 https://hl7.org/fhir/R4/http.html#mime-type
 """
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
 from fhir_server.api.request import Request
+from fhir_server.config import Limits
 from fhir_server.errors import BadRequest, NotAcceptable, UnsupportedMedia
+from fhir_server.r4 import json
+from fhir_server.r4.definitions import Definitions
+from fhir_server.r4.xml import from_xml
 
 FHIR_JSON = "application/fhir+json"
+FHIR_XML = "application/fhir+xml"
+Format: TypeAlias = Literal["json", "xml"]
 JSON_NAMES = frozenset(
     (FHIR_JSON, "application/json", "json", "text/json", "application/json+fhir")
 )
+XML_NAMES = frozenset((FHIR_XML, "application/xml", "xml", "text/xml", "application/xml+fhir"))
+_QUALITY = re.compile(r"(?:0(?:\.\d{1,3})?|1(?:\.0{1,3})?)\Z")
 WILDCARDS = frozenset(("*/*", "application/*"))
 VERSIONS = frozenset(("4.0", "4.0.1", "4"))
-CONTENT_TYPE = b"application/fhir+json; charset=utf-8"
+CONTENT_TYPES: Mapping[Format, bytes] = {
+    "json": b"application/fhir+json; charset=utf-8",
+    "xml": b"application/fhir+xml; charset=utf-8",
+}
 FORM = "application/x-www-form-urlencoded"
 
 
-def require_acceptable(request: Request) -> None:
-    """Raise NotAcceptable unless `_format`, or else Accept, names a format we give."""
+def accepted(request: Request) -> Format:
+    """Return the format of the answer; NotAcceptable unless `_format`, or else Accept, names one.
+
+    Of several that Accept allows alike the first counts; `*/*` is JSON.
+    """
     named = next((value for name, value in request.pairs if name == "_format"), None)
     wanted = named if named is not None else request.header(b"accept")
     if not wanted:
-        return
+        return "json"
     # A "+" in a query string is a blank once decoded: application/fhir json.
-    ranges = wanted.replace("fhir json", "fhir+json").split(",")
-    if not any(_is_json(part, wildcards=named is None) for part in ranges):
-        raise NotAcceptable(f"This server answers in {FHIR_JSON}")
+    ranges = re.sub("fhir (?=json|xml)", "fhir+", wanted).split(",")
+    ranked = sorted(map(_range, ranges), key=lambda one: -one.quality)
+    for one in ranked:
+        if one.quality > 0 and one.format:
+            return one.format
+        if one.quality > 0 and one.name in WILDCARDS and named is None:
+            return "json"
+    raise NotAcceptable(f"This server answers in {FHIR_JSON} and {FHIR_XML}")
 
 
-def require_json(request: Request) -> None:
-    """Raise UnsupportedMedia unless the body is said to be FHIR JSON."""
-    sent = request.header(b"content-type")
-    if sent is None or not _is_json(sent, wildcards=False):
-        raise UnsupportedMedia(f"Content-Type must be {FHIR_JSON}")
+def sent(request: Request) -> Format:
+    """Return the format of the body; UnsupportedMedia unless it is said to be FHIR."""
+    header = request.header(b"content-type")
+    found = _range(header).format if header is not None else None
+    if found is None:
+        raise UnsupportedMedia(f"Content-Type must be {FHIR_JSON} or {FHIR_XML}")
+    return found
+
+
+def as_json(definitions: Definitions, raw: bytes, limits: Limits, format_: Format) -> bytes:
+    """Return a body as JSON text; BadRequest when it is XML that is not FHIR's."""
+    return raw if format_ == "json" else json.encode(from_xml(definitions, raw, limits))
 
 
 def media_type(request: Request) -> str:
@@ -53,13 +84,26 @@ def is_pretty(request: Request) -> bool:
     return value == "true"
 
 
-def _is_json(media: str, *, wildcards: bool) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A media range of a header; `format` is None where it is none of ours."""
+
+    name: str
+    format: Format | None
+    quality: float
+
+
+def _range(media: str) -> _Range:
     name, *parameters = (part.strip().lower() for part in media.split(";"))
+    found: Format | None = "json" if name in JSON_NAMES else "xml" if name in XML_NAMES else None
+    quality = 1.0
     for parameter in parameters:
         key, _, value = parameter.partition("=")
         value = value.strip('"')
-        if (key == "fhirversion" and value not in VERSIONS) or (key == "q" and value == "0"):
-            return False
-        if key == "charset" and value != "utf-8":
-            return False
-    return name in JSON_NAMES or (wildcards and name in WILDCARDS)
+        if (key == "fhirversion" and value not in VERSIONS) or (
+            key == "charset" and value != "utf-8"
+        ):
+            return _Range("", None, 0.0)
+        if key == "q":
+            quality = float(value) if _QUALITY.match(value) else 0.0
+    return _Range(name, found, quality)

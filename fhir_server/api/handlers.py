@@ -79,9 +79,8 @@ async def patch(server: Server, caller: Caller, request: Request, place: Place) 
     """Answer a JSON Patch or FHIRPath Patch; without an id in the URL, a conditional one."""
     criteria = _criteria(request, place)
     is_json_patch = formats.media_type(request) == JSON_PATCH
-    if not is_json_patch:
-        formats.require_json(request)
-    raw = await request.body(server.settings.limits.body_bytes)
+    cap = server.settings.limits.body_bytes
+    raw = await request.body(cap) if is_json_patch else await _body(server, request, cap)
     check_caps(raw, server.settings.limits)
     asked = patching.json_patch_body(raw) if is_json_patch else patching.fhirpath_patch_body(raw)
     outcome = await patching.patch(
@@ -115,8 +114,7 @@ async def delete(server: Server, caller: Caller, request: Request, place: Place)
 async def bundle(server: Server, caller: Caller, request: Request, place: Place) -> Answer:  # noqa: ARG001
     """Answer a batch or transaction."""
     _only_general(request)
-    formats.require_json(request)
-    raw = await request.body(server.settings.limits.bundle_bytes)
+    raw = await _body(server, request, server.settings.limits.bundle_bytes)
     return Answer(200, await bundles.bundle(server, caller, raw))
 
 
@@ -170,8 +168,14 @@ def _criteria(request: Request, place: Place) -> str | None:
 
 
 async def _resource(server: Server, request: Request) -> bytes:
-    formats.require_json(request)
-    return await request.body(server.settings.limits.body_bytes)
+    return await _body(server, request, server.settings.limits.body_bytes)
+
+
+async def _body(server: Server, request: Request, cap: int) -> bytes:
+    """Return a FHIR body as JSON text, whichever format it came in."""
+    format_ = formats.sent(request)
+    raw = await request.body(cap)
+    return formats.as_json(server.definitions, raw, server.settings.limits, format_)
 
 
 def _version_answer(server: Server, request: Request, found: Stored, part: parts.Part) -> Answer:

@@ -7,7 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -20,7 +20,9 @@ from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
 from fhir_server.interactions.capabilities import capabilities
 from fhir_server.keys import new_id
+from fhir_server.r4.json import decode_keeping
 from fhir_server.r4.outcome import operation_outcome
+from fhir_server.r4.xml import to_xml
 from fhir_server.server import Server
 
 ROOT = "/fhir"
@@ -93,12 +95,13 @@ async def serve(server: Server, scope: Scope, receive: Receive, send: Send) -> N
     request: Request | None = None
     where: Place | None = None
     pretty = False
+    wanted: formats.Format = "json"
     try:
         if len(scope["query_string"]) + len(scope["raw_path"]) > server.settings.limits.url_bytes:
             answer = _too_long()
         else:
             request = read_request(scope, receive, ROOT)
-            formats.require_acceptable(request)
+            wanted = formats.accepted(request)
             pretty = formats.is_pretty(request)
             where = place(server.definitions.type_ids, request.segments)
             answer = await handler(where, request.method)(server, OPEN_CALLER, request, where)
@@ -106,13 +109,23 @@ async def serve(server: Server, scope: Scope, receive: Receive, send: Send) -> N
         answer = refusal(error)
     except Exception as error:  # noqa: BLE001  (the last guard of the door)
         answer = _fault(error, request)
-    if pretty and answer.body:
-        body = msgspec.json.format(answer.body, indent=2)
-        answer = Answer(answer.status, body, answer.headers, cacheable=answer.cacheable)
+    if answer.body and (pretty or wanted == "xml"):
+        answer = _written(server, answer, wanted, pretty=pretty)
     request_id = request.id if request else new_id()
     await send_answer(send, answer, request_id, head=scope["method"] == "HEAD")
     shape = where.shape if where else "none"
     metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
+
+
+def _written(server: Server, answer: Answer, wanted: formats.Format, *, pretty: bool) -> Answer:
+    """Return the answer with its body in XML, or indented."""
+    if wanted == "json":
+        return replace(answer, body=msgspec.json.format(answer.body, indent=2))
+    try:
+        body = to_xml(server.definitions, decode_keeping(answer.body), pretty=pretty)
+    except SangamError as error:  # what XML cannot hold is told in JSON
+        return refusal(error)
+    return replace(answer, body=body, format="xml")
 
 
 def _too_long() -> Answer:

@@ -42,7 +42,7 @@ def capabilities(server: Server, offered: Collection[str]) -> tuple[bytes, str]:
         "software": {"name": "Sangam", "version": version("sangam")},
         "implementation": {"description": "Sangam FHIR R4 server", "url": server.base},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json"],
+        "format": ["application/fhir+json", "application/fhir+xml"],
         "patchFormat": ["application/json-patch+json", "application/fhir+json"],
         "rest": [
             {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fhir_server.api.formats import is_pretty, require_acceptable, require_json
+from fhir_server.api.formats import accepted, is_pretty, sent
 from fhir_server.api.request import Request
 from fhir_server.errors import BadRequest, NotAcceptable, UnsupportedMedia
 
@@ -28,13 +28,12 @@ def request(*, query: tuple[tuple[str, str], ...] = (), **headers: str) -> Reque
     ],
 )
 def test_acceptable(accept: str) -> None:
-    require_acceptable(request(accept=accept))
+    assert accepted(request(accept=accept)) == "json"
 
 
 @pytest.mark.parametrize(
     "accept",
     [
-        "application/fhir+xml",
         "text/html",
         "application/fhir+json; fhirVersion=5.0",
         "application/fhir+json;q=0",
@@ -42,25 +41,26 @@ def test_acceptable(accept: str) -> None:
 )
 def test_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable):
-        require_acceptable(request(accept=accept))
+        accepted(request(accept=accept))
 
 
 def test_format_outweighs_accept() -> None:
-    require_acceptable(request(query=(("_format", "json"),), accept="text/html"))
+    assert accepted(request(query=(("_format", "json"),), accept="text/html")) == "json"
     with pytest.raises(NotAcceptable):
-        require_acceptable(request(query=(("_format", "xml"),), accept="*/*"))
+        accepted(request(query=(("_format", "turtle"),), accept="*/*"))
 
 
 def test_format_with_an_unescaped_plus_is_understood() -> None:
-    require_acceptable(request(query=(("_format", "application/fhir json"),)))
+    assert accepted(request(query=(("_format", "application/fhir json"),))) == "json"
+    assert accepted(request(query=(("_format", "application/fhir xml"),))) == "xml"
 
 
 @pytest.mark.parametrize(
-    "sent", ["application/fhir+xml", "*/*", "text/plain", "application/json; charset=latin-1"]
+    "media", ["application/fhir+turtle", "*/*", "text/plain", "application/json; charset=latin-1"]
 )
-def test_only_json_is_taken(sent: str) -> None:
+def test_only_fhir_is_taken(media: str) -> None:
     with pytest.raises(UnsupportedMedia):
-        require_json(request(content_type=sent))
+        sent(request(content_type=media))
 
 
 def test_pretty_is_true_or_false() -> None:
@@ -68,3 +68,16 @@ def test_pretty_is_true_or_false() -> None:
     assert is_pretty(request()) is False
     with pytest.raises(BadRequest):
         is_pretty(request(query=(("_pretty", "1"),)))
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("application/fhir+xml", "xml"),
+        ("application/fhir+json;q=0.5, application/fhir+xml", "xml"),
+        ("application/fhir+xml;q=0.5, application/fhir+json;q=0.9", "json"),
+        ("text/html, application/xml;q=0.9, */*;q=0.8", "xml"),
+    ],
+)
+def test_the_better_format_is_chosen(accept: str, expected: str) -> None:
+    assert accepted(request(accept=accept)) == expected

@@ -369,3 +369,24 @@ async def test_read_of_a_part_is_tagged(
 async def test_read_of_an_unknown_part_is_400(client: httpx.AsyncClient, query: str) -> None:
     id_ = (await post(client, "Patient", PATIENT)).json()["id"]
     assert (await client.get(f"/Patient/{id_}?{query}")).status_code == 400
+
+
+async def test_xml_goes_in_and_out_with_its_literals(client: httpx.AsyncClient) -> None:
+    xml = {"content-type": "application/fhir+xml", "accept": "application/fhir+xml"}
+    body = (
+        b'<Observation xmlns="http://hl7.org/fhir"><status value="final"/>'
+        b'<code><text value="x"/></code>'
+        b'<valueQuantity><value value="0.0000000100"/></valueQuantity></Observation>'
+    )
+    created = await client.post("/Observation", content=body, headers=xml)
+    assert created.status_code == 201
+    assert created.headers["content-type"] == "application/fhir+xml; charset=utf-8"
+    place = "/" + created.headers["location"].split("/fhir/")[1]
+    assert b'<value value="0.0000000100"/>' in (await client.get(f"{place}?_format=xml")).content
+    assert b'"value":0.0000000100}' in (await client.get(place)).content
+    bundle = await client.get("/Observation?_format=xml")
+    assert b'<Bundle xmlns="http://hl7.org/fhir">' in bundle.content
+    refused = await client.post("/Observation", content=b"<Observation>", headers=xml)
+    assert (refused.status_code, b"<OperationOutcome" in refused.content) == (400, True)
+    doctype = b"<!DOCTYPE x [<!ENTITY a 'b'>]>" + body
+    assert (await client.post("/Observation", content=doctype, headers=xml)).status_code == 400
