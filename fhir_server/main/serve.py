@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,7 +29,6 @@ from fhir_server.main.banner import banner
 from fhir_server.main.log import configure
 from fhir_server.main.migrate import migrate
 
-DATABASE = "sangam"
 READY_FILE = "serve.json"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 STOP_SECONDS = 8.0
@@ -64,22 +63,12 @@ class Child:
     due: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The listening sockets."""
-
-    http: socket.socket
-    mllp: socket.socket
-    dicom: socket.socket
-    all: tuple[socket.socket, ...] = field(default=())
-
-
 def serve(settings: Settings) -> None:
     """Run everything until SIGTERM or Ctrl-C; Refused when it cannot start."""
     configure("supervisor")
     check_open(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(settings.data_dir), _stop_signal() as stopped, _database(settings) as conninfo:
+    with locked(settings.data_dir), _stop_signal() as stopped, database(settings) as conninfo:
         migrate(conninfo)
         sockets = {
             "http": _listen(settings.host, settings.http_port, "--http-port"),
@@ -126,14 +115,18 @@ def locked(data_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[str]:
+def database(settings: Settings) -> Iterator[str]:
+    """Lend the URL of the database; an embedded one runs meanwhile.
+
+    The caller holds the lock of the data directory.
+    """
     if settings.database_url:
         yield settings.database_url
         return
     directory = settings.data_dir / "postgres"
     uri = postgres.start(directory)
     try:
-        yield postgres.ensure_database(uri, DATABASE)
+        yield postgres.ensure_database(uri, postgres.DATABASE)
     finally:
         try:
             postgres.stop(directory)

@@ -11,8 +11,7 @@ import psutil
 
 from fhir_server.config import Settings
 from fhir_server.database import Database
-from fhir_server.main import postgres
-from fhir_server.main.serve import DATABASE, READY_FILE, locked
+from fhir_server.main.serve import READY_FILE, database, locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +48,17 @@ def database_of(settings: Settings) -> Iterator[str]:
         yield server.database
         return
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(settings.data_dir):
-        directory = settings.data_dir / "postgres"
-        uri = postgres.start(directory)
-        try:
-            yield postgres.ensure_database(uri, DATABASE)
-        finally:
-            postgres.stop(directory)
+    with locked(settings.data_dir), database(settings) as conninfo:
+        yield conninfo
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
     """Lend the open database."""
     with database_of(settings) as conninfo:
-        database = Database(conninfo, size=2)
-        await database.open()
+        pool = Database(conninfo, size=2)
+        await pool.open()
         try:
-            yield database
+            yield pool
         finally:
-            await database.close()
+            await pool.close()

@@ -10,6 +10,8 @@ from xml.parsers import expat
 
 import jsonschema_rs
 
+from fhir_server.r4.xml.narrative import with_numbers
+
 _NAMESPACE = "http://www.w3.org/1999/xhtml"
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 _SEPARATOR = " "
@@ -37,7 +39,6 @@ _PLAIN_ATTRIBUTES = frozenset(
 _LINK_ATTRIBUTES = frozenset(("href", "src", "cite", "usemap", "longdesc"))
 _RUNNING_SCHEME = re.compile(r"(?:javascript|vbscript):|data:(?!image/(?!svg))", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x20]+")
-_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class _Reader:
 
     def read(self, div: str) -> Problem | None:
         try:
-            self.parser.Parse(_ENTITY.sub(_as_number, div), True)
+            self.parser.Parse(with_numbers(div), True)
         except expat.ExpatError:
             self.refuse("invalid", "The narrative is not well-formed XML")
         return self.found
