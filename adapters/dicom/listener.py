@@ -29,6 +29,9 @@ from fhir_server.server import Server
 
 log = logging.getLogger(__name__)
 
+THREAD = "dicom-association"
+"""Name of the threads that serve associations."""
+
 _POLL_SECONDS = 0.2
 _SWEEP_SECONDS = 6 * 3600.0
 # Connections that only wait to be told of the limit may be this many times the limit.
@@ -146,7 +149,9 @@ class Listener:
                 services=self._services,
                 refusal=self._refusal(host),
             )
-            thread = threading.Thread(target=self._run, args=(association, host), daemon=True)
+            thread = threading.Thread(
+                target=self._run, args=(association, host), daemon=True, name=THREAD
+            )
             thread.start()
             self._running[association] = thread
             self._per_host[host] += 1
