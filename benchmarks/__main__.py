@@ -52,6 +52,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="time of each measurement")
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--only", default="", help="only REST scenarios whose name holds this")
+    parser.add_argument("--kinds", action="store_true", help="each search of the mix by itself")
     parser.add_argument("--slices", type=int, default=400, help="CT slices of a C-STORE run")
     parser.add_argument("--calibrate", action="store_true", help="only the generator's ceiling")
     parser.add_argument("--note", default="", help="settings of the server, kept with the figures")
@@ -96,7 +97,7 @@ def measure_all(bench: run.Bench, options: argparse.Namespace, scratch: Path) ->
         seconds = load(target, population, options, scratch)
         for fault in rest.check(target, population):
             print("CHECK:", fault)
-        run.run_rest(bench, population, options.only)
+        run.run_rest(bench, population, options.only, each_kind=options.kinds)
     if "synthea" in options.scenarios:
         shared = Path(os.environ.get("SANGAM_SHARED", "../shared"))
         run.run_synthea(bench, shared / ARCHIVE)

@@ -128,15 +128,36 @@ CODE_SHARES = tuple(accumulate(1 / rank for rank in range(1, CODES + 1)))
 class Population:
     """How many resources of each type a data set of `total` resources holds."""
 
+    organizations: int
+    practitioners: int
     patients: int
     encounters: int
+    conditions: int
+    prescriptions: int
+    assessments: int
     observations: int
 
     @classmethod
     def of(cls, total: int) -> "Population":
-        """Return the mix for about `total` resources: 2 % Patients, 8 % Encounters."""
+        """Return the mix for about `total` resources.
+
+        2 % Patients, 8 % Encounters, 5 % Conditions, 5 % MedicationRequests, 1 %
+        RiskAssessments, a few Organizations and Practitioners, else Observations.
+        """
         patients = max(10, total // 50)
-        return cls(patients, patients * 4, total - patients * 5)
+        organizations, practitioners = max(1, patients // 500), max(2, patients // 100)
+        clinical = 5 * patients // 2
+        others = organizations + practitioners + 5 * patients + 2 * clinical + patients // 2
+        return cls(
+            organizations,
+            practitioners,
+            patients,
+            patients * 4,
+            clinical,
+            clinical,
+            patients // 2,
+            total - others,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,13 +288,6 @@ def moment(bits: int) -> datetime:
 def instant(when: datetime) -> str:
     """Return the time as written in India."""
     return when.isoformat(timespec="seconds") + "+05:30"
-
-
-def resources(population: Population) -> Iterator[tuple[str, str, str]]:
-    """Yield (type, id, JSON) of the whole data set; what is referred to comes first."""
-    yield from patients(population)
-    yield from encounters(population)
-    yield from observations(population)
 
 
 def patients(population: Population) -> Iterator[tuple[str, str, str]]:

@@ -12,15 +12,37 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.clinical import (
+    assessments,
+    conditions,
+    organizations,
+    practitioners,
+    prescriptions,
+)
 from benchmarks.load import Workload, measure
-from benchmarks.population import Population, encounters, observations, patients, resources
+from benchmarks.population import Population, encounters, observations, patients
 from benchmarks.replies import HttpReply
 from benchmarks.target import Target
 
 BUNDLE = 500
 Rows = Callable[[Population], Iterator[tuple[str, str, str]]]
 # In the order in which they refer to each other.
-ROWS: tuple[Rows, ...] = (patients, encounters, observations)
+ROWS: tuple[Rows, ...] = (
+    organizations,
+    practitioners,
+    patients,
+    encounters,
+    conditions,
+    prescriptions,
+    assessments,
+    observations,
+)
+
+
+def resources(population: Population) -> Iterator[tuple[str, str, str]]:
+    """Yield (type, id, JSON) of the whole data set; what is referred to comes first."""
+    for rows in ROWS:
+        yield from rows(population)
 
 
 def bundles(target: Target, rows: Rows, population: Population) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 
+from benchmarks import mixes
 from benchmarks.population import (
     CODE_SYSTEM,
     SEED,
@@ -25,6 +26,7 @@ from benchmarks.population import (
 from benchmarks.target import Target
 
 SAMPLE = 4_000
+CHECKED = 20
 Requests = Callable[[], Iterable[bytes]]
 
 
@@ -46,6 +48,17 @@ def scenarios(target: Target, population: Population) -> list[Scenario]:
         Scenario("search name+birthdate", partial(gets, target, by_name, population)),
         Scenario("search code, newest 20", partial(gets, target, by_code, population)),
         Scenario("search _include", partial(gets, target, including, population)),
+        Scenario("search mix, 30 kinds", partial(gets, target, mixes.searches, population)),
+        Scenario("history", partial(gets, target, mixes.histories, population)),
+        Scenario("CRUD mix 10/60/25/5", partial(mixes.crud, target, population)),
+    ]
+
+
+def kinds(target: Target, population: Population) -> list[Scenario]:
+    """Return a scenario for each kind of search in the mix."""
+    return [
+        Scenario(name, partial(repeated, target, paths))
+        for name, paths in mixes.kinds(population).items()
     ]
 
 
@@ -66,7 +79,12 @@ def gets(
     target: Target, paths: Callable[[Population], Iterable[str]], population: Population
 ) -> Iterator[bytes]:
     """Yield GETs of the sampled paths, again and again."""
-    return cycle([target.request("GET", path) for path in paths(population)])
+    return repeated(target, list(paths(population)))
+
+
+def repeated(target: Target, paths: list[str]) -> Iterator[bytes]:
+    """Yield GETs of these paths, again and again."""
+    return cycle([target.request("GET", path) for path in paths])
 
 
 def drawn(population: Population) -> list[int]:
@@ -126,4 +144,10 @@ def check(target: Target, population: Population) -> list[str]:
         status, bundle = target.fetch("GET", path)
         if status != 200 or not bundle or not bundle.get("entry"):
             faults.append(f"{path.split('&')[0]}: status {status}, no entry")
+    for name, found in mixes.kinds(population).items():
+        answers = [target.fetch("GET", path) for path in found[:CHECKED]]
+        if {status for status, _ in answers} != {200}:
+            faults.append(f"{name}: an answer is not 200")
+        elif not any(bundle.get("entry") for _, bundle in answers):
+            faults.append(f"{name}: no entry in {CHECKED} answers")
     return faults

@@ -120,10 +120,11 @@ def calibrate(bench: Bench) -> None:
             bench.add(row_of("(ceiling of the generator)", "req/s", connections, done, Spent()))
 
 
-def run_rest(bench: Bench, population: Population, only: str) -> None:
+def run_rest(bench: Bench, population: Population, only: str, *, each_kind: bool = False) -> None:
     """Run each REST scenario at each number of connections."""
     target = bench.target
-    for scenario in rest.scenarios(target, population):
+    scenarios = rest.kinds if each_kind else rest.scenarios
+    for scenario in scenarios(target, population):
         if only and only not in scenario.name:
             continue
         for connections in bench.connections:

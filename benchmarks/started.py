@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def ports_when_ready(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[s
     raise RuntimeError(f"the server was not ready after {READY_SECONDS} s")
 
 
+# A load generator is one client with as many connections as it was told.
+_UNLIMITED = {
+    f"SANGAM_LIMITS__{name}": "10000" for name in ("CLIENT_REQUESTS", "REQUESTS", "WRITES")
+}
+
+
 @contextmanager
 def sangam(data_dir: Path, *, processes: int = 1) -> Iterator[Target]:
     """Start the server, yield it as a Target, and end it with SIGTERM."""
@@ -56,7 +63,7 @@ def sangam(data_dir: Path, *, processes: int = 1) -> Iterator[Target]:
     command += ["--http-port", "0", "--mllp-port", "0", "--dicom-port", "0"]
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir.parent / "serve.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | _UNLIMITED)
         try:
             ports = ports_when_ready(data_dir, process)
             database = database_root(data_dir)

@@ -1,6 +1,7 @@
 """The command line `sangam`."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -22,8 +23,9 @@ from fhir_server.main import migrate as migrations
 from fhir_server.main import serve as supervisor
 from fhir_server.main import sources
 from fhir_server.main.backlog import app as jobs_app
-from fhir_server.main.load import Summary
+from fhir_server.main.load import PIECE_BYTES, Summary
 from fhir_server.main.load import load as load_files
+from fhir_server.main.loaders import loaders
 from fhir_server.main.log import configure
 from fhir_server.main.status import overview
 from fhir_server.main.target import database_of, opened, running_server
@@ -162,7 +164,9 @@ def load(
     *,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Transactions at a time.")] = 4,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that store.", show_default="processors")
+    ] = None,
 ) -> None:
     """Load Bundles, resources and NDJSON, also in .gz, .tgz and directories.
 
@@ -174,22 +178,28 @@ def load(
     settings = _settings(data_dir=data_dir, database_url=database_url)
     with database_of(settings) as conninfo:
         migrations.migrate(conninfo)
-        summary = asyncio.run(_load(settings, conninfo, paths, jobs))
+        summary = _load(settings, conninfo, paths, processes or os.cpu_count() or 1)
     _show(summary)
     if summary.refused:
         raise typer.Exit(1)
 
 
-async def _load(settings: Settings, conninfo: str, paths: list[Path], jobs: int) -> Summary:
+def _load(settings: Settings, conninfo: str, paths: list[Path], processes: int) -> Summary:
     server = running_server(settings.data_dir)
     base = server.base if server else settings.base_url or "http://127.0.0.1:8080/fhir"
+    size = sources.size(paths)
+    processes = min(processes, size // PIECE_BYTES + 1)
     columns = (TextColumn("Loading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    async with running(settings, conninfo, base) as built:
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("load", total=sources.size(paths))
-            return await load_files(
-                built, paths, jobs=jobs, advance=lambda done: progress.advance(task, done)
-            )
+    with (
+        loaders(settings, conninfo, base, processes) as carry,
+        Progress(*columns, console=console) as progress,
+    ):
+        task = progress.add_task("load", total=size)
+
+        def advance(done: int) -> None:
+            progress.advance(task, done)
+
+        return asyncio.run(load_files(carry, paths, jobs=2 * processes, advance=advance))
 
 
 def _show(summary: Summary) -> None:

@@ -9,16 +9,25 @@ from benchmarks.population import (
     observation,
     patient,
     patient_id,
-    resources,
     shot,
 )
+from benchmarks.preload import resources
 
 SMALL = Population.of(1_000)
 
 
 def test_a_population_has_as_many_resources_as_asked() -> None:
     found = Counter(kind for kind, _, _ in resources(SMALL))
-    assert found == {"Patient": 20, "Encounter": 80, "Observation": 900}
+    assert found == {
+        "Organization": 1,
+        "Practitioner": 2,
+        "Patient": 20,
+        "Encounter": 80,
+        "Condition": 50,
+        "MedicationRequest": 50,
+        "RiskAssessment": 10,
+        "Observation": 787,
+    }
 
 
 def test_resources_are_json_under_their_own_type_and_id() -> None:
@@ -32,7 +41,9 @@ def test_every_reference_is_to_a_resource_that_came_before() -> None:
     for kind, resource_id, text in resources(SMALL):
         parsed = json.loads(text)
         references = {
-            parsed[name]["reference"] for name in ("subject", "encounter") if name in parsed
+            parsed[name]["reference"]
+            for name in ("subject", "encounter", "requester")
+            if name in parsed
         }
         assert references <= seen
         seen.add(f"{kind}/{resource_id}")

@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from fhir_server.main import load, sources
 from fhir_server.main.load import Summary
+from fhir_server.main.piece import store
 from fhir_server.server import Server
 
 ORGANIZATION = {"resourceType": "Organization", "id": "o1", "name": "Ward"}
@@ -47,7 +49,7 @@ def bundle(kind: str, *resources: dict[str, Any]) -> dict[str, Any]:
 
 
 async def loaded(server: Server, *paths: Path) -> Summary:
-    return await load.load(server, list(paths), jobs=4, advance=lambda _: None)
+    return await load.load(partial(store, server), list(paths), jobs=4, advance=lambda _: None)
 
 
 async def stored(server: Server) -> list[str]:
