@@ -7,7 +7,21 @@ its directory synced. Equal content is stored once.
 import hashlib
 import os
 import secrets
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+# An arrival that lasts longer than this has died.
+ARRIVAL_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Large content that is stored: its SHA-256 in hexadecimal, and its size in bytes."""
+
+    digest: str
+    size: int
 
 
 class Blobs:
@@ -53,6 +67,27 @@ class Blobs:
             self._make_lasting(place.parent)
         return place
 
+    def arrive(self) -> "Arrival":
+        """Return a blob to be, which takes its content piece by piece."""
+        return Arrival(self)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open the blob for reading; FileNotFoundError when it is not stored."""
+        return self.path(digest).open("rb")
+
+    def forget_partial(self, *, age: float = ARRIVAL_SECONDS) -> int:
+        """Remove what a crash left of arrivals older than `age` seconds; return how many."""
+        before = time.time() - age
+        removed = 0
+        for path in self.incoming.iterdir():
+            try:
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:  # it has arrived meanwhile, or another process was here
+                continue
+        return removed
+
     def _make_lasting(self, directory: Path) -> None:
         sync_directory(directory.parent)
         sync_directory(self.root)
@@ -61,6 +96,38 @@ class Blobs:
     def get(self, digest: str) -> bytes:
         """Return the blob's content; FileNotFoundError when it is not stored."""
         return self.path(digest).read_bytes()
+
+
+class Arrival:
+    """Content on its way into the store: `write` its pieces, then `keep` or `drop` it."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._place = blobs.incoming / secrets.token_hex(16)
+        self._file = self._place.open("xb", buffering=0)
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._hash.update(piece)
+        self._size += len(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def keep(self) -> Blob:
+        """Make the blob durable and return it."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        digest = self._hash.hexdigest()
+        self._blobs.keep(self._place, digest)
+        return Blob(digest, self._size)
+
+    def drop(self) -> None:
+        """Forget what was written, if it was not kept."""
+        self._file.close()
+        self._place.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

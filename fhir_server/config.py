@@ -31,6 +31,56 @@ class WriteSettings(_Group):
     referential_integrity: bool = Field(
         True, description="Literal local references must exist; a referenced resource is kept."
     )
+    require_if_match: tuple[str, ...] = Field(
+        (), description="Types whose stored resources change by If-Match only, `*` for all."
+    )
+    equal_conditional_creates: Literal["merge", "refuse"] = Field(
+        "merge",
+        description="Creates of one Bundle under the same criteria make one resource, or are 412.",
+    )
+    business_keys: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="Resource type to the identifier systems whose values one resource has alone.",
+    )
+    conditional_delete: Literal["single", "multiple"] = Field(
+        "single", description="DELETE by criteria: only one match, or all of them at once."
+    )
+    meta_on_update: Literal["keep_security", "replace"] = Field(
+        "keep_security", description="Security labels that an update omits are kept, or go."
+    )
+
+
+TextLanguage = Literal[
+    "simple",
+    "arabic",
+    "armenian",
+    "basque",
+    "catalan",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hindi",
+    "hungarian",
+    "indonesian",
+    "irish",
+    "italian",
+    "lithuanian",
+    "nepali",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "serbian",
+    "spanish",
+    "swedish",
+    "tamil",
+    "turkish",
+    "yiddish",
+]
 
 
 class SearchSettings(_Group):
@@ -43,7 +93,34 @@ class SearchSettings(_Group):
         "specification", description="Range of `1e2`: [95,105) as R4 prints, or by its digits."
     )
     total_cap: int = Field(10_000, ge=1, description="Matches counted for a default total.")
+    total_cost: int = Field(
+        10_000,
+        ge=0,
+        description="Cost, as PostgreSQL plans it, above which a default total is left out.",
+    )
+    full_text: bool = Field(
+        True, description="Words are indexed for `_text` and `_content`; a change needs $reindex."
+    )
+    text_language: TextLanguage = Field(
+        "simple",
+        description="Language whose endings they lose; simple: none. A change needs $reindex.",
+    )
+    chains_into_contained: bool = Field(
+        True, description="Chains look into contained resources; a change needs $reindex."
+    )
+    near_km: float = Field(
+        50, gt=0, allow_inf_nan=False, description="Kilometers of `near` without a distance."
+    )
     max_includes: int = Field(1000, ge=1, description="Included resources on one page.")
+    explain: Literal["demo", "on", "off"] = Field(
+        "demo", description="Who may ask for `_explain`: everybody, in demo mode only, or nobody."
+    )
+    reindex_workers: int = Field(
+        2, ge=1, le=8, description="Jobs that share the walk of a reindex over old resources."
+    )
+    reindex_batch: int = Field(
+        200, ge=1, le=5_000, description="Resources of one transaction of a reindex."
+    )
 
 
 class Limits(_Group):
@@ -55,13 +132,60 @@ class Limits(_Group):
     object_members: int = Field(50_000, ge=1, description="Members of one JSON object.")
     string_bytes: int = Field(10 << 20, ge=1, description="Length of one JSON string.")
     bundle_entries: int = Field(5_000, ge=1, description="Entries of a batch or transaction.")
+    conditional_deletes: int = Field(
+        1_000, ge=1, description="Matches that one DELETE by criteria deletes; more are refused."
+    )
+    page_bytes: int = Field(
+        64 << 20,
+        ge=1,
+        description="Matches, included resources, or versions, on a page; it ends early.",
+    )
+    page_data_bytes: int = Field(
+        16 << 20, ge=0, description="Large Binary data shown on a page; the rest is left out."
+    )
     index_rows: int = Field(5_000, ge=1, description="Index rows of one resource.")
+    bundle_index_rows: int = Field(
+        200_000, ge=1, description="Index rows of all resources of one transaction."
+    )
     search_parameters: int = Field(100, ge=1, description="Parameters of one search.")
     or_values: int = Field(1_000, ge=1, description="Alternatives of one search parameter.")
+    chain_depth: int = Field(4, ge=1, description="References that a chain or `_has` follows.")
+    filter_nodes: int = Field(
+        100,
+        ge=1,
+        description="Comparisons, nots and brackets in the `_filter`s of a search; words and "
+        "signs of a `_text` or `_content`.",
+    )
+    filter_depth: int = Field(
+        10, ge=1, le=50, description="Nesting of brackets in a `_filter`, `_text` or `_content`."
+    )
+    include_rules: int = Field(20, ge=1, description="`_include`s and `_revinclude`s of a search.")
+    include_rounds: int = Field(3, ge=1, le=10, description="How far `:iterate` goes on.")
     url_bytes: int = Field(16 << 10, ge=1, description="Length of a URL; more is 414.")
+    client_requests: int = Field(
+        20, ge=1, description="Requests of one address at a time, in each process; more: 429."
+    )
+    requests: int = Field(200, ge=1, description="Requests at a time, in each process; more: 429.")
+    writes: int = Field(64, ge=1, description="Of these, such as may write; more: 503.")
     search_seconds: int = Field(10, ge=1, description="Time of a search statement.")
     write_seconds: int = Field(60, ge=1, description="Time of a write statement.")
     count_seconds: int = Field(5, ge=1, description="Time of a count for `_total`.")
+
+
+class AsynchronousSettings(_Group):
+    """Requests with `Prefer: respond-async`."""
+
+    lanes: int = Field(2, ge=1, le=6, description="Requests that a worker carries out at a time.")
+    max_waiting: int = Field(16, ge=1, description="Unanswered requests of one caller; more: 429.")
+    keep_seconds: int = Field(
+        86_400, ge=1, description="How long an answer is kept, and a request at most waits."
+    )
+    poll_seconds: float = Field(
+        1, ge=0, description="Pause between two polls; a poll in half of it is 429; 0: none."
+    )
+    answer_form: Literal["bundle", "plain"] = Field(
+        "bundle", description="The answer in a batch-response of one entry (R5), or as it is."
+    )
 
 
 class Hl7Settings(_Group):
@@ -105,6 +229,11 @@ class Hl7Settings(_Group):
     max_message_bytes: int = Field(64 << 20, ge=1, description="Largest message.")
     max_unstored_bytes: int = Field(
         256 << 20, ge=1, description="Bytes waiting to be stored above which reading stops."
+    )
+    max_partial_bytes: int = Field(
+        256 << 20,
+        ge=1,
+        description="Bytes of unfinished messages of all connections; the largest is refused.",
     )
     max_connections: int = Field(256, ge=1, description="MLLP connections at a time.")
     max_connections_per_peer: int = Field(32, ge=1, description="Of these, from one address.")
@@ -209,6 +338,11 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="REST port; 0 picks a free one.")
     mllp_port: int = Field(2575, ge=0, le=65535, description="MLLP port; 0 picks a free one.")
     dicom_port: int = Field(11112, ge=0, le=65535, description="DICOM port; 0 picks a free one.")
+    secret_file: str = Field(
+        "",
+        description="File with the secret of the database, 32 bytes or more, from its first start "
+        "on; empty: the database keeps a random one.",
+    )
     database_url: str = Field(
         "", description="PostgreSQL URL; empty: an embedded PostgreSQL under `data_dir`."
     )
@@ -219,12 +353,18 @@ class Settings(BaseSettings):
     base_url: str = Field(
         "", description="Public FHIR base URL; empty: http://HOST:PORT/fhir as bound."
     )
+    gzip_from_bytes: int = Field(
+        2048, ge=0, description="Answers from this size go as gzip to who takes it; 0: never."
+    )
     base_aliases: tuple[str, ...] = Field(
         (), description="Other base URLs whose absolute references count as local."
     )
     write: WriteSettings = Field(default_factory=WriteSettings, description="Writing.")
     search: SearchSettings = Field(default_factory=SearchSettings, description="Searching.")
     limits: Limits = Field(default_factory=Limits, description="Limits.")
+    asynchronous: AsynchronousSettings = Field(
+        default_factory=AsynchronousSettings, description="Asynchronous requests."
+    )
     hl7: Hl7Settings = Field(default_factory=Hl7Settings, description="HL7 v2.")
     dicom: DicomSettings = Field(default_factory=DicomSettings, description="DICOM.")
 

@@ -19,6 +19,7 @@ code or a DICOM status.
     ├── UnsupportedMedia      415 not-supported
     ├── Unprocessable         422 processing
     ├── Throttled             429 throttled
+    ├── NotBuilt              501 not-supported
     └── Unavailable           503 transient
 
 https://hl7.org/fhir/R4/operationoutcome.html
@@ -35,12 +36,15 @@ class Issue:
 
     `expression` is the FHIRPath of the place, or the name of a search parameter.
     `text` never quotes the value that was found, as it may be patient data.
+    `diagnostics` is for the operator. `rule` is the key of the invariant that is broken.
     """
 
     severity: str
     code: str
     text: str
     expression: str | None = None
+    diagnostics: str | None = None
+    rule: str | None = None
 
 
 class SangamError(Exception):
@@ -162,6 +166,13 @@ class Throttled(SangamError):
 
     status = 429
     code = "throttled"
+
+
+class NotBuilt(SangamError):
+    """FHIR has it, and this server has it not yet."""
+
+    status = 501
+    code = "not-supported"
 
 
 class Unavailable(SangamError):

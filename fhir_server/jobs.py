@@ -150,7 +150,9 @@ _ADOPT = _RETRY.format(
 
 _BACKLOG = """
 SELECT states.state, count(job.id),
-       coalesce(extract(epoch FROM clock_timestamp() - min(job.created_at)), 0)::float8
+       coalesce(extract(epoch FROM clock_timestamp() - min(job.created_at) FILTER (
+           WHERE job.attempts > 0 OR job.due_at <= clock_timestamp()
+       )), 0)::float8
 FROM unnest(ARRAY['ready', 'running', 'parked']) AS states(state) LEFT JOIN job USING (state)
 GROUP BY 1
 """
@@ -264,7 +266,10 @@ async def adopt(connection: Connection, worker: int, known: Collection[int]) -> 
 
 
 async def backlog(connection: Connection) -> dict[str, tuple[int, float]]:
-    """Return for each state how many jobs are in it and how old the oldest is, in seconds."""
+    """Return for each state how many jobs are in it and how old the oldest is, in seconds.
+
+    One that is to be done later is not old before its time.
+    """
     rows = await (await connection.execute(_BACKLOG)).fetchall()
     return {row[0]: (row[1], row[2]) for row in rows}
 

@@ -1,5 +1,6 @@
 """The handle that each interaction gets."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,22 @@ from fhir_server.database import Database
 from fhir_server.r4.definitions import Definitions
 from fhir_server.search.registry import Registry
 from fhir_server.validation.structure import Validator
+
+
+@dataclass(slots=True)
+class InForce:
+    """The registry by which this process writes and searches, replaced as a whole.
+
+    `checked` is when the database last said that it is the present one, in seconds of
+    the monotonic clock.
+    """
+
+    registry: Registry
+    checked: float = -math.inf
+
+    def doubt(self) -> None:
+        """Have the database asked again before the registry is next used."""
+        self.checked = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +41,13 @@ class Server:
     bases: tuple[str, ...]
     database: Database
     definitions: Definitions
-    registry: Registry
+    in_force: InForce
     validator: Validator
     blobs: Blobs
     new_id: Callable[[], str]
     new_key: Callable[[], int]
+
+    @property
+    def registry(self) -> Registry:
+        """Return the search parameters as this process knows them; immutable."""
+        return self.in_force.registry

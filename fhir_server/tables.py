@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, TSVECTOR
 from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
@@ -112,6 +113,16 @@ edge = Table(
     Index("edge_target_ix", "target_type", "target_id", "param", "source_key"),
 )
 
+# Identifiers that one resource has alone (setting `write.business_keys`): `term` as in `terms`.
+business_key = Table(
+    "business_key",
+    metadata,
+    Column("type_id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("term", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", BigInteger, nullable=False),
+    Index("business_key_key_ix", "key"),
+)
+
 # Range rows. `param` is a parameter's id, or the 64-bit scope of a part of one
 # (search/terms.py). Bounds are half-open; dates are microseconds since 1970 UTC,
 # numbers are order keys (search/number.py), so that comparison is exact, has no
@@ -174,6 +185,116 @@ idx_string = Table(
     Index("idx_string_value_ix", "param", "value", "key"),
 )
 
+# Words with their places, of one resource or one parameter in each row (search/words.py,
+# docs/decisions/0012). `param` is 0 for what R4 defines, and all its texts lie together.
+idx_words = Table(
+    "idx_words",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("words", TSVECTOR, nullable=False),
+    Index("idx_words_key_ix", "key", "param"),
+    # A resource has a hundred words, most of which are searched rarely: the pending list
+    # writes them in batches.
+    Index(
+        "idx_words_words_ix",
+        "words",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "on", "gin_pending_list_limit": "2048"},
+    ),
+)
+
+# Degrees of WGS84.
+idx_position = Table(
+    "idx_position",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("latitude", DOUBLE_PRECISION, nullable=False),
+    Column("longitude", DOUBLE_PRECISION, nullable=False),
+    Index("idx_position_key_ix", "key", "param"),
+    Index("idx_position_latitude_ix", "param", "latitude", "longitude", "key"),
+)
+
+# Search parameters of a site (docs/decisions/0010). One row each for a version of a
+# parameter on a resource type; `parameter` is the key of the SearchParameter, `param`
+# the id of its index rows, `definition` what is compiled. Its state is
+#
+#     pending -> indexing -> complete -> retired -> dropping -> (no row)
+#                         -> failed
+#
+# and `reindex` the walk that it is in, or was in last.
+search_coverage = Table(
+    "search_coverage",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("parameter", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("param", BigInteger, nullable=False),
+    Column("definition", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("reindex", BigInteger),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Index("search_coverage_param_ix", "param", unique=True),
+    Index("search_coverage_parameter_ix", "parameter"),
+)
+
+# One row: how often the search parameters in force have changed.
+search_registry = Table(
+    "search_registry",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+# A walk over the resources of a type; `whole` rebuilds all their rows. At most one waits
+# (pending) and one goes on (running) for each type; others have ended.
+reindex = Table(
+    "reindex",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index(
+        "reindex_open_ix",
+        "type_id",
+        "state",
+        unique=True,
+        postgresql_where=text("state IN ('pending', 'running')"),
+    ),
+)
+
+# Ranges of keys, (cursor, last], that are yet to be walked; a row is locked by who walks it.
+reindex_part = Table(
+    "reindex_part",
+    metadata,
+    Column("reindex", BigInteger, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("finished", Boolean, nullable=False, server_default="false"),
+)
+
+# What could not be indexed: `coverage` 0 in a walk that rebuilds. `error` has no values.
+reindex_error = Table(
+    "reindex_error",
+    metadata,
+    Column("reindex", BigInteger, primary_key=True),
+    Column("coverage", BigInteger, primary_key=True),
+    Column("key", BigInteger, primary_key=True),
+    Column("error", Text, nullable=False),
+)
+
 # Sort values of token and reference parameters, one row a resource: {"<param>": value} with
 # the least value of each, and with the greatest where that is another.
 idx_code = Table(
@@ -183,6 +304,65 @@ idx_code = Table(
     Column("least", JSONB, nullable=False),
     Column("greatest", JSONB, nullable=False),
     Index("idx_code_key_ix", "key"),
+)
+
+# `root` is the server's secret, NULL where a file holds it; `terms_key` the key of the index
+# terms where it is not made of the secret; `fingerprint` tells whether a file holds the right one.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary),
+    Column("terms_key", LargeBinary),
+    Column("fingerprint", LargeBinary),
+)
+
+# A request that is answered later, then its answer. `done` of `entries` tells how far a batch
+# is; those of one lane are carried out one after the other.
+asynchronous_request = Table(
+    "asynchronous_request",
+    metadata,
+    Column("id", Text(collation="C"), primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("headers", JSONB, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("entries", Integer),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("started_at", DateTime(timezone=True)),
+    Column("polled_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("status", SmallInteger),
+    Column("answer_headers", JSONB),
+    Column("answer", LargeBinary),
+    Index(
+        "asynchronous_request_lane_ix",
+        "lane",
+        "created_at",
+        postgresql_where=text("finished_at IS NULL"),
+    ),
+    Index("asynchronous_request_expires_ix", "expires_at"),
+)
+
+# What became of an entry of a batch that is under way, written with what the entry writes.
+asynchronous_entry = Table(
+    "asynchronous_entry",
+    metadata,
+    Column(
+        "request_id",
+        Text(collation="C"),
+        ForeignKey(
+            "asynchronous_request.id", name="asynchronous_entry_request_fk", ondelete="CASCADE"
+        ),
+        primary_key=True,
+    ),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("answer", LargeBinary, nullable=False),
 )
 
 job = Table(

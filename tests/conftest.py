@@ -17,7 +17,7 @@ from filelock import FileLock
 from psycopg import conninfo, sql
 
 from fhir_server.api.app import create_app
-from fhir_server.config import Settings
+from fhir_server.config import Limits, Settings
 from fhir_server.database import Database
 from fhir_server.main import migrate, postgres, wiring
 from fhir_server.server import Server
@@ -132,7 +132,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings over a fresh data directory."""
-    return Settings(demo=True, data_dir=tmp_path / "data")
+    # Many clients of a test come from one address.
+    limits = Limits(client_requests=10_000, requests=10_000, writes=10_000)
+    return Settings(demo=True, data_dir=tmp_path / "data", limits=limits)
 
 
 @pytest.fixture

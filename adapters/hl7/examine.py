@@ -78,6 +78,10 @@ def examine(frame: Frame, settings: Hl7Settings, now: datetime) -> Received:
     if frame.kind is Kind.OVERSIZE:
         problem = Problem("The message is too large", "207")
         return _refused(frame, opened, Finding("AR", "CR", "OVERSIZE", problem), now)
+    if frame.kind is Kind.CROWDED:
+        # A reason that has nothing to do with the message: it may be taken later (2.9.2.2).
+        problem = Problem("Too much is being received; send the message again later", "207")
+        return _refused(frame, opened, Finding("AR", "CR", "OVERLOADED", problem), now)
     if frame.kind is Kind.HEADLESS and settings.missing_vt == "reject":
         problem = Problem("The frame has no start block", "207")
         return _refused(frame, opened, Finding("AR", "CR", "FRAMING_NO_START", problem), now)

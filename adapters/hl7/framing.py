@@ -26,6 +26,7 @@ class Kind(Enum):
     TRUNCATED = "truncated"
     JUNK = "junk"
     OVERSIZE = "oversize"
+    CROWDED = "crowded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Frame:
     A WHOLE frame was framed as the protocol says; a HEADLESS one began with MSH
     and without VT; a TRUNCATED one was cut by the next message, by silence or by
     the end of the connection; JUNK holds at most the first 4 KiB of bytes that
-    were discarded; OVERSIZE the first 64 KiB of a message over the limit, after
-    which the framer takes nothing more. `stray_fs` tells that FS stood inside
-    the data.
+    were discarded; OVERSIZE the first 64 KiB of a message over the limit, CROWDED
+    those of one that there was no more room for, after which the framer takes
+    nothing more. `stray_fs` tells that FS stood inside the data.
     """
 
     kind: Kind
@@ -109,6 +110,15 @@ class Framer:
             self._end_junk(frames)
         elif self._buffer:
             self._cut(frames, len(self._buffer))
+        self._reset()
+        return frames
+
+    def crowd(self) -> list[Frame]:
+        """Give up the message that has begun, to make room, and take nothing more."""
+        frames: list[Frame] = []
+        if self.in_message:
+            self._close(frames, len(self._buffer), Kind.CROWDED)
+        self._state = _State.CLOSED
         self._reset()
         return frames
 
@@ -202,9 +212,9 @@ class Framer:
             self._close(frames, end)
         return False
 
-    def _close(self, frames: list[Frame], end: int) -> None:
+    def _close(self, frames: list[Frame], end: int, kind: Kind = Kind.OVERSIZE) -> None:
         kept = bytes(self._buffer[self._start : min(end, self._start + OVERSIZE_KEPT)])
-        frames.append(Frame(Kind.OVERSIZE, kept, self._stray_fs))
+        frames.append(Frame(kind, kept, self._stray_fs))
         self._state = _State.CLOSED
         self._start = self._scanned = len(self._buffer)
 

@@ -26,6 +26,7 @@ from fhir_server.server import Server
 _READ: Final = 64 << 10
 _IN_FLIGHT: Final = 1_024
 _SILENCE_BEFORE_CLOSE: Final = 10.0
+_LAST: Final = frozenset((Kind.OVERSIZE, Kind.CROWDED))
 _KEEP_ALIVE: Final = (
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
@@ -46,6 +47,7 @@ class _Listener:
     pending: pending.Pending
     open: dict[asyncio.Task[None], "_Connection"] = field(default_factory=dict)
     peers: Counter[str] = field(default_factory=Counter)
+    partial: int = 0
     stopping: bool = False
 
 
@@ -60,7 +62,11 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Connection:
-    """One sender's connection: what it has sent and is owed."""
+    """One sender's connection: what it has sent and is owed.
+
+    `partial` are the bytes of its unfinished message as they are counted in all;
+    `given_up` is what became of that message when there was no more room for it.
+    """
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -68,6 +74,8 @@ class _Connection:
     framer: Framer
     answers: asyncio.Queue[_Answer | None]
     began: float = 0.0
+    partial: int = 0
+    given_up: Sequence[Frame] = ()
 
 
 async def serve(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
@@ -99,9 +107,7 @@ async def _drain(shared: _Listener) -> None:
     """Let each connection finish what it has read, within the time that is set."""
     shared.stopping = True
     for connection in shared.open.values():
-        with contextlib.suppress(RuntimeError):  # reading has ended already
-            connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        connection.reader.feed_eof()
+        _stop_reading(connection)
     if shared.open:
         _, late = await asyncio.wait(shared.open, timeout=shared.settings.stop_seconds)
         for task in late:
@@ -132,6 +138,7 @@ async def _accepted(
     try:
         await _converse(shared, connection)
     finally:
+        shared.partial -= connection.partial
         metrics.connections.dec()
         shared.peers[host] -= 1
         del shared.open[task]
@@ -179,6 +186,7 @@ async def _read_all(shared: _Listener, connection: _Connection) -> None:
     framer = connection.framer
     loop = asyncio.get_running_loop()
     while not framer.closed:
+        _count(shared, connection)
         await shared.inbox.room.wait()
         try:
             data = await _read(shared.settings, connection)
@@ -186,15 +194,43 @@ async def _read_all(shared: _Listener, connection: _Connection) -> None:
             if await _silent(shared, connection):
                 continue
             break
+        if framer.closed:  # to make room, while this was waiting
+            break
         if not data:
             await _submit(shared, connection, framer.end())
             break
         was_inside = framer.in_message
         frames = framer.feed(data)
+        _make_room(shared, connection)
         if framer.in_message and (frames or not was_inside):
             connection.began = loop.time()
         await _submit(shared, connection, frames)
+    await _submit(shared, connection, connection.given_up)
     await connection.answers.put(None)
+
+
+def _make_room(shared: _Listener, connection: _Connection) -> None:
+    """Count what a read has left unfinished; when it is too much in all, give up the largest."""
+    _count(shared, connection)
+    while shared.partial > shared.settings.max_partial_bytes:
+        largest = max(shared.open.values(), key=lambda one: one.partial)
+        _log.warning("MLLP message of %s given up: too many bytes are unfinished", largest.peer)
+        largest.given_up = largest.framer.crowd()
+        _count(shared, largest)
+        if largest is not connection:
+            _stop_reading(largest)
+
+
+def _count(shared: _Listener, connection: _Connection) -> None:
+    shared.partial += connection.framer.held - connection.partial
+    connection.partial = connection.framer.held
+
+
+def _stop_reading(connection: _Connection) -> None:
+    """Let a connection see the end of what it is sent."""
+    with contextlib.suppress(RuntimeError):  # reading has ended already
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    connection.reader.feed_eof()
 
 
 async def _read(settings: Hl7Settings, connection: _Connection) -> bytes:
@@ -232,7 +268,7 @@ async def _submit(shared: _Listener, connection: _Connection, frames: Sequence[F
         received = examine(frame, shared.settings, now)
         limit = shared.settings.max_unstored_bytes
         kept = shared.inbox.submit(received, connection.peer, limit)
-        await connection.answers.put(_Answer(received, kept, frame.kind is Kind.OVERSIZE))
+        await connection.answers.put(_Answer(received, kept, frame.kind in _LAST))
 
 
 async def _answer_all(shared: _Listener, connection: _Connection) -> None:

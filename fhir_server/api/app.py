@@ -5,8 +5,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from fhir_server.api import ops, rest
+from fhir_server.api import docs, ops, rest
 from fhir_server.api.answer import Send
+from fhir_server.api.outside import labelled
 from fhir_server.api.request import Receive
 from fhir_server.server import Server
 
@@ -20,7 +21,8 @@ def create_app(server: Server) -> Asgi:
     more than a read.
     """
     outer = FastAPI(title="Sangam", openapi_url=None)
-    outer.router.routes.extend(ops.routes(server))
+    outer.router.routes.extend([*ops.routes(server), *docs.routes(server)])
+    others = labelled(outer)
     fhir = rest.asgi(server)
     inside = f"{rest.ROOT}/"
 
@@ -30,6 +32,6 @@ def create_app(server: Server) -> Asgi:
         ):
             await fhir(scope, receive, send)
         else:
-            await outer(scope, receive, send)
+            await others(scope, receive, send)
 
     return app

@@ -5,10 +5,11 @@ https://hl7.org/fhir/R4/http.html#mime-type
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from fhir_server.api.request import Request
+from fhir_server.api.request import Request, form_pairs
 from fhir_server.config import Limits
 from fhir_server.errors import BadRequest, NotAcceptable, UnsupportedMedia
 from fhir_server.r4 import json
@@ -30,6 +31,9 @@ CONTENT_TYPES: Mapping[Format, bytes] = {
     "xml": b"application/fhir+xml; charset=utf-8",
 }
 FORM = "application/x-www-form-urlencoded"
+# Of an Accept longer than any that a client means, the rest is not looked at.
+_LONGEST = 2000
+_OF_RESOURCES = frozenset(("_pretty", "_summary", "_elements"))
 
 
 def accepted(request: Request) -> Format:
@@ -37,19 +41,58 @@ def accepted(request: Request) -> Format:
 
     Of several that Accept allows alike the first counts; `*/*` is JSON.
     """
-    named = next((value for name, value in request.pairs if name == "_format"), None)
-    wanted = named if named is not None else request.header(b"accept")
+    found = named(request)
+    if found is None:
+        raise NotAcceptable(
+            f"This server answers in {FHIR_JSON} and {FHIR_XML}",
+            expression="_format" if _said(request) is not None else None,
+        )
+    return found
+
+
+def named(request: Request) -> Format | None:
+    """Return what `accepted` does, None instead of a refusal."""
+    said = _said(request)
+    wanted = said if said is not None else request.header(b"accept")
     if not wanted:
         return "json"
-    # A "+" in a query string is a blank once decoded: application/fhir json.
-    ranges = re.sub("fhir (?=json|xml)", "fhir+", wanted).split(",")
-    ranked = sorted(map(_range, ranges), key=lambda one: -one.quality)
-    for one in ranked:
-        if one.quality > 0 and one.format:
+    for one in _ranked(wanted):
+        if one.format:
             return one.format
-        if one.quality > 0 and one.name in WILDCARDS and named is None:
+        if one.name in WILDCARDS and said is None:
             return "json"
-    raise NotAcceptable(f"This server answers in {FHIR_JSON} and {FHIR_XML}")
+    return None
+
+
+def accepted_content(request: Request) -> Format | None:
+    """Return the format of a Binary as a resource, None where its bytes are wanted.
+
+    They are wanted unless Accept prefers FHIR, or a parameter asks for what only a
+    resource has. NotAcceptable for a format, or version of FHIR, that is not ours.
+    """
+    if _said(request) is not None:
+        return accepted(request)
+    accept = request.header(b"accept")
+    ranges = _ranked(accept) if accept else ()
+    if any(name in _OF_RESOURCES for name, _ in request.pairs):
+        return next((one.format for one in ranges if one.format), "json")
+    known = [one for one in ranges if one.name]
+    if known or not accept:
+        return known[0].format if known else None
+    raise NotAcceptable("This server speaks FHIR 4.0 and UTF-8")
+
+
+def _said(request: Request) -> str | None:
+    return next((value for name, value in request.pairs if name == "_format"), None)
+
+
+@lru_cache(maxsize=256)
+def _ranked(wanted: str) -> tuple["_Range", ...]:
+    """Return the media ranges that are taken at all, the best first."""
+    # A "+" in a query string is a blank once decoded: application/fhir json.
+    ranges = re.sub("fhir (?=json|xml)", "fhir+", wanted[:_LONGEST]).split(",")
+    found = sorted(map(_range, ranges), key=lambda one: -one.quality)
+    return tuple(one for one in found if one.quality > 0)
 
 
 def sent(request: Request) -> Format:
@@ -57,7 +100,10 @@ def sent(request: Request) -> Format:
     header = request.header(b"content-type")
     found = _range(header).format if header is not None else None
     if found is None:
-        raise UnsupportedMedia(f"Content-Type must be {FHIR_JSON} or {FHIR_XML}")
+        raise UnsupportedMedia(
+            f"Content-Type must be {FHIR_JSON} or {FHIR_XML}",
+            headers={"Accept": f"{FHIR_JSON}, {FHIR_XML}"},
+        )
     return found
 
 
@@ -69,6 +115,17 @@ def as_json(definitions: Definitions, raw: bytes, limits: Limits, format_: Forma
 def media_type(request: Request) -> str:
     """Return the body's media type without its parameters, empty when it is not said."""
     return (request.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+
+async def with_form(request: Request, limits: Limits) -> Request:
+    """Return a search by POST with the pairs of its form beside those of its URL.
+
+    UnsupportedMedia when the body is said to be anything but a form.
+    """
+    if not is_form(request):
+        raise UnsupportedMedia(f"Content-Type must be {FORM}", headers={"Accept": FORM})
+    pairs = form_pairs(await request.body(limits.body_bytes))
+    return replace(request, pairs=request.pairs + pairs)
 
 
 def is_form(request: Request) -> bool:

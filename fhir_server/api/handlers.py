@@ -6,25 +6,29 @@ https://hl7.org/fhir/R4/http.html
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from fhir_server.api import formats, parts
+from fhir_server.api import formats, parts, raw
 from fhir_server.api.answer import Answer, version_headers
 from fhir_server.api.place import Place
 from fhir_server.api.prefer import preferences
-from fhir_server.api.request import Request, form_pairs
+from fhir_server.api.request import Request
 from fhir_server.caller import Caller
-from fhir_server.errors import BadRequest, Issue, UnsupportedMedia
+from fhir_server.errors import BadRequest, Issue
 from fhir_server.interactions import bundle as bundles
 from fhir_server.interactions import create as creating
 from fhir_server.interactions import delete as deleting
 from fhir_server.interactions import history as histories
 from fhir_server.interactions import patch as patching
+from fhir_server.interactions import provenance as provenances
 from fhir_server.interactions import read as reading
 from fhir_server.interactions import search as searching
 from fhir_server.interactions import update as updating
 from fhir_server.interactions import vread as version_reading
+from fhir_server.interactions.binary import BINARY, whole
+from fhir_server.interactions.draft import Sent
 from fhir_server.interactions.entry import Outcome
 from fhir_server.interactions.patching import JSON_PATCH
-from fhir_server.interactions.precondition import has_current
+from fhir_server.interactions.precondition import Conditions, has_current
+from fhir_server.interactions.retrieve import Metadata
 from fhir_server.r4.json import check_caps
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.search.compartment import Compartment
@@ -32,28 +36,53 @@ from fhir_server.server import Server
 from fhir_server.store.read import Stored
 
 CREATED = 201
+# Definitions hold no patient data: they may be kept by clients and asked after by entity tag.
+PUBLIC = frozenset(
+    (
+        "CapabilityStatement",
+        "CodeSystem",
+        "CompartmentDefinition",
+        "ConceptMap",
+        "GraphDefinition",
+        "ImplementationGuide",
+        "MessageDefinition",
+        "NamingSystem",
+        "OperationDefinition",
+        "SearchParameter",
+        "StructureDefinition",
+        "StructureMap",
+        "TerminologyCapabilities",
+        "ValueSet",
+    )
+)
 
 
 async def read(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a read, 304 where the client has this version already."""
     part = parts.part(request)
     found = await reading.read(server, caller, place.type, place.id)
-    return _version_answer(server, request, found, part)
+    return await _version_answer(server, request, place, found, part)
 
 
 async def vread(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a read of one version."""
     part = parts.part(request)
     found = await version_reading.vread(server, caller, place.type, place.id, place.version)
-    return _version_answer(server, request, found, part)
+    return await _version_answer(server, request, place, found, part)
 
 
 async def create(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a create, also a conditional one (If-None-Exist)."""
     _only_general(request)
-    raw = await _resource(server, request)
+    provenance = _provenance(server, request)
+    sent = await _resource(server, request, place)
     outcome = await creating.create(
-        server, caller, place.type, raw, if_none_exist=request.header(b"if-none-exist")
+        server,
+        caller,
+        place.type,
+        sent,
+        if_none_exist=request.header(b"if-none-exist"),
+        provenance=provenance,
     )
     return _outcome_answer(server, request, outcome)
 
@@ -61,16 +90,17 @@ async def create(server: Server, caller: Caller, request: Request, place: Place)
 async def update(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer an update; without an id in the URL, a conditional one."""
     criteria = _criteria(request, place)
-    raw = await _resource(server, request)
+    provenance = _provenance(server, request)
+    sent = await _resource(server, request, place)
     outcome = await updating.update(
         server,
         caller,
         place.type,
         place.id or None,
-        raw,
+        sent,
         criteria=criteria,
-        if_match=request.header(b"if-match"),
-        if_none_match=request.header(b"if-none-match"),
+        conditions=Conditions(request.header(b"if-match"), request.header(b"if-none-match")),
+        provenance=provenance,
     )
     return _outcome_answer(server, request, outcome)
 
@@ -78,11 +108,12 @@ async def update(server: Server, caller: Caller, request: Request, place: Place)
 async def patch(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a JSON Patch or FHIRPath Patch; without an id in the URL, a conditional one."""
     criteria = _criteria(request, place)
+    provenance = _provenance(server, request)
     is_json_patch = formats.media_type(request) == JSON_PATCH
     cap = server.settings.limits.body_bytes
-    raw = await request.body(cap) if is_json_patch else await _body(server, request, cap)
-    check_caps(raw, server.settings.limits)
-    asked = patching.json_patch_body(raw) if is_json_patch else patching.fhirpath_patch_body(raw)
+    body = await request.body(cap) if is_json_patch else await _body(server, request, cap)
+    check_caps(body, server.settings.limits)
+    asked = patching.json_patch_body(body) if is_json_patch else patching.fhirpath_patch_body(body)
     outcome = await patching.patch(
         server,
         caller,
@@ -91,6 +122,7 @@ async def patch(server: Server, caller: Caller, request: Request, place: Place) 
         asked,
         criteria=criteria,
         if_match=request.header(b"if-match"),
+        provenance=provenance,
     )
     return _outcome_answer(server, request, outcome)
 
@@ -104,18 +136,26 @@ async def delete(server: Server, caller: Caller, request: Request, place: Place)
         place.id or None,
         criteria=_criteria(request, place),
         if_match=request.header(b"if-match"),
+        provenance=_provenance(server, request),
     )
     headers = {"ETag": f'W/"{outcome.version}"'} if outcome.version else {}
-    if preferences(request).answer == "OperationOutcome":
-        return Answer(200, _success("Deleted"), headers)
+    prefer = preferences(request).answer
+    if prefer in {"OperationOutcome", "minimal"}:
+        headers["Preference-Applied"] = f"return={prefer}"
+    if prefer == "OperationOutcome":
+        return Answer(200, _success(f"Deleted: {len(outcome.written)}"), headers)
     return Answer(204, b"", headers)
 
 
-async def bundle(server: Server, caller: Caller, request: Request, place: Place) -> Answer:  # noqa: ARG001
-    """Answer a batch or transaction."""
+async def bundle(server: Server, caller: Caller, request: Request, metadata: Metadata) -> Answer:
+    """Answer a batch or transaction; `metadata` is for entries that read the capabilities."""
     _only_general(request)
-    raw = await _body(server, request, server.settings.limits.bundle_bytes)
-    return Answer(200, await bundles.bundle(server, caller, raw))
+    prefer = preferences(request).answer
+    provenance = _provenance(server, request)
+    manner = bundles.Manner(provenance, prefer, metadata, request.ledger)
+    body = await _body(server, request, server.settings.limits.bundle_bytes)
+    headers = {"Preference-Applied": f"return={prefer}"} if prefer else {}
+    return Answer(200, await bundles.bundle(server, caller, body, manner), headers)
 
 
 async def history(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
@@ -130,22 +170,18 @@ async def search(server: Server, caller: Caller, request: Request, place: Place)
 
     Form and URL parameters count alike.
     """
-    pairs = request.pairs
-    if request.method == "POST":
-        if not formats.is_form(request):
-            raise UnsupportedMedia(f"Content-Type must be {formats.FORM}")
-        pairs += form_pairs(await request.body(server.settings.limits.body_bytes))
     inside = Compartment(place.type, place.id) if place.member else None
     type_name = place.member.strip("*") if inside else place.type
+    lenient = preferences(request).lenient
     body = await searching.search(
         server,
         caller,
         type_name or None,
-        [pair for pair in pairs if pair[0] not in parts.GENERAL],
-        lenient=preferences(request).lenient,
+        [pair for pair in request.pairs if pair[0] not in parts.GENERAL],
+        lenient=lenient,
         compartment=inside,
     )
-    return Answer(200, body)
+    return Answer(200, body, {"Preference-Applied": "handling=lenient"} if lenient else {})
 
 
 def _only_general(request: Request) -> None:
@@ -167,18 +203,26 @@ def _criteria(request: Request, place: Place) -> str | None:
     return criteria
 
 
-async def _resource(server: Server, request: Request) -> bytes:
-    return await _body(server, request, server.settings.limits.body_bytes)
+def _provenance(server: Server, request: Request) -> provenances.Given | None:
+    return provenances.given(server, request.header(b"x-provenance"))
+
+
+async def _resource(server: Server, request: Request, place: Place) -> Sent:
+    if place.type == BINARY:
+        return await raw.received(server, request, place.id)
+    return Sent(await _body(server, request, server.settings.limits.body_bytes))
 
 
 async def _body(server: Server, request: Request, cap: int) -> bytes:
     """Return a FHIR body as JSON text, whichever format it came in."""
     format_ = formats.sent(request)
-    raw = await request.body(cap)
-    return formats.as_json(server.definitions, raw, server.settings.limits, format_)
+    body = await request.body(cap)
+    return formats.as_json(server.definitions, body, server.settings.limits, format_)
 
 
-def _version_answer(server: Server, request: Request, found: Stored, part: parts.Part) -> Answer:
+async def _version_answer(
+    server: Server, request: Request, place: Place, found: Stored, part: parts.Part
+) -> Answer:
     headers = version_headers(found.version, found.last_updated)
     if has_current(
         found.version,
@@ -187,7 +231,15 @@ def _version_answer(server: Server, request: Request, found: Stored, part: parts
         modified_since=_http_date(request.header(b"if-modified-since")),
     ):
         return Answer(304, b"", headers)
-    return Answer(200, parts.cut(server.definitions, found.body, part), headers)
+    body = found.body
+    if place.type == BINARY:
+        headers["Vary"] = "Accept"
+        if formats.accepted_content(request) is None:
+            return raw.answer(server, request, body, headers)
+        if part.elements:
+            body = await whole(server, body)
+    public = place.type in PUBLIC
+    return Answer(200, parts.cut(server.definitions, body, part), headers, cacheable=public)
 
 
 def _http_date(text: str | None) -> datetime | None:

@@ -13,10 +13,14 @@ Return = Literal["minimal", "representation", "OperationOutcome"]
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What the client prefers; `answer` is None where it does not say."""
+    """What the client prefers; `answer` is None where it does not say.
+
+    `asynchronous` is whether it would rather come back for the answer.
+    """
 
     answer: Return | None
     lenient: bool
+    asynchronous: bool = False
 
 
 def preferences(request: Request) -> Preferences:
@@ -25,14 +29,16 @@ def preferences(request: Request) -> Preferences:
     if header is None:
         return Preferences(None, lenient=False)
     answer: Return | None = None
-    lenient = False
+    lenient = asynchronous = False
     for part in header.replace(";", ",").split(","):
         name, _, value = (text.strip().strip('"') for text in part.partition("="))
         if name == "return":
             answer = _return(value) or answer
         elif name == "handling":
             lenient = value == "lenient"
-    return Preferences(answer, lenient)
+        elif name == "respond-async":
+            asynchronous = True
+    return Preferences(answer, lenient, asynchronous)
 
 
 def _return(value: str) -> Return | None:

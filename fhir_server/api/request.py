@@ -4,13 +4,14 @@ https://hl7.org/fhir/R4/http.html#general
 """
 
 import re
-import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from fhir_server.errors import BadRequest, TooLarge, UnsupportedMedia
+from fhir_server.api.encoding import gzip_or_plain
+from fhir_server.errors import BadRequest, TooLarge
+from fhir_server.interactions.asynchronous import Ledger
 from fhir_server.keys import new_id
 
 Scope = MutableMapping[str, Any]
@@ -22,7 +23,10 @@ MAX_FIELDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Method, path below the FHIR base as segments, query pairs, headers, body reader."""
+    """Method, path below the FHIR base as segments, query pairs, headers, body reader.
+
+    `ledger` notes what is done of a request that is answered later.
+    """
 
     method: str
     segments: tuple[str, ...]
@@ -31,6 +35,7 @@ class Request:
     headers: dict[bytes, bytes]
     receive: Receive
     id: str
+    ledger: Ledger | None = None
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value, None when it was not sent."""
@@ -39,11 +44,14 @@ class Request:
 
     async def body(self, cap: int) -> bytes:
         """Return the unpacked body; TooLarge when it is over `cap` bytes."""
+        return b"".join([piece async for piece in self.pieces(cap)])
+
+    async def pieces(self, cap: int) -> AsyncIterator[bytes]:
+        """Yield the unpacked body as it arrives; TooLarge when it is over `cap` bytes."""
         length = self.header(b"content-length")
         if length and length.isdecimal() and int(length) > cap:
             raise TooLarge(f"The body is larger than {cap} bytes")
-        unpack = _unpacker(self.header(b"content-encoding"))
-        chunks: list[bytes] = []
+        unpacked = gzip_or_plain(self.header(b"content-encoding"))
         size = 0
         more = True
         while more:
@@ -51,17 +59,17 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise BadRequest("The client went away before the body was complete")
             more = message.get("more_body", False)
-            chunk = unpack(message.get("body", b""), cap - size + 1)
-            size += len(chunk)
+            piece = unpacked.take(message.get("body", b""), cap - size + 1)
+            size += len(piece)
             if size > cap:
                 raise TooLarge(f"The body is larger than {cap} bytes")
-            chunks.append(chunk)
-        return b"".join(chunks)
+            yield piece
+        unpacked.end()
 
 
 def read_request(scope: Scope, receive: Receive, root: str) -> Request:
     """Return the request below `root`; BadRequest when its URL is not UTF-8."""
-    headers = dict(scope["headers"])
+    headers = _headers(scope["headers"])
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     try:
@@ -77,8 +85,17 @@ def read_request(scope: Scope, receive: Receive, root: str) -> Request:
         pairs=pairs,
         headers=headers,
         receive=receive,
-        id=given if _REQUEST_ID.match(given) else new_id(),
+        id=_id(given),
     )
+
+
+def request_id(scope: Scope) -> str:
+    """Return the client's X-Request-Id if it may be one, else a new one."""
+    return _id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
+
+
+def _id(given: str) -> str:
+    return given if _REQUEST_ID.match(given) else new_id()
 
 
 def form_pairs(body: bytes) -> tuple[tuple[str, str], ...]:
@@ -96,18 +113,14 @@ def _pairs(query: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _unpacker(encoding: str | None) -> Callable[[bytes, int], bytes]:
-    """Return a function of (packed bytes, most bytes wanted)."""
-    if encoding in {None, "", "identity"}:
-        return lambda data, _: data
-    if encoding != "gzip":
-        raise UnsupportedMedia("Content-Encoding must be gzip or identity")
-    inflate = zlib.decompressobj(wbits=31)
+def _headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name; of one that comes twice the values, as RFC 9110, 5.3 joins them.
 
-    def unpack(data: bytes, most: int) -> bytes:
-        try:
-            return inflate.decompress(data, max_length=most)
-        except zlib.error as error:
-            raise BadRequest("The body is not gzip", code="structure") from error
-
-    return unpack
+    Else `If-Match: "1"` and `If-Match: "2"` would silently be the latter.
+    """
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        return {
+            name: b", ".join(value for other, value in pairs if other == name) for name in headers
+        }
+    return headers

@@ -12,20 +12,26 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.api import formats, handlers, metrics
-from fhir_server.api.answer import Answer, Send, refusal, send_answer
+from fhir_server.api import asynchronous, formats, handlers, metadata, metrics, operations
+from fhir_server.api.answer import Answer, Send, Stream, as_gzip, refusal, send_answer
+from fhir_server.api.encoding import takes_gzip
+from fhir_server.api.limits import InFlight
 from fhir_server.api.place import Place, place
-from fhir_server.api.request import Receive, Request, Scope, read_request
+from fhir_server.api.request import Receive, Request, Scope, read_request, request_id
 from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
+from fhir_server.interactions import search_parameter
+from fhir_server.interactions.binary import BINARY, in_base64, whole
 from fhir_server.interactions.capabilities import capabilities
-from fhir_server.keys import new_id
+from fhir_server.interactions.draft import NEVER_STORED
 from fhir_server.r4.json import decode_keeping
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.r4.xml import to_xml
 from fhir_server.server import Server
 
 ROOT = "/fhir"
+NOT_ALLOWED = 405
+FORMS = frozenset(("system-search", "type-search", "compartment-search"))
 OPEN_CALLER = Caller("demo", "rest")
 
 log = logging.getLogger(__name__)
@@ -44,16 +50,27 @@ class Route:
 
 async def _capabilities(server: Server, _: Caller, request: Request, __: Place) -> Answer:
     """Answer with the CapabilityStatement; it needs no login."""
-    offered = {code for route in ROUTES.values() for code in route.codes}
-    body, etag = capabilities(server, offered)
-    if request.header(b"if-none-match") == etag:
-        return Answer(304, b"", {"ETag": etag}, cacheable=True)
-    return Answer(200, body, {"ETag": etag}, cacheable=True)
+    return metadata.metadata(server, request, ROUTED)
+
+
+async def _bundle(server: Server, caller: Caller, request: Request, _: Place) -> Answer:
+    """Answer a batch or transaction, whose entries may read the capabilities."""
+
+    def capable(mode: str) -> tuple[bytes, str]:
+        statement = capabilities(server, ROUTED, mode)
+        return statement.body, statement.etag
+
+    return await handlers.bundle(server, caller, request, capable)
+
+
+async def _operation(server: Server, caller: Caller, request: Request, where: Place) -> Answer:
+    """Answer an operation, which may tell of all that is routed."""
+    return await operations.operation(server, caller, request, where, ROUTED)
 
 
 ROUTES: Mapping[tuple[str, str], Route] = {
     ("system", "GET"): Route(handlers.search, ("search-system",)),
-    ("system", "POST"): Route(handlers.bundle, ("batch", "transaction")),
+    ("system", "POST"): Route(_bundle, ("batch", "transaction")),
     ("system", "OPTIONS"): Route(_capabilities, ("capabilities",)),
     ("metadata", "GET"): Route(_capabilities, ("capabilities",)),
     ("system-search", "POST"): Route(handlers.search, ("search-system",)),
@@ -73,23 +90,59 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("compartment", "GET"): Route(handlers.search, ("search-type",)),
     ("compartment-search", "POST"): Route(handlers.search, ("search-type",)),
     ("version", "GET"): Route(handlers.vread, ("vread",)),
+    (asynchronous.SHAPE, "GET"): Route(asynchronous.status, ()),
+    (asynchronous.SHAPE, "DELETE"): Route(asynchronous.cancel, ()),
+    **{(operations.SHAPE, method): Route(_operation, ()) for method in operations.METHODS},
 }
+ROUTED = metadata.routed({key: route.codes for key, route in ROUTES.items()}, operations.claimed())
 
 
 def handler(where: Place, method: str) -> Handler:
     """Return the interaction; MethodNotAllowed names the methods that this URL has."""
     found = ROUTES.get((where.shape, "GET" if method == "HEAD" else method))
+    if found is None and method == "OPTIONS":
+        return _options
     if found is None:
-        allowed = sorted(m for shape, m in ROUTES if shape == where.shape)
-        if "GET" in allowed:
-            allowed.append("HEAD")
-        raise MethodNotAllowed(
-            f"{method} has no meaning at this URL", headers={"Allow": ", ".join(allowed)}
-        )
+        raise MethodNotAllowed(f"{method} has no meaning at this URL")
+    if found.codes and where.type in NEVER_STORED:
+        raise MethodNotAllowed(f"{where.type} is not stored", headers={"Allow": "OPTIONS"})
     return found.handler
 
 
-async def serve(server: Server, scope: Scope, receive: Receive, send: Send) -> None:
+def codes(where: Place, method: str) -> tuple[str, ...]:
+    """Return what a request with this method does there, by R4's codes of interactions.
+
+    Where there is none, as for an operation, it is the shape of the URL.
+    """
+    found = ROUTES.get((where.shape, method))
+    return (found.codes or (where.shape,)) if found else ()
+
+
+async def carry_out(server: Server, payload: dict[str, Any]) -> None:
+    """Carry out what waits in the lane `payload["lane"]`, as requests are; a job of workers."""
+    await asynchronous.carry_out(server, int(payload["lane"]), _carried)
+
+
+async def _carried(server: Server, caller: Caller, request: Request) -> Answer:
+    where = place(server.definitions.type_ids, request.segments)
+    await search_parameter.current(server)
+    return await handler(where, request.method)(server, caller, request, where)
+
+
+def allowed(shape: str, *, besides: str = "") -> str:
+    """Return the methods of a shape of URL as the header Allow lists them."""
+    methods = {method for known, method in ROUTES if known == shape} - {besides} | {"OPTIONS"}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+
+
+async def _options(_: Server, __: Caller, ___: Request, where: Place) -> Answer:
+    """Answer with the methods of this URL."""
+    return Answer(204, b"", {"Allow": allowed(where.shape)})
+
+
+async def serve(
+    server: Server, in_flight: InFlight, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Answer one HTTP request below the FHIR base."""
     began = time.perf_counter()
     request: Request | None = None
@@ -101,20 +154,67 @@ async def serve(server: Server, scope: Scope, receive: Receive, send: Send) -> N
             answer = _too_long()
         else:
             request = read_request(scope, receive, ROOT)
-            wanted = formats.accepted(request)
-            pretty = formats.is_pretty(request)
+            wanted = formats.named(request) or "json"
             where = place(server.definitions.type_ids, request.segments)
-            answer = await handler(where, request.method)(server, OPEN_CALLER, request, where)
+            with in_flight.taken(scope):
+                if request.method == "POST" and where.shape in FORMS:
+                    request = await formats.with_form(request, server.settings.limits)
+                if not _is_content(request, where):
+                    wanted = formats.accepted(request)
+                pretty = formats.is_pretty(request)
+                await search_parameter.current(server)
+                carry = handler(where, request.method)
+                if asynchronous.is_deferred(request, codes(where, request.method)):
+                    carry = asynchronous.accept
+                answer = await carry(server, OPEN_CALLER, request, where)
     except SangamError as error:
         answer = refusal(error)
+        if answer.status == NOT_ALLOWED and where is not None:
+            answer.headers.setdefault("Allow", allowed(where.shape, besides=scope["method"]))
     except Exception as error:  # noqa: BLE001  (the last guard of the door)
         answer = _fault(error, request)
-    if answer.body and (pretty or wanted == "xml"):
-        answer = _written(server, answer, wanted, pretty=pretty)
-    request_id = request.id if request else new_id()
-    await send_answer(send, answer, request_id, head=scope["method"] == "HEAD")
+    answer = await _shown(server, scope, answer, wanted, pretty=pretty)
+    given = request.id if request else request_id(scope)
+    await send_answer(send, answer, given, head=scope["method"] == "HEAD")
     shape = where.shape if where else "none"
     metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
+
+
+def _is_content(request: Request, where: Place) -> bool:
+    """Whether the answer may be of any media type, or the body is, which says nothing of Accept."""
+    reads = request.method in {"GET", "HEAD"}
+    return where.type == BINARY and (where.shape in {"instance", "version"} or not reads)
+
+
+async def _shown(
+    server: Server, scope: Scope, answer: Answer, wanted: formats.Format, *, pretty: bool
+) -> Answer:
+    """Return the answer as the client is to see it: whole, in its format, perhaps packed."""
+    try:
+        if answer.media is None and answer.body:
+            answer = await _whole(server, answer, streams=not pretty and wanted == "json")
+        if answer.body and answer.media is None and (pretty or wanted == "xml"):
+            answer = _written(server, answer, wanted, pretty=pretty)
+    except SangamError as error:  # a blob is away
+        answer = refusal(error)
+    least = server.settings.gzip_from_bytes
+    if (
+        least
+        and len(answer.body) >= least
+        and "Content-Encoding" not in answer.headers
+        and answer.media is None
+        and takes_gzip(dict(scope["headers"]).get(b"accept-encoding"))
+    ):
+        answer = await as_gzip(answer)
+    return answer
+
+
+async def _whole(server: Server, answer: Answer, *, streams: bool) -> Answer:
+    """Return the answer with the data of a large Binary."""
+    if streams:
+        found = in_base64(server, answer.body)
+        return answer if found is None else replace(answer, body=b"", stream=Stream(*found))
+    return replace(answer, body=await whole(server, answer.body))
 
 
 def _written(server: Server, answer: Answer, wanted: formats.Format, *, pretty: bool) -> Answer:
@@ -146,8 +246,9 @@ def _fault(error: Exception, request: Request | None) -> Answer:
 
 def asgi(server: Server) -> Callable[[Any, Receive, Send], Awaitable[None]]:
     """Return the FHIR API as an ASGI application."""
+    in_flight = InFlight(server.settings.limits)
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401  (ASGI)
-        await serve(server, scope, receive, send)
+        await serve(server, in_flight, scope, receive, send)
 
     return app

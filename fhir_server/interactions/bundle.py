@@ -5,18 +5,28 @@ https://hl7.org/fhir/R4/http.html#transaction
 
 import logging
 import re
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from fhir_server.caller import Caller
-from fhir_server.errors import BadRequest, SangamError, TooLarge
+from fhir_server.database import Connection
+from fhir_server.errors import BadRequest, Issue, SangamError, TooLarge
+from fhir_server.interactions import provenance as provenances
+from fhir_server.interactions.asynchronous import Ended, Ledger
+from fhir_server.interactions.binary import whole
 from fhir_server.interactions.entry import Entry, Outcome, placed
+from fhir_server.interactions.retrieve import Metadata
+from fhir_server.interactions.step import READS
 from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.server import Server
+from fhir_server.store.asynchronous import Answered
 from fhir_server.store.attempts import atomically
 from fhir_server.store.text import instant
 
@@ -55,24 +65,133 @@ log = logging.getLogger(__name__)
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`\Z")
 
 
-async def bundle(server: Server, caller: Caller, raw: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a Bundle is carried out, beside what it says.
+
+    `provenance` is stored with the versions that it writes, in a batch with each
+    entry's; `answer` is what the client prefers to see of writes (None: no resource);
+    `metadata` gives the CapabilityStatement; a `ledger` notes what is done, so that it
+    is not done again (asynchronous.py).
+    """
+
+    provenance: provenances.Given | None = None
+    answer: Literal["minimal", "representation", "OperationOutcome"] | None = None
+    metadata: Metadata | None = None
+    ledger: Ledger | None = None
+
+
+AS_USUAL = Manner()
+
+
+async def bundle(server: Server, caller: Caller, raw: bytes, manner: Manner = AS_USUAL) -> bytes:
     """Carry out a batch or transaction and return the text of its response Bundle."""
     kind, given = requests(server, raw)
+    if manner.ledger is not None:
+        await manner.ledger.expect(len(given))
     if kind == "transaction":
-        entries = [_entry(server, index, one) for index, one in enumerate(given)]
-        outcomes = await atomically(
-            server.database, lambda connection: transaction(server, connection, caller, entries)
-        )
-        answers = [
-            _answer(server, entry, outcome)
-            for entry, outcome in zip(entries, outcomes, strict=True)
-        ]
+        answers = await _together(server, caller, given, manner)
     else:
-        answers = [await _alone(server, caller, index, one) for index, one in enumerate(given)]
+        urns = _urns(given)
+        answers = [
+            await _alone(server, caller, (index, one), urns, manner)
+            for index, one in enumerate(given)
+        ]
+    return _response(kind, answers)
+
+
+def _response(kind: str, answers: Sequence[bytes]) -> bytes:
     return b'{"resourceType":"Bundle","type":"%b-response"%b}' % (
         kind.encode(),
         b',"entry":[' + b",".join(answers) + b"]" if answers else b"",
     )
+
+
+async def _together(
+    server: Server, caller: Caller, given: Sequence[msgspec.Raw], manner: Manner
+) -> list[bytes]:
+    entries = [_entry(server, index, one) for index, one in enumerate(given)]
+
+    async def work(connection: Connection) -> list[Outcome]:
+        outcomes = await transaction(server, connection, caller, entries, metadata=manner.metadata)
+        await provenances.record(server, connection, manner.provenance, outcomes)
+        if manner.ledger is not None:
+            answers = await _answers(server, entries, outcomes, manner)
+            answered = Answered(HTTPStatus.OK, {}, _response("transaction", answers))
+            await manner.ledger.finish(connection, answered)
+        return outcomes
+
+    outcomes = await atomically(server.database, work)
+    return await _answers(server, entries, outcomes, manner)
+
+
+async def _answers(
+    server: Server, entries: Sequence[Entry], outcomes: Sequence[Outcome], manner: Manner
+) -> list[bytes]:
+    return [
+        await _answer(server, entry, outcome, manner)
+        for entry, outcome in zip(entries, outcomes, strict=True)
+    ]
+
+
+async def _alone(
+    server: Server,
+    caller: Caller,
+    numbered: tuple[int, msgspec.Raw],
+    urns: Collection[str],
+    manner: Manner,
+) -> bytes:
+    """Carry out one entry of a batch in a transaction of its own; its failure is its own."""
+    index, text = numbered
+    ledger = manner.ledger
+    try:
+        entry = _entry(server, index, text)
+        beside = urns if b"urn:" in bytes(text) else ()
+
+        async def work(connection: Connection) -> bytes:
+            if ledger and (known := await ledger.noted(connection, index)) is not None:
+                return known
+            outcomes = await transaction(
+                server,
+                connection,
+                caller,
+                [entry],
+                linked=False,
+                beside=beside,
+                metadata=manner.metadata,
+            )
+            await provenances.record(server, connection, manner.provenance, outcomes)
+            answer = await _answer(server, entry, outcomes[0], manner)
+            if ledger:
+                await ledger.note(connection, index, answer)
+            return answer
+
+        return await atomically(server.database, work)
+    except Exception as error:
+        if isinstance(error, Ended) or (ledger and ledger.tries_again(error)):
+            raise
+        refused = _refused(_told(error), index)
+        if ledger:
+            await ledger.note_alone(index, refused)
+        return refused
+
+
+def _told(error: Exception) -> SangamError:
+    """Return why an entry was not carried out; other entries are done already, and are told."""
+    if isinstance(error, SangamError):
+        return error
+    # Without the error's text, which might quote a patient.
+    log.error("an entry of a batch failed: %s", type(error).__name__)
+    return SangamError("The server failed to carry out this entry")
+
+
+def _urns(given: Sequence[msgspec.Raw]) -> frozenset[str]:
+    """Return the fullUrls that are urns; an entry that cannot be read has none."""
+    found = set()
+    for text in given:
+        with suppress(msgspec.ValidationError):
+            found.add(_entry_decoder.decode(text).full_url or "")
+    return frozenset(url for url in found if url.startswith("urn:"))
 
 
 def requests(server: Server, raw: bytes) -> tuple[str, list[msgspec.Raw]]:
@@ -138,23 +257,6 @@ def _resource(server: Server, index: int, raw: bytes) -> dict[str, Any]:
     return data
 
 
-async def _alone(server: Server, caller: Caller, index: int, text: msgspec.Raw) -> bytes:
-    """Carry out one entry of a batch in a transaction of its own; its failure is its own."""
-    try:
-        entry = _entry(server, index, text)
-        outcomes = await atomically(
-            server.database,
-            lambda connection: transaction(server, connection, caller, [entry], linked=False),
-        )
-    except SangamError as error:
-        return _refused(error, index)
-    except Exception as error:  # noqa: BLE001  (other entries are done already, and are told)
-        # Without the error's text, which might quote a patient.
-        log.error("an entry of a batch failed: %s", type(error).__name__)  # noqa: TRY400
-        return _refused(SangamError("The server failed to carry out this entry"), index)
-    return _answer(server, entry, outcomes[0])
-
-
 def _refused(error: SangamError, index: int) -> bytes:
     at_home = any((issue.expression or "").startswith("Bundle.entry") for issue in error.issues)
     refusal = error if at_home else placed(error, 0)
@@ -166,20 +268,28 @@ def _status(code: int) -> bytes:
     return f"{code} {HTTPStatus(code).phrase}".encode()
 
 
-def _answer(server: Server, entry: Entry, outcome: Outcome) -> bytes:
-    """Return one entry of the response; the resource itself is sent with a read only."""
+async def _answer(server: Server, entry: Entry, outcome: Outcome, manner: Manner) -> bytes:
+    """Return one entry of the response: a write's resource only where that is preferred."""
+    reads = entry.method in READS
     response = [b'"status":"%b"' % _status(outcome.status)]
-    if outcome.status == HTTPStatus.CREATED or (outcome.status == HTTPStatus.OK and outcome.id):
-        url = f"{server.base}/{outcome.type}/{outcome.id}"
-        response.append(f'"location":"{url}/_history/{outcome.version}"'.encode())
+    literal = f"{server.base}/{outcome.type}/{outcome.id}" if outcome.id else ""
+    if not reads and outcome.status in {HTTPStatus.OK, HTTPStatus.CREATED}:
+        response.append(f'"location":"{literal}/_history/{outcome.version}"'.encode())
     if outcome.version:
         response.append(b'"etag":"W/\\"%d\\""' % outcome.version)
     if outcome.last_updated:
         response.append(f'"lastModified":"{instant(outcome.last_updated)}"'.encode())
-    full_url = (
-        f'"fullUrl":"{server.base}/{outcome.type}/{outcome.id}",'.encode() if outcome.id else b""
+    if not reads and manner.answer == "OperationOutcome":
+        response.append(b'"outcome":%b' % _success(outcome))
+    shown = entry.method == "GET" or (not reads and manner.answer == "representation")
+    return b"{%b%b%b}" % (
+        f'"fullUrl":"{literal}",'.encode() if literal else b"",
+        b'"resource":%b,' % await whole(server, outcome.body) if shown and outcome.body else b"",
+        b'"response":{%b}' % b",".join(response),
     )
-    body = b""
-    if entry.method == "GET" and outcome.body:
-        body = b'"resource":%b,' % outcome.body
-    return b'{%b%b"response":{%b}}' % (full_url, body, b",".join(response))
+
+
+def _success(outcome: Outcome) -> bytes:
+    texts = {HTTPStatus.CREATED: "Created", HTTPStatus.NO_CONTENT: "Deleted"}
+    text = texts.get(HTTPStatus(outcome.status), "Stored")
+    return operation_outcome([Issue("information", "informational", text)])

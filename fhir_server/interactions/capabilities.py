@@ -3,14 +3,20 @@
 https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
-from collections.abc import Collection
+import gzip
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from fhir_server.errors import BadRequest, NotSupported
 from fhir_server.interactions.draft import NEVER_STORED
+from fhir_server.search.offer import Offer, includes, offers, reverse_includes, shared_offers
+from fhir_server.search.registry import Registry
 from fhir_server.server import Server
 
 SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
@@ -27,68 +33,250 @@ TYPE_INTERACTIONS = (
 )
 # The date of the statement is that of the definitions: equal servers say equal things.
 DATE = "2019-11-01"
+MODES = ("full", "normative", "terminology")
+# What the StructureDefinition of CapabilityStatement marks as trial use.
+_TRIAL_USE = frozenset(
+    (
+        "supportedProfile",
+        "versioning",
+        "readHistory",
+        "updateCreate",
+        "conditionalCreate",
+        "conditionalRead",
+        "conditionalUpdate",
+        "conditionalDelete",
+        "referencePolicy",
+        "searchInclude",
+        "searchRevInclude",
+    )
+)
+# Above so many targets a reference leads to nearly anything, and a list says nothing.
+_FEW = 12
 
 
-def capabilities(server: Server, offered: Collection[str]) -> tuple[bytes, str]:
-    """Return the text of the CapabilityStatement and its entity tag.
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation: `types` that have it, none for one of the whole system."""
 
-    `offered` are the interaction codes that the API routes.
+    name: str
+    definition: str
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What the API routes.
+
+    `codes` are the interactions (R4 restful-interaction); `conditional` those of
+    them that take criteria instead of an id. The formats are media types.
     """
-    statement: dict[str, Any] = {
+
+    codes: frozenset[str]
+    conditional: frozenset[str]
+    formats: tuple[str, ...]
+    patch_formats: tuple[str, ...]
+    operations: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The text of the statement, its gzip form, and its entity tag."""
+
+    body: bytes
+    packed: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """All that a statement is derived from; a change of any makes another statement.
+
+    A registry does not change but is replaced, so its identity tells its state; it
+    is held here, so that no other takes the identity.
+    """
+
+    server: Server = field(compare=False)
+    held: Registry = field(compare=False)
+    registry: int
+    routed: Routed
+    mode: str
+    base: str
+    settings: str
+
+
+def capabilities(server: Server, routed: Routed, mode: str = "full") -> Statement:
+    """Return the CapabilityStatement, made once for each state of registry and settings.
+
+    `mode` is one of `MODES`; NotSupported for `terminology`, as there is no
+    terminology service.
+    """
+    if mode not in MODES:
+        raise BadRequest(f"mode is one of {', '.join(MODES)}", code="value", expression="mode")
+    if mode == "terminology":
+        raise NotSupported("There is no terminology service", expression="mode")
+    held, settings = server.registry, server.settings
+    said = f"{settings.demo} {settings.write.model_dump_json()} {settings.limits.chain_depth}"
+    return _made(_Said(server, held, id(held), routed, mode, server.base, said))
+
+
+@lru_cache(maxsize=8)
+def _made(said: _Said) -> Statement:
+    statement = _statement(said.server, said.held, said.routed)
+    if said.mode == "normative":
+        statement = _normative(statement)
+    body = msgspec.json.encode(statement)
+    etag = f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
+    return Statement(body, gzip.compress(body, 6, mtime=0), etag)
+
+
+def subset(statement: dict[str, Any], types: Collection[str]) -> dict[str, Any]:
+    """Return a decoded statement with only these types of it (`$subset`)."""
+    rest = [
+        {**one, "resource": [kept for kept in one["resource"] if kept["type"] in types]}
+        for one in statement["rest"]
+    ]
+    return {**statement, "rest": rest}
+
+
+def _normative(statement: dict[str, Any]) -> dict[str, Any]:
+    rest = [
+        {
+            **{name: value for name, value in one.items() if name != "security"},
+            "resource": [
+                {name: value for name, value in kept.items() if name not in _TRIAL_USE}
+                for kept in one["resource"]
+            ],
+        }
+        for one in statement["rest"]
+    ]
+    return {**statement, "rest": rest}
+
+
+def _statement(server: Server, registry: Registry, routed: Routed) -> dict[str, Any]:
+    release = version("sangam")
+    return {
         "resourceType": "CapabilityStatement",
+        "url": f"{server.base}/metadata",
+        "version": release,
+        "name": "Sangam",
+        "title": "Sangam FHIR R4 server",
         "status": "active",
         "date": DATE,
         "kind": "instance",
-        "software": {"name": "Sangam", "version": version("sangam")},
+        "software": {"name": "Sangam", "version": release},
         "implementation": {"description": "Sangam FHIR R4 server", "url": server.base},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "application/fhir+xml"],
-        "patchFormat": ["application/json-patch+json", "application/fhir+json"],
-        "rest": [
-            {
-                "mode": "server",
-                "resource": [_resource(server, t, offered) for t in _types(server)],
-                "interaction": _codes(SYSTEM_INTERACTIONS, offered),
-            }
-        ],
+        "format": list(routed.formats),
+        "patchFormat": list(routed.patch_formats),
+        "rest": [_rest(server, registry, routed)],
     }
-    body = msgspec.json.encode(statement)
-    return body, f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
 
 
-def _types(server: Server) -> list[str]:
-    return [t for t in server.definitions.resource_types if t not in NEVER_STORED]
+def _rest(server: Server, registry: Registry, routed: Routed) -> dict[str, Any]:
+    reverse = reverse_includes(registry)
+    types = [t for t in server.definitions.resource_types if t not in NEVER_STORED]
+    compartments = [
+        f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}"
+        for name in server.definitions.compartments
+    ]
+    system = [one for one in routed.operations if not one.types]
+    return {
+        "mode": "server",
+        "documentation": _documentation(server.settings.limits.chain_depth),
+        "security": {"description": _security(server)},
+        "resource": [_resource(server, registry, routed, t, reverse[t]) for t in types],
+        "interaction": _codes(SYSTEM_INTERACTIONS, routed.codes),
+        "searchParam": [_parameter(one) for one in shared_offers(registry, types)],
+        **_some("operation", _operations(system)),
+        "compartment": compartments,
+    }
 
 
-def _resource(server: Server, type_name: str, offered: Collection[str]) -> dict[str, Any]:
-    settings = server.settings.write
-    parameters = server.registry.parameters(type_name)
+def _documentation(depth: int) -> str:
+    return (
+        "Search parameters name the modifiers that they take. Dates, numbers and quantities take "
+        "the prefixes eq, ne, gt, lt, ge, le, sa, eb and ap. Chains and `_has` follow up to "
+        f"{depth} references. `_include` and `_revinclude` take `:iterate`."
+    )
+
+
+def _security(server: Server) -> str:
+    """Return who may do what: nothing is claimed that is not there."""
+    if server.settings.demo:
+        return "Demonstration: no login; whoever reaches this server may do everything."
+    return "No login yet: whoever reaches this server may do everything."
+
+
+def _resource(
+    server: Server, registry: Registry, routed: Routed, type_name: str, reverse: Sequence[str]
+) -> dict[str, Any]:
+    own = [one for one in routed.operations if type_name in one.types]
+    searched = "search-type" in routed.codes
+    found = offers(registry, type_name) if searched else ()
     return {
         "type": type_name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_name}",
-        "interaction": _codes(TYPE_INTERACTIONS, offered),
+        "interaction": _codes(TYPE_INTERACTIONS, routed.codes),
+        **_writing(server, routed),
+        **_some("searchInclude", includes(registry, type_name) if searched else ()),
+        **_some("searchRevInclude", reverse if searched else ()),
+        **_some("searchParam", [_parameter(one) for one in found]),
+        **_some("operation", _operations(own)),
+    }
+
+
+def _writing(server: Server, routed: Routed) -> dict[str, Any]:
+    """Return what holds of every type alike."""
+    settings = server.settings.write
+    return {
         "versioning": "versioned-update",
-        "readHistory": True,
+        "readHistory": "vread" in routed.codes,
         "updateCreate": settings.update_create,
-        "conditionalCreate": True,
-        "conditionalRead": "full-support",
-        "conditionalUpdate": True,
-        "conditionalDelete": "single",
+        "conditionalCreate": "create" in routed.codes,
+        "conditionalRead": "full-support" if "read" in routed.codes else "not-supported",
+        "conditionalUpdate": "update" in routed.conditional,
+        "conditionalDelete": (
+            settings.conditional_delete if "delete" in routed.conditional else "not-supported"
+        ),
         "referencePolicy": [
             "literal",
             "logical",
             *(["enforced"] if settings.referential_integrity else []),
             "local",
         ],
-        "searchInclude": sorted(
-            f"{type_name}:{code}" for code, one in parameters.items() if one.type == "reference"
-        ),
-        "searchParam": [
-            {"name": code, "type": one.type, **({"definition": one.url} if one.url else {})}
-            for code, one in sorted(parameters.items())
-        ],
     }
+
+
+def _parameter(offer: Offer) -> dict[str, Any]:
+    text = documentation(offer)
+    return {
+        "name": offer.code,
+        **({"definition": offer.url} if offer.url else {}),
+        "type": offer.type,
+        **({"documentation": text} if text else {}),
+    }
+
+
+def documentation(offer: Offer) -> str:
+    """Return what a parameter means and takes, as a text for people."""
+    sentences = [offer.meaning]
+    if 0 < len(offer.target) <= _FEW:
+        sentences.append(f"Leads to {', '.join(offer.target)}")
+    if offer.component:
+        sentences.append(f"Parts: {'$'.join(offer.component)}")
+    if offer.modifiers:
+        sentences.append(f"Modifiers: {', '.join(offer.modifiers)}")
+    return " ".join(one.rstrip(".") + "." for one in sentences if one)
+
+
+def _operations(found: Iterable[Operation]) -> list[dict[str, str]]:
+    return [{"name": one.name, "definition": one.definition} for one in found]
 
 
 def _codes(order: tuple[str, ...], offered: Collection[str]) -> list[dict[str, str]]:
     return [{"code": code} for code in order if code in offered]
+
+
+def _some(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Return the member, or nothing where it would be empty, which FHIR does not allow."""
+    return {name: list(values)} if values else {}

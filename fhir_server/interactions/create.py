@@ -3,47 +3,67 @@
 https://hl7.org/fhir/R4/http.html#create
 """
 
+import math
+
 from fhir_server.caller import Caller
+from fhir_server.database import Connection
 from fhir_server.errors import BadRequest
-from fhir_server.interactions.draft import Draft, checked, parsed, write
+from fhir_server.interactions import binary, search_parameter
+from fhir_server.interactions import provenance as provenances
+from fhir_server.interactions.draft import Draft, Sent, checked, keep, parsed, write
 from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.references import literal_references
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
+from fhir_server.store import coverage
 from fhir_server.store.attempts import atomically, in_one_statement
-from fhir_server.store.transact import Method, transact
+from fhir_server.store.transact import Method
 
 
 async def create(
     server: Server,
     caller: Caller,
     type_name: str,
-    raw: bytes,
+    sent: Sent,
     *,
     if_none_exist: str | None = None,
+    provenance: provenances.Given | None = None,
 ) -> Outcome:
-    """Store the resource in `raw`; with criteria, only when nothing matches them.
+    """Store the resource that was sent; with criteria, only when nothing matches them.
 
-    The outcome's status is 201, or 200 for the one existing match.
+    The outcome's status is 201, or 200 for the one existing match. `provenance` is
+    stored with the write.
     """
-    data = parsed(server, type_name, raw)
-    if if_none_exist is not None:
-        if not if_none_exist.strip():
-            raise BadRequest("If-None-Exist has no criteria", code="required")
-        entry = Entry("POST", type_name, data, raw, if_none_exist=if_none_exist)
-        outcomes = await atomically(
-            server.database,
-            lambda connection: transaction(server, connection, caller, [entry], bundle=False),
-        )
+    data = parsed(server, type_name, sent.raw)
+    if if_none_exist is not None and not if_none_exist.strip():
+        raise BadRequest("If-None-Exist has no criteria", code="required")
+    entry = Entry("POST", type_name, data, sent.raw, if_none_exist=if_none_exist, blob=sent.blob)
+    alone = if_none_exist is None and provenance is None and type_name != search_parameter.TYPE
+    if alone:
+        return await _alone(server, await binary.set_aside(server, entry))
+
+    async def work(connection: Connection) -> Outcome:
+        outcomes = await transaction(server, connection, caller, [entry], bundle=False)
+        await provenances.record(server, connection, provenance, outcomes)
         return outcomes[0]
+
+    return await atomically(server.database, work)
+
+
+async def _alone(server: Server, entry: Entry) -> Outcome:
+    """Store a resource that nothing can be in the way of, by a single statement."""
+    type_name, data, raw = entry.url, entry.resource or {}, entry.raw or b""
     id_ = server.new_id()
-    draft = Draft(type_name, data, raw, literal_references(server, type_name, data))
-    new = write(server, checked(server, draft), id_, Method.POST, None)
-    if new is None or new.text is None:
-        raise AssertionError("a create always writes")
-    integrity = server.settings.write.referential_integrity
-    written = await in_one_statement(
-        server.database, lambda connection: transact(connection, [new], integrity=integrity)
-    )
-    at = written[new.key].last_updated
-    return Outcome(201, type_name, id_, 1, at, new.text.at(at))
+    references = literal_references(server, type_name, data)
+    draft = checked(server, Draft(type_name, data, raw, references, blob=entry.blob))
+
+    async def work(connection: Connection) -> Outcome:
+        registry = await coverage.refresh(server, connection, after=math.inf)
+        new = write(server, draft, id_, Method.POST, None)
+        if new is None or new.text is None:
+            raise AssertionError("a create always writes")
+        written = await keep(server, connection, [new], registry.version)
+        at = written[new.key].last_updated
+        return Outcome(201, type_name, id_, 1, at, new.text.at(at))
+
+    return await in_one_statement(server.database, work)

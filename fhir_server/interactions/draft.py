@@ -8,17 +8,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fhir_server.blobs import Blob
+from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge, Unprocessable
 from fhir_server.interactions.references import (
     LocalReference,
     PlacedReference,
+    is_conditional,
     local_references,
 )
 from fhir_server.r4 import json
 from fhir_server.search.extract import Edge, IndexRows, extract
+from fhir_server.search.token import identifier_term
 from fhir_server.server import Server
+from fhir_server.store.mark import mark
 from fhir_server.store.text import content, keeping_labels, text
-from fhir_server.store.transact import NO_SEARCH_PARAMETER, Current, Method, Write
+from fhir_server.store.transact import (
+    NO_SEARCH_PARAMETER,
+    Current,
+    Method,
+    Outdated,
+    Write,
+    Written,
+    transact,
+)
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 SUBSETTED = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
@@ -26,11 +39,20 @@ NEVER_STORED = frozenset(("Parameters", "OperationOutcome"))
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A resource as a client sent it: JSON text; `blob` are the data of a Binary without any."""
+
+    raw: bytes
+    blob: Blob | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A valid resource: `data` parsed, `raw` its JSON text.
 
     `references` are the places of its literal references; `place` is where it lies
-    in a Bundle (`Bundle.entry[0]`), None where it came alone.
+    in a Bundle (`Bundle.entry[0]`), None where it came alone; `blob` are the data of
+    a Binary that are kept apart.
     """
 
     type_name: str
@@ -38,6 +60,7 @@ class Draft:
     raw: bytes
     references: Sequence[PlacedReference]
     place: str | None = None
+    blob: Blob | None = None
 
     def path(self, expression: str | None) -> str:
         """Return a FHIRPath of this resource as seen from the request's body."""
@@ -65,13 +88,16 @@ def parsed(server: Server, type_name: str, raw: bytes) -> dict[str, Any]:
     return data
 
 
-def checked(server: Server, draft: Draft) -> Draft:
-    """Return the draft; Unprocessable with an issue for each rule that is broken."""
+def checked(server: Server, draft: Draft, *, linked: bool = False) -> Draft:
+    """Return the draft; Unprocessable with an issue for each rule that is broken.
+
+    Conditional references are for `linked` drafts, those of a transaction.
+    """
     type_name = draft.type_name
     issues = [
         *server.validator.validate(type_name, draft.raw, draft.data),
         *_subsetted(type_name, draft.data),
-        *_conditional(server, draft),
+        *(() if linked else _conditional(server, draft)),
     ]
     errors = [issue for issue in issues if issue.severity in {"error", "fatal"}]
     if errors:
@@ -88,8 +114,7 @@ def _conditional(server: Server, draft: Draft) -> list[Issue]:
     return [
         Issue("error", "invalid", text, f"{path}.reference")
         for path, holder in draft.references
-        if "?" in holder["reference"]
-        and holder["reference"].partition("?")[0] in server.definitions.type_ids
+        if is_conditional(server, holder["reference"])
     ]
 
 
@@ -110,7 +135,11 @@ def write(
     server: Server, draft: Draft, id_: str, method: Method, previous: Current | None
 ) -> Write | None:
     """Return the write that stores this draft, None where it would change nothing."""
-    said = keeping_labels(content(draft.raw), previous.security if previous else None)
+    said = content(draft.raw)
+    if draft.blob is not None:
+        said = replace(said, rest=said.rest + mark(draft.blob))
+    if server.settings.write.meta_on_update == "keep_security":
+        said = keeping_labels(said, previous.security if previous else None)
     digest = said.digest()
     if previous and unchanged(server, previous, digest):
         return None
@@ -128,7 +157,50 @@ def write(
         index=indexed(server, draft, references),
         references=tuple((r.type_id, r.id, draft.path(r.path)) for r in references),
         previous=previous,
+        business=_business(server, draft),
     )
+
+
+def _business(server: Server, draft: Draft) -> tuple[tuple[int, str], ...] | None:
+    """Return the terms of the identifiers that no other resource may have, with their places.
+
+    None where the type has no such systems.
+    """
+    type_name = draft.type_name
+    systems = server.settings.write.business_keys.get(type_name)
+    if systems is None:
+        return None
+    given = draft.data.get("identifier", ())
+    several = isinstance(given, list)
+    found: dict[int, str] = {}
+    for index, one in enumerate(given if several else [given]):
+        if isinstance(one, dict) and one.get("system") in systems and one.get("value"):
+            term = identifier_term(server.registry, type_name, one["system"], one["value"])
+            place = f"{type_name}.identifier{f'[{index}]' if several else ''}"
+            found.setdefault(term, draft.path(place))
+    return tuple(found.items())
+
+
+async def keep(
+    server: Server,
+    connection: Connection,
+    writes: Sequence[Write],
+    registry: int,
+    *,
+    trial: bool = False,
+) -> dict[int, Written]:
+    """Store the writes and return what became of each, by key.
+
+    `registry` is the version of the search parameters before they were made; when it
+    is no longer in force, the work is to be done again (store/attempts.py). References
+    may lead nowhere in a `trial`, which will be undone.
+    """
+    integrity = server.settings.write.referential_integrity and not trial
+    try:
+        return await transact(connection, writes, integrity=integrity, registry=registry)
+    except Outdated:
+        server.in_force.doubt()
+        raise
 
 
 def unchanged(server: Server, previous: Current, digest: bytes) -> bool:
@@ -140,8 +212,9 @@ def unchanged(server: Server, previous: Current, digest: bytes) -> bool:
     )
 
 
-def deletion(previous: Current) -> Write:
+def deletion(server: Server, previous: Current) -> Write:
     """Return the write that deletes this resource."""
+    type_name = server.definitions.type_names[previous.type_id]
     return Write(
         key=previous.key,
         type_id=previous.type_id,
@@ -154,6 +227,7 @@ def deletion(previous: Current) -> Write:
         index=None,
         references=(),
         previous=previous,
+        business=() if type_name in server.settings.write.business_keys else None,
     )
 
 
@@ -170,7 +244,6 @@ def indexed(server: Server, draft: Draft, references: Sequence[LocalReference]) 
         Edge(NO_SEARCH_PARAMETER, type_id, id_, version)
         for type_id, id_, version in sorted(others, key=lambda other: other[:2])
     )
-    count = len(rows.terms) + len(edges) + sum(map(len, rows.ranges.values()))
-    if count > server.settings.limits.index_rows:
+    if rows.count + len(edges) > server.settings.limits.index_rows:
         raise TooLarge(f"The {draft.type_name} has more index values than one resource may have")
-    return IndexRows(terms=rows.terms, edges=rows.edges + edges, ranges=rows.ranges)
+    return replace(rows, edges=rows.edges + edges)

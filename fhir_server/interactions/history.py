@@ -3,134 +3,225 @@
 https://hl7.org/fhir/R4/http.html#history
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
 from fhir_server.caller import Caller
-from fhir_server.errors import BadRequest, NotFound
+from fhir_server.config import SearchSettings
+from fhir_server.database import Connection
+from fhir_server.errors import BadRequest, NotFound, NotSupported
+from fhir_server.interactions import binary
+from fhir_server.interactions.cursor import PARAMETER, Cursor, seal, unseal
+from fhir_server.r4.summary import Mode, summarised, with_elements
 from fhir_server.search.date import interval
 from fhir_server.server import Server
 from fhir_server.store import history as store
-from fhir_server.store.history import Version
+from fhir_server.store.history import Bounds, Version
 from fhir_server.store.text import instant
 from fhir_server.store.transact import Method
 
-PARAMETERS = ("_count", "_since", "_at", "_format", "_pretty", "_cursor")
+PARAMETERS = ("_count", "_since", "_at", "_summary", "_elements")
+_MODES: Mapping[str, Mode | None] = {
+    "true": "true",
+    "text": "text",
+    "data": "data",
+    "count": None,
+    "false": None,
+}
 _SHOWN = {
     Method.POST: b"POST",
     Method.PUT: b"PUT",
     Method.DELETE: b"DELETE",
     Method.PATCH: b"PATCH",
 }
+_LONGEST_NUMBER = 9
+_GENERAL = frozenset(("_format", "_pretty"))  # of an entry in a batch, where they mean nothing
+
+Pairs: TypeAlias = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The parameters of a history: page size, bounds, and where to go on."""
+class Asked:
+    """A history: of what, in which bounds, which part of each version, where to go on.
 
-    count: int
+    `applied` are the parameters as the self link lists them.
+    """
+
+    type: str | None
+    id: str | None
     since: datetime | None
     at: tuple[datetime, datetime] | None
+    count: int
+    mode: Mode | None
+    elements: tuple[str, ...]
     before: tuple[int, int] | None
-    applied: tuple[tuple[str, str], ...]
+    applied: Pairs
 
 
 async def history(
+    server: Server, caller: Caller, type_name: str | None, id_: str | None, pairs: Pairs
+) -> bytes:
+    """Return the text of a history Bundle, newest version first.
+
+    Of a resource it has a total: counting the versions of all would let a client keep
+    the server busy. NotFound when the resource was never stored.
+    """
+    async with server.database.connection() as connection:
+        return await history_on(server, connection, caller, type_name, id_, pairs)
+
+
+async def history_on(
     server: Server,
-    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    connection: Connection,
+    caller: Caller,
     type_name: str | None,
     id_: str | None,
-    pairs: Sequence[tuple[str, str]],
+    pairs: Pairs,
 ) -> bytes:
-    """Return the text of a history Bundle, newest version first."""
-    wanted = _wanted(server, pairs)
-    type_id = server.definitions.type_ids[type_name] if type_name else None
-    async with server.database.connection() as connection:
-        total = None
-        if type_id is not None and id_ is not None:
-            total = await store.count(connection, type_id, id_)
-            if not total:
-                raise NotFound(f"There is no {type_name} with this id")
-        versions = await store.versions(
-            connection,
-            limit=wanted.count + 1,
-            type_id=type_id,
-            id_=id_,
-            since=wanted.since,
-            at=wanted.at,
-            before=wanted.before,
-        )
-    bounded = wanted.since or wanted.at
-    return _bundle(server, (type_name, id_), wanted, versions, None if bounded else total)
+    """Return the same on an open connection."""
+    asked = _asked(server, caller, type_name, id_, pairs)
+    bounds = await _bounds(server, connection, asked)
+    total = None if bounds.key is None else await store.count(connection, bounds)
+    found, more = await store.versions(
+        connection,
+        bounds,
+        limit=asked.count,
+        most_bytes=server.settings.limits.page_bytes,
+        before=asked.before,
+    )
+    bodies = await binary.page(server, [one.body for one in found])
+    entries = [
+        _entry(server, one, _part(server, asked, body))
+        for one, body in zip(found, bodies, strict=True)
+    ]
+    path = "/".join(part for part in (server.base, type_name, id_, "_history") if part)
+    links = [_link("self", path, asked.applied)]
+    if more and found:
+        cursor = Cursor(type_name, id_, list(asked.applied), *found[-1].cursor, int(time.time()))
+        token = seal(server.registry.context.page_key, caller.name, cursor)
+        links.append(_link("next", path, [(PARAMETER, token)]))
+    return _bundle(total, links, entries)
 
 
-def _wanted(server: Server, pairs: Sequence[tuple[str, str]]) -> Wanted:
+async def _bounds(server: Server, connection: Connection, asked: Asked) -> Bounds:
+    type_id = server.definitions.type_ids[asked.type] if asked.type else None
+    key = None
+    if type_id is not None and asked.id is not None:
+        key = await store.key_of(connection, type_id, asked.id)
+        if key is None:
+            raise NotFound(f"There is no {asked.type} with this id")
+    return Bounds(key, type_id, asked.since, asked.at)
+
+
+def _asked(
+    server: Server, caller: Caller, type_name: str | None, id_: str | None, pairs: Pairs
+) -> Asked:
+    before = None
+    tokens = [value for name, value in pairs if name == PARAMETER]
+    if tokens:
+        if len(pairs) > 1:
+            raise BadRequest("A page link takes no other parameter", expression=PARAMETER)
+        cursor = unseal(server.registry.context.page_key, caller.name, tokens[0])
+        if (cursor.type, cursor.id) != (type_name, id_):
+            raise BadRequest("The page link is of another history", expression=PARAMETER)
+        pairs, before = cursor.pairs, (cursor.xid, cursor.position)
+    given = _given(pairs)
+    settings = server.settings.search
+    count = _count(given, settings, of_one=id_ is not None)
+    mode, elements = _shown(type_name, given)
+    told = [(name, value) for name, value in given.items() if name != "_count"]
+    return Asked(
+        type=type_name,
+        id=id_,
+        since=_interval(given, "_since", settings)[0] if "_since" in given else None,
+        at=_interval(given, "_at", settings) if "_at" in given else None,
+        count=count,
+        mode=mode,
+        elements=elements,
+        before=before,
+        applied=[*told, ("_count", str(count))],
+    )
+
+
+def _given(pairs: Pairs) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in pairs:
+        if name in _GENERAL:
+            continue
         if name not in PARAMETERS:
-            known = ", ".join(PARAMETERS[:-1])
+            known = ", ".join(PARAMETERS)
             raise BadRequest(f"Unknown parameter; a history takes {known}", expression=name)
         if name in given:
             raise BadRequest("The parameter may be given once", expression=name)
         given[name] = value
-    if "_since" in given and "_at" in given:
-        raise BadRequest("_since and _at exclude one another", expression="_at")
-    settings = server.settings.search
-    count = min(_number(given.get("_count"), settings.default_count), settings.max_count)
-    zone = settings.timezone
-    applied = tuple((name, given[name]) for name in ("_since", "_at") if name in given)
-    return Wanted(
-        count=count,
-        since=interval(given["_since"], zone)[0] if "_since" in given else None,
-        at=interval(given["_at"], zone) if "_at" in given else None,
-        before=_cursor(given["_cursor"]) if "_cursor" in given else None,
-        applied=(*applied, ("_count", str(count))),
-    )
+    for one, other in (("_since", "_at"), ("_summary", "_elements")):
+        if one in given and other in given:
+            raise BadRequest(f"{one} and {other} exclude one another", expression=other)
+    return given
 
 
-def _number(text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    if not text.isdecimal() or len(text) > 9:  # noqa: PLR2004  (more than any page)
+def _interval(
+    given: Mapping[str, str], name: str, settings: SearchSettings
+) -> tuple[datetime, datetime]:
+    try:
+        return interval(given[name], settings.timezone)
+    except BadRequest as error:
+        raise BadRequest(error.text, code="value", expression=name) from None
+
+
+def _count(given: Mapping[str, str], settings: SearchSettings, *, of_one: bool) -> int:
+    """Return the size of a page; 0 where only the total is asked for, which only one has."""
+    if given.get("_summary") == "count":
+        if not of_one:
+            text = "Only the versions of one resource are counted"
+            raise NotSupported(text, expression="_summary")
+        return 0
+    text = given.get("_count", str(settings.default_count))
+    if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_NUMBER:
         raise BadRequest("_count must be a whole number", code="value", expression="_count")
-    return int(text)
+    return min(int(text), settings.max_count)
 
 
-def _cursor(text: str) -> tuple[int, int]:
-    xid, dot, position = text.partition(".")
-    if not dot or not all(p.isdecimal() and len(p) <= 18 for p in (xid, position)):  # noqa: PLR2004
-        raise BadRequest("This page link is not one of ours", code="value", expression="_cursor")
-    return int(xid), int(position)
+def _shown(type_name: str | None, given: Mapping[str, str]) -> tuple[Mode | None, tuple[str, ...]]:
+    """Return which part of each version is shown."""
+    summary = given.get("_summary", "false")
+    if summary not in _MODES:
+        raise BadRequest(f"_summary is one of {', '.join(_MODES)}", expression="_summary")
+    elements = tuple(filter(None, given.get("_elements", "").split(",")))
+    if "_elements" in given and not elements:
+        raise BadRequest("_elements names no element", code="value", expression="_elements")
+    if elements and type_name is None:
+        text = "The elements of a history of all types are not chosen"
+        raise NotSupported(text, expression="_elements")
+    return _MODES[summary], elements
 
 
-def _bundle(
-    server: Server,
-    place: tuple[str | None, str | None],
-    wanted: Wanted,
-    versions: Sequence[Version],
-    total: int | None,
-) -> bytes:
-    page = versions[: wanted.count]
-    path = "/".join(part for part in (server.base, *place, "_history") if part)
-    links = [_link("self", path, wanted.applied)]
-    if len(versions) > wanted.count and page:
-        cursor = ".".join(map(str, page[-1].cursor))
-        links.append(_link("next", path, (*wanted.applied, ("_cursor", cursor))))
+def _part(server: Server, asked: Asked, body: bytes) -> bytes:
+    if not body or not (asked.mode or asked.elements):
+        return body
+    if asked.mode:
+        return summarised(server.definitions, body, asked.mode)
+    return with_elements(server.definitions, body, asked.elements)
+
+
+def _bundle(total: int | None, links: Sequence[bytes], entries: Sequence[bytes]) -> bytes:
     return b'{"resourceType":"Bundle","type":"history"%b,"link":[%b]%b}' % (
         b"" if total is None else b',"total":%d' % total,
         b",".join(links),
-        b',"entry":[%b]' % b",".join(_entry(server, one) for one in page) if page else b"",
+        b',"entry":[%b]' % b",".join(entries) if entries else b"",
     )
 
 
-def _link(relation: str, path: str, pairs: Sequence[tuple[str, str]]) -> bytes:
+def _link(relation: str, path: str, pairs: Pairs) -> bytes:
     query = urlencode(pairs, quote_via=quote)
     return f'{{"relation":"{relation}","url":"{path}?{query}"}}'.encode()
 
 
-def _entry(server: Server, one: Version) -> bytes:
+def _entry(server: Server, one: Version, body: bytes) -> bytes:
     """Return an entry; bdl-3 and bdl-4 want request and response on each."""
     type_name = server.definitions.type_names[one.type_id]
     literal = f"{type_name}/{one.id}"
@@ -141,7 +232,7 @@ def _entry(server: Server, one: Version) -> bytes:
         status = b"201 Created" if one.version == 1 else b"200 OK"
     return (
         f'{{"fullUrl":"{server.base}/{literal}",'.encode()
-        + (b'"resource":%b,' % one.body if one.body else b"")
+        + (b'"resource":%b,' % body if body else b"")
         + b'"request":{"method":"%b","url":"%b"},' % (_SHOWN[one.method], url.encode())
         + b'"response":{"status":"%b","etag":"W/\\"%d\\"","lastModified":"%b"}}'
         % (status, one.version, instant(one.last_updated).encode())

@@ -7,7 +7,9 @@ from base64 import b64encode
 from typing import Any
 
 from fhir_server.caller import Caller
+from fhir_server.database import Connection
 from fhir_server.errors import BadRequest
+from fhir_server.interactions import provenance as provenances
 from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.patching import JSON_PATCH
 from fhir_server.interactions.transaction import transaction
@@ -25,18 +27,22 @@ async def patch(
     *,
     criteria: str | None = None,
     if_match: str | None = None,
+    provenance: provenances.Given | None = None,
 ) -> Outcome:
     """Apply a patch (as `json_patch` or `fhirpath_patch` give it) to one resource.
 
-    NotFound when there is none, Gone when it was deleted.
+    NotFound when there is none, Gone when it was deleted. `provenance` is stored
+    with the write.
     """
     url = f"{type_name}/{id_}" if id_ is not None else f"{type_name}?{criteria}"
     entry = Entry("PATCH", url, asked, if_match=if_match)
-    outcomes = await atomically(
-        server.database,
-        lambda connection: transaction(server, connection, caller, [entry], bundle=False),
-    )
-    return outcomes[0]
+
+    async def work(connection: Connection) -> Outcome:
+        outcomes = await transaction(server, connection, caller, [entry], bundle=False)
+        await provenances.record(server, connection, provenance, outcomes)
+        return outcomes[0]
+
+    return await atomically(server.database, work)
 
 
 def json_patch_body(raw: bytes) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from fhir_server.store.read import Stored
 
 
 async def read(server: Server, caller: Caller, type_name: str, id_: str) -> Stored:
-    """Return the current version; NotFound when never stored, Gone when deleted."""
+    """Return the current version as it lies; NotFound when never stored, Gone when deleted.
+
+    The data of a large Binary are a mark, which `binary.whole` replaces.
+    """
     async with server.database.connection() as connection:
         return await read_on(server, connection, caller, type_name, id_)
 
@@ -26,6 +29,11 @@ async def read_on(
 ) -> Stored:
     """Read on an open connection."""
     found = await store.current(connection, server.definitions.type_ids[type_name], id_)
+    return present(found, type_name)
+
+
+def present(found: Stored | None, type_name: str) -> Stored:
+    """Return what was found; NotFound when never stored, Gone when deleted."""
     if found is None:
         raise NotFound(f"There is no {type_name} with this id")
     if found.deleted:

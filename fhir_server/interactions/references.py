@@ -64,3 +64,9 @@ def split(
     version = match["version"]
     number = int(version) if version and version.isdecimal() and len(version) < 10 else None  # noqa: PLR2004
     return type_ids[match["type"]], match["id"], number
+
+
+def is_conditional(server: Server, reference: str) -> bool:
+    """Whether the reference is criteria, `Type?name=value`, that a transaction resolves."""
+    type_name, mark, _ = reference.partition("?")
+    return bool(mark) and type_name in server.definitions.type_ids

@@ -4,26 +4,24 @@ https://hl7.org/fhir/R4/http.html#search
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from psycopg.pq import TransactionStatus
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest, Issue, NotFound, Unavailable
-from fhir_server.r4.outcome import operation_outcome
-from fhir_server.r4.summary import summarised, with_elements
+from fhir_server.errors import BadRequest, Forbidden, Issue, NotFound, Unavailable
+from fhir_server.interactions import binary, including, searchset
+from fhir_server.interactions.searchset import Asked
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
-from fhir_server.search.pagetoken import PARAMETER, Page, seal, unseal
-from fhir_server.search.parse import Pair, parse
-from fhir_server.search.query import Query, Rules
+from fhir_server.search.pagetoken import PARAMETER, Page, Rest, seal, unseal
+from fhir_server.search.parse import parse
+from fhir_server.search.query import Pair, Query, Rules
 from fhir_server.server import Server
 from fhir_server.store import find
 from fhir_server.store.find import Found
@@ -31,26 +29,6 @@ from fhir_server.store.find import Found
 # A count that the planner expects to pass the cap by so much is not begun.
 _FAR_BEYOND = 4
 RETRY = {"Retry-After": "5"}
-
-# What store/text.py writes at the head of each text.
-_HEAD = re.compile(rb'\{"resourceType":"(\w+)","id":"([^"]+)"')
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a client searches: a type (None: all), perhaps inside a compartment."""
-
-    type: str | None
-    pairs: Sequence[Pair]
-    compartment: Compartment | None = None
-    lenient: bool = False
-    page: Page | None = None
-
-    @property
-    def path(self) -> str:
-        """Return the path of the search below the base."""
-        inside = f"/{self.compartment.type}/{self.compartment.id}" if self.compartment else ""
-        return f"{inside}/{self.type or '*'}" if self.type or inside else ""
 
 
 async def search(
@@ -79,9 +57,11 @@ async def search_on(
     caller: Caller,
     type_name: str | None,
     pairs: Sequence[Pair],
+    *,
+    compartment: Compartment | None = None,
 ) -> bytes:
     """Return the same on an open connection, strictly."""
-    return await _answer(server, connection, caller, Asked(type_name, pairs))
+    return await _answer(server, connection, caller, Asked(type_name, pairs, compartment))
 
 
 async def _answer(server: Server, connection: Connection, caller: Caller, asked: Asked) -> bytes:
@@ -89,23 +69,76 @@ async def _answer(server: Server, connection: Connection, caller: Caller, asked:
     query = _parsed(server, asked)
     if asked.compartment is not None:
         await _require_root(server, connection, asked.compartment)
-    query = await find.settled(connection, query)
-    page = asked.page
-    matches = await _matches(connection, query, page.position if page else None)
-    more, shown = len(matches) > query.count, matches[: query.count]
+    if isinstance(asked.page, Rest):
+        return await including.rest(server, connection, caller, asked, query, asked.page)
+    return await _page(server, connection, caller, asked, query, asked.page)
+
+
+async def _page(
+    server: Server,
+    connection: Connection,
+    caller: Caller,
+    asked: Asked,
+    query: Query,
+    page: Page | None,
+) -> bytes:
+    query = await _settled(server, connection, query)
+    place = page.position if page else None
+    told = await _explained(server, connection, query, place)
+    matches = await _matches(server, connection, query, place)
+    # A page that is full by its size ends early.
+    shown = [one for one in matches[: query.count] if one.body]
+    more = len(matches) > len(shown)
     total = page.total if page else await _total(server, connection, query, len(matches))
-    added, warnings = await _included(server, connection, query, shown)
-    here = _url(server, asked, query.applied)
-    links = [("self", here), ("first", here)] if query.count else [("self", here)]
+    keys = [one.key for one in shown]
+    added = await including.include(server, connection, caller, asked, query, keys)
+    links = _links(server, asked, query)
     if more and shown:
         token = _token(server, caller, asked, query.applied, shown[-1], total)
-        links.append(("next", _url(server, asked, [(PARAMETER, token)])))
-    entries = [_entry(server, _part(server, query, one.body), b"match") for one in shown]
-    whole = replace(query, elements=())
-    entries += [_entry(server, _part(server, whole, one.body), b"include") for one in added]
-    if issues := [*query.warnings, *warnings]:
-        entries.append(_outcome(issues))
-    return _bundle(links, total, entries)
+        links.append(("next", searchset.url(server, asked, [(PARAMETER, token)])))
+    if added.rest:
+        links.append(("related", added.rest))
+    bodies = await binary.page(server, [one.body for one in (*shown, *added.found)])
+    entries = [searchset.outcome(told)] if told else []
+    entries += [searchset.match(server, query, body) for body in bodies[: len(shown)]]
+    entries += [searchset.include(server, query, body) for body in bodies[len(shown) :]]
+    warnings = await _outdated(connection, query, keys)
+    if issues := [*query.warnings, *warnings, *added.issues]:
+        entries.append(searchset.outcome(issues))
+    return searchset.bundle(links, total, entries)
+
+
+async def _outdated(connection: Connection, query: Query, keys: Sequence[int]) -> list[Issue]:
+    """Return the warning that some matches refer to a version, of which the present one counted."""
+    if not await find.outdated(connection, query, keys):
+        return []
+    text = "References to a version were followed to the present version"
+    return [Issue("warning", "informational", text)]
+
+
+async def _settled(server: Server, connection: Connection, query: Query) -> Query:
+    """Return the query with what only the database knows put in."""
+    query = await find.listed(connection, server.registry.context, query)
+    return await find.settled(connection, query)
+
+
+async def _explained(
+    server: Server, connection: Connection, query: Query, position: Position | None
+) -> list[Issue]:
+    """Return how the search is carried out, if that is asked for; Forbidden where it may not be."""
+    if not query.explain:
+        return []
+    allowed = server.settings.search.explain
+    if allowed == "off" or (allowed == "demo" and not server.settings.demo):
+        raise Forbidden("Only operators may have a search explained", expression="_explain")
+    told = await find.explained(connection, query, position)
+    text = "How the search was carried out"
+    return [Issue("information", "informational", text, "_explain", told)]
+
+
+def _links(server: Server, asked: Asked, query: Query) -> list[tuple[str, str]]:
+    here = searchset.url(server, asked, query.applied)
+    return [("self", here), ("first", here)] if query.count else [("self", here)]
 
 
 async def matching_ids(
@@ -114,10 +147,14 @@ async def matching_ids(
     caller: Caller,  # noqa: ARG001  (rights come with the security issue)
     type_name: str,
     pairs: Sequence[Pair],
+    most: int = 2,
 ) -> list[str]:
-    """Return the ids of up to two matches: whether criteria meet none, one or several."""
-    query = await find.settled(connection, _parsed(server, Asked(type_name, pairs)))
-    return [id_ for _, id_ in await find.ids(connection, query, 2)]
+    """Return the ids of up to two matches: whether criteria meet none, one or several.
+
+    Or, with `most`, of so many.
+    """
+    query = await _settled(server, connection, _parsed(server, Asked(type_name, pairs)))
+    return [id_ for _, id_ in await find.ids(connection, query, most)]
 
 
 def _resumed(server: Server, caller: Caller, asked: Asked) -> Asked:
@@ -127,7 +164,7 @@ def _resumed(server: Server, caller: Caller, asked: Asked) -> Asked:
         return asked
     if len(asked.pairs) > 1:
         raise BadRequest("A page link takes no other parameter.", expression=PARAMETER)
-    page = unseal(server.registry.context.secret, caller.name, tokens[0])
+    page = unseal(server.registry.context.page_key, caller.name, tokens[0])
     if (page.type, page.compartment) != (asked.type, asked.compartment):
         raise BadRequest("The page link is of another search.", expression=PARAMETER)
     return replace(asked, pairs=page.pairs, page=page)
@@ -144,17 +181,20 @@ async def _require_root(server: Server, connection: Connection, root: Compartmen
         raise NotFound(f"There is no {root.type} with this id")
 
 
-async def _matches(connection: Connection, query: Query, position: Position | None) -> list[Found]:
+async def _matches(
+    server: Server, connection: Connection, query: Query, position: Position | None
+) -> list[Found]:
     """Return the matches of the page, and one more if there is one."""
     if not query.count:
         return []
-    return await find.matches(connection, query, position, query.count + 1)
+    most = server.settings.limits.page_bytes
+    return await find.matches(connection, query, position, query.count + 1, most)
 
 
 async def _total(server: Server, connection: Connection, query: Query, fetched: int) -> int | None:
     """Return the total of a first page, None where it is not known or not wanted.
 
-    Unasked it is given if counting up to the cap finds it.
+    Unasked it is given if counting up to the cap finds it, at a bounded cost.
     """
     if query.count and fetched <= query.count and query.total != "none":
         return fetched
@@ -165,7 +205,9 @@ async def _total(server: Server, connection: Connection, query: Query, fetched: 
             return await find.estimate(connection, query)
         case "default" if query.count:
             cap = server.settings.search.total_cap
-            if await find.estimate(connection, query) > cap * _FAR_BEYOND:
+            expected = await find.counting(connection, query, cap + 1)
+            dear = expected.cost > server.settings.search.total_cost
+            if dear or expected.matches > cap * _FAR_BEYOND:
                 return None
             counted = await _counted(server, connection, query, cap + 1)
             return counted if counted is not None and counted <= cap else None
@@ -195,21 +237,6 @@ async def _counted(
         return None
 
 
-async def _included(
-    server: Server, connection: Connection, query: Query, shown: Sequence[Found]
-) -> tuple[list[Found], list[Issue]]:
-    """Return the included resources; with a warning when there are more than are allowed."""
-    if not query.includes:
-        return [], []
-    limit = server.settings.search.max_includes
-    keys = [one.key for one in shown]
-    added = await find.included(connection, query.includes, keys, limit + 1)
-    if len(added) <= limit:
-        return added, []
-    text = f"More than {limit} resources would be included; the rest is left out."
-    return added[:limit], [Issue("warning", "incomplete", text, "_include")]
-
-
 def _token(
     server: Server,
     caller: Caller,
@@ -229,45 +256,4 @@ def _token(
         total=total,
         issued=int(time.time()),
     )
-    return seal(server.registry.context.secret, caller.name, page)
-
-
-def _url(server: Server, asked: Asked, pairs: Sequence[Pair]) -> str:
-    query = urlencode(pairs, safe=":/,|$", quote_via=quote)
-    path = f"{server.base}{asked.path}"
-    return f"{path}?{query}" if query else path
-
-
-def _part(server: Server, query: Query, body: bytes) -> bytes:
-    """Return the part of a resource that the query shows; mostly the whole, untouched."""
-    if query.elements:
-        types = [server.definitions.type_names[one] for one in query.type_ids]
-        return with_elements(server.definitions, body, query.elements, types)
-    if query.summary in ("true", "text", "data"):
-        return summarised(server.definitions, body, query.summary)
-    return body
-
-
-def _entry(server: Server, body: bytes, mode: bytes) -> bytes:
-    head = _HEAD.match(body)
-    assert head is not None
-    return b'{"fullUrl":"%b/%b/%b","resource":%b,"search":{"mode":"%b"}}' % (
-        server.base.encode(),
-        head[1],
-        head[2],
-        body,
-        mode,
-    )
-
-
-def _outcome(issues: Sequence[Issue]) -> bytes:
-    return b'{"resource":%b,"search":{"mode":"outcome"}}' % operation_outcome(issues)
-
-
-def _bundle(links: Sequence[tuple[str, str]], total: int | None, entries: list[bytes]) -> bytes:
-    link = ",".join(f'{{"relation":"{relation}","url":"{url}"}}' for relation, url in links)
-    return b'{"resourceType":"Bundle","type":"searchset"%b,"link":[%b]%b}' % (
-        b"" if total is None else b',"total":%d' % total,
-        link.encode(),
-        b',"entry":[%b]' % b",".join(entries) if entries else b"",
-    )
+    return seal(server.registry.context.page_key, caller.name, page)

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#vread
 """
 
 from fhir_server.caller import Caller
+from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.server import Server
 from fhir_server.store import read as store
@@ -12,16 +13,31 @@ from fhir_server.store.read import Stored
 
 async def vread(
     server: Server,
+    caller: Caller,
+    type_name: str,
+    id_: str,
+    version: str,
+) -> Stored:
+    """Return that version as it lies; NotFound when there is none, Gone when it is a deletion.
+
+    The data of a large Binary are a mark, which `binary.whole` replaces.
+    """
+    async with server.database.connection() as connection:
+        return await vread_on(server, connection, caller, type_name, id_, version)
+
+
+async def vread_on(
+    server: Server,
+    connection: Connection,
     caller: Caller,  # noqa: ARG001  (rights come with the security issue)
     type_name: str,
     id_: str,
     version: str,
 ) -> Stored:
-    """Return that version; NotFound when there is none, Gone when it is a deletion."""
+    """Read on an open connection."""
     known = version.isdecimal() and len(version) < 10  # noqa: PLR2004  (fits the column)
-    async with server.database.connection() as connection:
-        type_id = server.definitions.type_ids[type_name]
-        found = await store.version(connection, type_id, id_, int(version)) if known else None
+    type_id = server.definitions.type_ids[type_name]
+    found = await store.version(connection, type_id, id_, int(version)) if known else None
     if found is None:
         raise NotFound(f"There is no such version of this {type_name}")
     if found.deleted:

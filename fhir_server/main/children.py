@@ -57,6 +57,7 @@ def web(context: Context, listening: socket.socket | None) -> None:
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                date_header=False,  # each answer has its own
                 timeout_graceful_shutdown=5,
             )
             sockets = [listening] if listening else None

@@ -49,15 +49,15 @@ def declared() -> MetaData:
     return whole
 
 
-def migrate(conninfo: str) -> None:
-    """Run the migrations that are missing, all in one transaction.
+def migrate(conninfo: str, revision: str = "head") -> None:
+    """Run the migrations that are missing up to a revision, all in one transaction.
 
     Other processes that start at the same time wait for the lock and then find
     nothing to do.
     """
     with _connected(conninfo) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), revision)
 
 
 def is_current(conninfo: str) -> bool:

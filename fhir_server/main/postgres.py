@@ -43,10 +43,8 @@ SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "256MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
-    "effective_cache_size": "1GB",
     "random_page_cost": "1.1",
     "jit": "off",
     "default_statistics_target": "200",
@@ -70,6 +68,8 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
 log = logging.getLogger(__name__)
 
 
@@ -92,19 +92,41 @@ def uri(socket_directory: str, port: int, database: str) -> str:
     return f"postgresql://{SUPERUSER}@/{database}?host={socket_directory}&port={port}"
 
 
-def start(directory: Path, settings: Mapping[str, str] = SETTINGS) -> str:
+def sized(memory: int) -> dict[str, str]:
+    """Return the settings that go by the machine's memory, in bytes.
+
+    An eighth for the database's own buffers: what it must fetch from the operating
+    system's cache costs several times as much (docs/performance.md).
+    """
+    buffers = min(max(memory // 8, 128 << 20), 4 << 30)
+    return {
+        "shared_buffers": f"{buffers >> 20}MB",
+        "effective_cache_size": f"{max(memory // 2, 256 << 20) >> 20}MB",
+    }
+
+
+def _memory() -> int:
+    """Return the bytes that this machine has, or this container may use."""
+    try:
+        return min(int(_CONTAINER_LIMIT.read_text()), psutil.virtual_memory().total)
+    except (OSError, ValueError):
+        return psutil.virtual_memory().total
+
+
+def start(directory: Path, settings: Mapping[str, str] | None = None) -> str:
     """Start the cluster in `directory`, made when absent, and return its URI.
 
-    A cluster that still runs (its supervisor was killed) is taken over. The
-    caller holds a lock on the directory: two starters at once would race.
-    Unavailable when PostgreSQL does not come up.
+    It is configured by `settings`, else by ours for this machine's memory. A cluster
+    that still runs (its supervisor was killed) is taken over. The caller holds a
+    lock on the directory: two starters at once would race. Unavailable when
+    PostgreSQL does not come up.
     """
     directory = directory.resolve()
     _initialise(directory)
     _forget_stranger(directory)
     found = _answering(directory)
     if found is None:
-        _configure(directory, settings)
+        _configure(directory, settings or {**SETTINGS, **sized(_memory())})
         _start(directory)
         found = _answering(directory)
     if found is None:

@@ -1,5 +1,6 @@
 """The supervisor: it starts the database and the listeners, and keeps them alive."""
 
+import asyncio
 import errno
 import fcntl
 import ipaddress
@@ -20,14 +21,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from prometheus_client import multiprocess as shared_metrics
 
 from fhir_server.config import Settings
 from fhir_server.errors import Unavailable
+from fhir_server.installation import keys
 from fhir_server.main import children, postgres
 from fhir_server.main.banner import banner
 from fhir_server.main.log import configure
 from fhir_server.main.migrate import migrate
+from fhir_server.main.wiring import secret
 
 READY_FILE = "serve.json"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -70,6 +74,7 @@ def serve(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(settings.data_dir), _stop_signal() as stopped, database(settings) as conninfo:
         migrate(conninfo)
+        check_secret(settings, conninfo)
         sockets = {
             "http": _listen(settings.host, settings.http_port, "--http-port"),
             "mllp": _listen(settings.host, settings.mllp_port, "--mllp-port"),
@@ -90,6 +95,16 @@ def check_open(settings: Settings) -> None:
             "There is no login yet. Start with --demo (open, on this machine only), or say "
             "--insecure to open it to the network."
         )
+
+
+def check_secret(settings: Settings, conninfo: str) -> None:
+    """Refuse to serve a database whose secret is another than that of the settings."""
+
+    async def check() -> None:
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await keys(connection, secret(settings))
+
+    asyncio.run(check())
 
 
 def _is_loopback(host: str) -> bool:

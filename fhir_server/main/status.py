@@ -15,7 +15,10 @@ _LAG = """
 SELECT count(*), coalesce(extract(epoch FROM now() - min(at)), 0)
 FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
 """
-_SIZE = "SELECT count(*), pg_size_pretty(pg_database_size(current_database())) FROM resource"
+# A negative key is that of a resource contained in another.
+_SIZE = """
+SELECT count(*), pg_size_pretty(pg_database_size(current_database())) FROM resource WHERE key > 0
+"""
 
 
 async def overview(database: Database, server: Running | None) -> RenderableType:

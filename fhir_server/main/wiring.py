@@ -2,17 +2,23 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from adapters.dicom import fold as dicom
 from adapters.hl7 import process as hl7
+from fhir_server.api import rest
 from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
 from fhir_server.database import Database
+from fhir_server.errors import Conflict
+from fhir_server.installation import SHORTEST, keys
+from fhir_server.interactions import asynchronous, reindex
 from fhir_server.keys import key_source, new_id
 from fhir_server.r4 import definitions
 from fhir_server.search.context import Context
 from fhir_server.search.registry import Registry
-from fhir_server.server import Server
+from fhir_server.server import InForce, Server
 from fhir_server.validation.structure import Validator
 from fhir_server.worker.runner import Function
 
@@ -21,8 +27,11 @@ CONNECTIONS = 160
 OTHER_PROCESSES = 3
 
 JOBS: Mapping[str, Function] = {
+    asynchronous.CARRY_OUT: rest.carry_out,
+    asynchronous.SWEEP: asynchronous.sweep,
     "hl7.process": hl7.run,
     "dicom.fold": dicom.run,
+    reindex.KIND: reindex.run,
 }
 """Which kind of job is which function."""
 
@@ -52,20 +61,42 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
     async with database.statement() as connection:
         cursor = await connection.execute("SELECT nextval('process_node')")
         row = await cursor.fetchone()
+        own = await keys(connection, secret(settings))
     assert row is not None
     base = base.rstrip("/")
     bases = (base, *(alias.rstrip("/") for alias in settings.base_aliases))
     blobs = settings.data_dir / "blobs"
     blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    context = Context.of(settings.search, bases)
+    context = replace(context, secret=own.terms, page_key=own.pages)
     return Server(
         settings=settings,
         base=base,
         bases=bases,
         database=database,
         definitions=known,
-        registry=Registry.build(known, Context.of(settings.search, bases)),
+        in_force=InForce(Registry.build(known, context)),
         validator=Validator(known),
-        blobs=Blobs(blobs),
+        blobs=_blobs(blobs),
         new_id=new_id,
         new_key=key_source(int(row[0])),
     )
+
+
+def _blobs(root: Path) -> Blobs:
+    blobs = Blobs(root)
+    blobs.forget_partial()
+    return blobs
+
+
+def secret(settings: Settings) -> bytes | None:
+    """Return what `secret_file` holds, None without one; Conflict when it is no secret."""
+    if not settings.secret_file:
+        return None
+    try:
+        found = Path(settings.secret_file).read_bytes().strip()
+    except OSError as error:
+        raise Conflict(f"The secret_file cannot be read ({error.strerror})") from error
+    if len(found) < SHORTEST:
+        raise Conflict(f"The secret_file holds less than {SHORTEST} bytes")
+    return found

@@ -115,6 +115,16 @@ def load() -> Definitions:
     )
 
 
+@cache
+def search_descriptions() -> Mapping[str, Mapping[str, str]]:
+    """Return what search parameters mean, by URL and resource type.
+
+    A text under the empty type holds for all. It is read only by who describes the server.
+    """
+    descriptions: dict[str, dict[str, str]] = section("descriptions")
+    return descriptions
+
+
 def _elements(table: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, Element]]:
     return {
         owner: {name: _element(row) for name, row in rows.items()} for owner, rows in table.items()

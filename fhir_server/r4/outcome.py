@@ -10,7 +10,11 @@ import msgspec
 
 from fhir_server.errors import Issue
 
+# The keys of invariants, as the definitions name them.
+RULES = "urn:sangam:rule"
 _FIRST_ENTRY = re.compile(r"^Bundle\.entry\[0\]")
+# A parameter may have any name; a FHIR string has no other characters than XML.
+_NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def operation_outcome(issues: Iterable[Issue], *, entry: int | None = None) -> bytes:
@@ -25,13 +29,18 @@ def operation_outcome(issues: Iterable[Issue], *, entry: int | None = None) -> b
 
 
 def _issue(issue: Issue, entry: int | None) -> dict[str, object]:
+    details: dict[str, object] = {"text": issue.text}
+    if issue.rule is not None:
+        details["coding"] = [{"system": RULES, "code": issue.rule}]
     content: dict[str, object] = {
         "severity": issue.severity,
         "code": issue.code,
-        "details": {"text": issue.text},
+        "details": details,
     }
-    if issue.expression is not None:
-        place = issue.expression
+    if issue.diagnostics is not None:
+        content["diagnostics"] = issue.diagnostics
+    if issue.expression:
+        place = _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", issue.expression)
         if entry is not None:
             place = _FIRST_ENTRY.sub(f"Bundle.entry[{entry}]", place)
         content["expression"] = [place]

@@ -4,11 +4,11 @@ https://hl7.org/fhir/R4/search.html#parameters
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fhir_server.errors import BadRequest, NotSupported, SangamError
-from fhir_server.search import composite
+from fhir_server.search import composite, fulltext, terminology
 from fhir_server.search.clause import Clause, split
 from fhir_server.search.condition import NEVER, Both, Condition, Linked, Not, Referred, either
 from fhir_server.search.expression import Facts
@@ -16,13 +16,10 @@ from fhir_server.search.parameter import Parameter
 from fhir_server.search.query import Rules
 from fhir_server.search.registry import COLUMNS, Registry
 from fhir_server.search.searchtype import SEARCH_TYPES
+from fhir_server.search.terminology import NO_TERMINOLOGY
+from fhir_server.search.token import MIME_CODE
 
-DEPTH = 4
-"""How many references a chain or `_has` may follow."""
-
-_NOT_OFFERED = frozenset(
-    {"_contained", "_containedType", "_query", "_filter", "_text", "_content", "_list"}
-)
+_NOT_OFFERED = frozenset({"_contained", "_containedType", "_query", "_filter", "_list"})
 
 
 _KEPT = 20_000
@@ -52,8 +49,9 @@ class Scene:
 
     def deeper(self) -> "Scene":
         """Return the scene behind one more reference."""
-        if self.depth >= DEPTH:
-            text = f"At most {DEPTH} references are followed."
+        most = self.rules.limits.chain_depth
+        if self.depth >= most:
+            text = f"At most {most} references are followed."
             raise BadRequest(text, code="too-costly", expression=self.name)
         return Scene(self.registry, self.rules, self.name, self.depth + 1)
 
@@ -77,9 +75,11 @@ def condition(scene: Scene, types: tuple[str, ...], name: str, value: str) -> Co
         return _referred(scene.deeper(), types, name, value)
     if "." in name:
         return _linked(scene.deeper(), types, name, value)
-    asked = _asked(scene, types, name)
+    if name.partition(":")[0] in fulltext.PARAMETERS:
+        return _worded(scene, types, name, value)
+    asked = resolved(scene, types, name)
     if asked.modifier == "missing":
-        return _missing(scene, asked, value)
+        return missing(scene, asked, value)
     values = tuple(split(value, ","))
     if len(values) > scene.rules.limits.or_values:
         text = "The parameter has too many values."
@@ -87,12 +87,34 @@ def condition(scene: Scene, types: tuple[str, ...], name: str, value: str) -> Co
     if not all(values):
         text = "A value between commas is empty."
         raise BadRequest(text, code="value", expression=scene.name)
-    found = either([_one(scene, template, values) for template in asked.templates])
-    return Not(found) if asked.modifier == "not" else found
+    found = either([alternatives(scene, template, values) for template in asked.templates])
+    return Not(found) if asked.modifier in _NEGATED else found
 
 
-def _one(scene: Scene, template: Clause, values: tuple[str, ...]) -> Condition:
-    clause = Clause(
+def _worded(scene: Scene, types: tuple[str, ...], name: str, value: str) -> Condition:
+    """Return the condition of words in the narrative or the whole of resources of `types`."""
+    code, colon, _ = name.partition(":")
+    if colon:
+        raise NotSupported("The parameter takes no modifier.", expression=scene.name)
+    if code == "_text" and not any("text" in scene.registry.definitions.elements[t] for t in types):
+        raise scene.unknown(types)
+    context, limits = scene.registry.context, scene.rules.limits
+    nodes, depth = limits.filter_nodes, limits.filter_depth
+    return fulltext.condition(context, code, scene.name, value, nodes=nodes, depth=depth)
+
+
+def alternatives(scene: Scene, template: Clause, values: tuple[str, ...]) -> Condition:
+    """Return the condition that the parameter of `template` has one of the values, escaped."""
+    clause = filled(scene, template, values)
+    context = scene.registry.context
+    if template.parameter.type == "composite":
+        return composite.condition(context, clause)
+    return SEARCH_TYPES[template.parameter.type].condition(context, clause)
+
+
+def filled(scene: Scene, template: Clause, values: tuple[str, ...]) -> Clause:
+    """Return the clause with its values, for a search at this moment."""
+    return Clause(
         scene.name,
         template.parameter,
         template.modifier,
@@ -101,14 +123,12 @@ def _one(scene: Scene, template: Clause, values: tuple[str, ...]) -> Condition:
         template.parts,
         template.systems,
         time.time_ns() // 1000,
+        template.parents,
     )
-    context = scene.registry.context
-    if template.parameter.type == "composite":
-        return composite.condition(context, clause)
-    return SEARCH_TYPES[template.parameter.type].condition(context, clause)
 
 
-def _missing(scene: Scene, asked: Asked, value: str) -> Condition:
+def missing(scene: Scene, asked: Asked, value: str) -> Condition:
+    """Return the condition that the parameter has no value (`true`) or some (`false`)."""
     if value not in ("true", "false"):
         text = "The modifier missing takes true or false."
         raise BadRequest(text, code="value", expression=scene.name)
@@ -119,7 +139,7 @@ def _missing(scene: Scene, asked: Asked, value: str) -> Condition:
     return Not(found) if value == "true" else found
 
 
-def _asked(scene: Scene, types: tuple[str, ...], name: str) -> Asked:
+def resolved(scene: Scene, types: tuple[str, ...], name: str) -> Asked:
     """Return the parameter of a name; kept, as valid names of one type are few."""
     names = scene.registry.names
     found = names.get((types, name))
@@ -138,12 +158,16 @@ def _resolve(scene: Scene, types: tuple[str, ...], name: str) -> Asked:
     first, *others = parameters
     if any(other.type != first.type for other in others):
         raise scene.unknown(types)
-    offered = _modifiers(registry, parameters)
+    offered = modifiers(registry, parameters)
     if modifier and modifier not in offered and not _is_target(parameters, modifier):
         text = f"Modifiers of this parameter: {', '.join(offered) or 'none'}."
         raise NotSupported(text, expression=scene.name)
-    inner = "" if modifier in ("not", "missing") else modifier
+    inner = "" if modifier == "missing" else _NEGATED.get(modifier, modifier)
     return Asked(first, modifier, tuple(_templates(registry, parameters, code, inner)))
+
+
+_NEGATED = {"not": "", "not-in": "in"}
+"""Modifiers that are the contrary of another, or of none."""
 
 
 def _templates(
@@ -165,11 +189,11 @@ def _templates(
 
 def _parameters(scene: Scene, types: Sequence[str], code: str) -> list[Parameter]:
     """Return the parameter of this code in each type; refused where one has none."""
-    if code in _NOT_OFFERED:
-        raise NotSupported("This kind of search is not offered yet.", expression=scene.name)
+    _refuse_unoffered(scene, code)
     found = [scene.registry.parameters(type_name).get(code) for type_name in types]
     parameters = [parameter for parameter in found if parameter is not None]
     if len(parameters) < len(types):
+        scene.registry.refuse_awaited(types, code, scene.name)
         raise scene.unknown(types)
     return parameters
 
@@ -180,11 +204,23 @@ def _template(registry: Registry, parameter: Parameter, facts: Facts, modifier: 
         for system, codes in registry.definitions.code_systems.get(binding, {}).items():
             systems[system] = systems.get(system, frozenset()) | codes
     types, parts = frozenset(facts.types), tuple(frozenset(part) for part in facts.parts)
-    return Clause("", parameter, modifier, (), types, parts, systems)
+    parents = _parents(registry, parameter) if modifier in ("above", "below") else {}
+    return Clause("", parameter, modifier, (), types, parts, systems, parents=parents)
 
 
-def _modifiers(registry: Registry, parameters: Sequence[Parameter]) -> list[str]:
-    """Return the modifiers that parameters of this kind and these element types take."""
+def _parents(registry: Registry, parameter: Parameter) -> Mapping[str, int]:
+    """Return the types that a reference leads to whose resources lie in one another."""
+    if parameter.type != "reference":
+        return {}
+    found = {name: registry.parent(name) for name in parameter.target}
+    return {name: one.id for name, one in found.items() if one is not None}
+
+
+def modifiers(registry: Registry, parameters: Sequence[Parameter]) -> list[str]:
+    """Return the modifiers that parameters of this kind and these element types take.
+
+    A reference also takes each type that it may refer to.
+    """
     kind = parameters[0].type
     if kind == "composite":
         return []
@@ -194,16 +230,29 @@ def _modifiers(registry: Registry, parameters: Sequence[Parameter]) -> list[str]
     found = {"missing", *(["not"] if kind == "token" else [])}
     for modifier in SEARCH_TYPES[kind].MODIFIERS:
         needed = _NEEDS.get((kind, modifier))
-        if needed is None or needed in types:
+        if needed is None or not needed.isdisjoint(types):
             found.add(modifier)
+    if kind == "reference" and all(_parents(registry, p) for p in parameters):
+        found |= {"above", "below"}
+    elif kind == "reference" and "Reference" in types:
+        found.discard("below")  # an extension may be a canonical too, and is read as a reference
+    if kind == "token" and registry.context.terminology is not NO_TERMINOLOGY:
+        found |= terminology.MODIFIERS
     return sorted(found)
 
 
-_NEEDS = {
-    ("token", "of-type"): "Identifier",
-    ("reference", "identifier"): "Reference",
-    ("reference", "below"): "canonical",
+_TEXTED = frozenset({"CodeableConcept", "Coding", "Identifier"})
+_NOWHERE: frozenset[str] = frozenset()
+_NEEDS: Mapping[tuple[str, str], frozenset[str]] = {
+    **{("token", modifier): _NOWHERE for modifier in terminology.MODIFIERS},
+    ("token", "of-type"): frozenset({"Identifier"}),
+    ("token", "text"): _TEXTED,
+    ("token", "below"): frozenset({MIME_CODE}),
+    ("reference", "identifier"): frozenset({"Reference"}),
+    ("reference", "above"): _NOWHERE,
+    ("reference", "below"): frozenset({"canonical"}),
 }
+"""The element types of which a parameter must have one for a modifier to mean something."""
 
 
 def _is_target(parameters: Sequence[Parameter], modifier: str) -> bool:
@@ -214,13 +263,13 @@ def _linked(scene: Scene, types: tuple[str, ...], name: str, value: str) -> Cond
     """Return the condition of a chain, `reference[:Type].rest`."""
     head, _, rest = name.partition(".")
     code, _, named = head.partition(":")
-    parameters = _references(scene, types, code)
+    parameters = references(scene, types, code)
     targets = tuple(sorted({t for p in parameters for t in p.target}))
     if named and named not in targets:
         text = f"The reference leads to {', '.join(targets)}."
         raise NotSupported(text, expression=scene.name)
     candidates = _defining(scene, (named,) if named else targets, rest)
-    params = _ids(scene, parameters)
+    params = ids(scene, parameters)
     type_ids = scene.registry.context.type_ids
     return either(
         [Linked(params, type_ids[t], condition(scene, (t,), rest, value)) for t in candidates]
@@ -234,14 +283,15 @@ def _referred(scene: Scene, types: tuple[str, ...], name: str, value: str) -> Co
     if source not in type_ids or not rest:
         text = "Write _has:Type:reference:parameter."
         raise BadRequest(text, code="value", expression=scene.name)
-    parameters = _references(scene, (source,), code)
+    parameters = references(scene, (source,), code)
     if not set(types) & {t for p in parameters for t in p.target}:
         raise BadRequest("The reference does not lead here.", expression=scene.name)
     inner = condition(scene, (source,), rest, value)
-    return Referred(_ids(scene, parameters), type_ids[source], inner)
+    return Referred(ids(scene, parameters), type_ids[source], inner)
 
 
-def _references(scene: Scene, types: Sequence[str], code: str) -> list[Parameter]:
+def references(scene: Scene, types: Sequence[str], code: str) -> list[Parameter]:
+    """Return the reference parameters through which a chain goes, one for each type."""
     parameters = _parameters(scene, types, code)
     if any(parameter.type != "reference" for parameter in parameters):
         text = "A chain goes through a reference parameter."
@@ -249,16 +299,29 @@ def _references(scene: Scene, types: Sequence[str], code: str) -> list[Parameter
     return parameters
 
 
-def _ids(scene: Scene, parameters: Sequence[Parameter]) -> tuple[int, ...]:
+def ids(scene: Scene, parameters: Sequence[Parameter]) -> tuple[int, ...]:
+    """Return the ids under which the references of these parameters are indexed."""
     registry = scene.registry
     return tuple(one.id for p in parameters for one in registry.plan(p.base).indexed[p.code])
 
 
 def _defining(scene: Scene, targets: tuple[str, ...], rest: str) -> list[str]:
-    """Return the target types that have the next parameter; all must have it of one kind."""
-    if rest.startswith("_has:"):
+    """Return the target types that have the next parameter of a chain."""
+    if rest.startswith("_has:") or rest in fulltext.PARAMETERS:
         return list(targets)
-    code = rest.partition(".")[0].partition(":")[0]
+    return sharing(scene, targets, rest.partition(".")[0].partition(":")[0])
+
+
+def _refuse_unoffered(scene: Scene, code: str) -> None:
+    if code in _NOT_OFFERED:
+        text = "This kind of search is not offered, or not behind a reference."
+        raise NotSupported(text, expression=scene.name)
+
+
+def sharing(scene: Scene, targets: tuple[str, ...], code: str) -> list[str]:
+    """Return the target types that have this parameter; all must have it of one kind."""
+    _refuse_unoffered(scene, code)
+    scene.registry.refuse_awaited(targets, code, scene.name)
     kinds = {
         t: scene.registry.parameters(t)[code].type
         for t in targets

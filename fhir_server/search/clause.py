@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fhir_server.errors import BadRequest, NotSupported
 from fhir_server.search.parameter import Parameter
 
-_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _ESCAPED = {",": ",", "$": "$", "|": "|", "\\": "\\"}
 
 PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
@@ -24,7 +24,9 @@ class Clause:
     `name` is as it was written, for error texts. `types` are the element types
     of the parameter, `parts` those of a composite's components; `systems` gives
     the codes that required bindings allow, by system. `now` is the time of the
-    search in microseconds since 1970, for the prefix `ap`.
+    search in microseconds since 1970, for the prefix `ap`. `parents` are the types
+    referred to whose resources lie in one another, with the id of the parameter that
+    leads up.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Clause:
     parts: tuple[frozenset[str], ...] = ()
     systems: Mapping[str, frozenset[str]] = field(default_factory=dict)
     now: int = 0
+    parents: Mapping[str, int] = field(default_factory=dict)
 
     def refuse(self, text: str) -> BadRequest:
         """Return the refusal of a value; `text` states the rule and quotes nothing."""
@@ -48,9 +51,9 @@ class Clause:
         r"""Return `text` with `\\,` `\\$` `\\|` `\\\\` resolved; any other escape is refused."""
         if "\\" not in text:
             return text
-        if any(found not in _ESCAPED for found in _ESCAPE.findall(text)):
+        if any(found not in _ESCAPED for found in ESCAPE.findall(text)):
             raise self.refuse(r"A backslash escapes only a comma, '$', '|' or a backslash.")
-        return _ESCAPE.sub(r"\1", text)
+        return ESCAPE.sub(r"\1", text)
 
     def prefix(self, value: str) -> tuple[str, str]:
         """Return the comparison prefix (`eq` where none is written) and the rest of `value`."""

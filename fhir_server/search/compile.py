@@ -11,13 +11,41 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import CTE, BigInteger, Select, Text, func, literal_column, select
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    func,
+    literal_column,
+    select,
+)
 
 from fhir_server import tables
-from fhir_server.search.condition import Condition, Row, implies_type, is_met_by_few
-from fhir_server.search.query import ColumnKey, Query, RowKey
+from fhir_server.search.condition import (
+    Both,
+    Condition,
+    Either,
+    Not,
+    Row,
+    Terms,
+    implies_type,
+    is_met_by_few,
+)
+from fhir_server.search.query import ColumnKey, Query, RowKey, ScoreKey
 from fhir_server.search.shape import Shape, array, conditions_shape, groups_shape, sort_shape
-from fhir_server.search.sql import TERMS, Binds, conjunction, render, tests, types_clause, unchanged
+from fhir_server.search.sql import (
+    TERMS,
+    Binds,
+    conjunction,
+    render,
+    stored,
+    tests,
+    types_clause,
+    unchanged,
+)
 from fhir_server.search.walk import Walk, walk_missing, walk_together, walk_valued
 
 _BODY = tables.body.alias("b")
@@ -66,18 +94,20 @@ def phases(query: Query, position: Position | None) -> tuple[str, ...]:
     """
     if isinstance(query.sort[0], ColumnKey) or _merge(query, VALUED)[0]:
         return (VALUED,)
-    if any(is_met_by_few(one) for one in query.conditions):
+    if isinstance(query.sort[0], ScoreKey) or any(map(is_met_by_few, query.conditions)):
         return (TOGETHER,)
     if position is not None and position.values and position.values[0] is None:
         return (MISSING,)
     return (VALUED, MISSING)
 
 
-def page(query: Query, position: Position | None, phase: str, limit: int) -> Statement:
+def page(
+    query: Query, position: Position | None, phase: str, limit: int, longest: int
+) -> Statement:
     """Return the statement of up to `limit` rows of `phase` after `position`.
 
     Columns: key, version, last_updated, body, snapshot, and the sort values that
-    rows of this phase can have.
+    rows of this phase can have. The body is NULL where it has more than `longest` bytes.
     """
     values: list[Any] = []
     types = types_shape(query, values)
@@ -86,7 +116,7 @@ def page(query: Query, position: Position | None, phase: str, limit: int) -> Sta
     on = tuple(groups_shape(row.groups, values) for row in merged)
     conditions = conditions_shape(rest, values)
     after = _after_shape(query, position, phase, values)
-    values.append(limit)
+    values += [limit, longest]
     return bound(_page, (types, keys, phase, on, conditions, after), values)
 
 
@@ -116,11 +146,35 @@ def types_shape(query: Query, values: list[Any]) -> Shape:
     begins with the type.
     """
     implied = any(implies_type(one) for one in query.conditions)
-    walks = query.sort[0] in (_NEWEST, _OLDEST)
+    walks = query.sort[0] in (_NEWEST, _OLDEST) or _walks_by_creation(query)
     count = 0 if implied and not walks else min(len(query.type_ids), 2)
     if count:
         values.append(query.type_ids[0] if count == 1 else array(query.type_ids))
     return (count,)
+
+
+def _walks_by_creation(query: Query) -> bool:
+    """Return whether a page may walk the resources of a type from the newest on.
+
+    Without the type a search for male Patients would pass all younger Observations.
+    Where more than terms is asked, the two tests together would mislead the planner.
+    """
+    first = query.sort[0]
+    by_key = isinstance(first, ColumnKey) and first.column == "key"
+    return by_key and all(map(_asks_terms, query.conditions))
+
+
+def _asks_terms(condition: Condition) -> bool:
+    """Return whether the condition asks nothing but terms, and such as many resources have."""
+    match condition:
+        case Terms(few=few):
+            return not few
+        case Not(inner):
+            return _asks_terms(inner)
+        case Either(parts) | Both(parts):
+            return bool(parts) and all(map(_asks_terms, parts))
+        case _:
+            return False
 
 
 def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
@@ -173,7 +227,7 @@ _WALKS: Mapping[str, Callable[[Shape, Binds], Walk]] = {
 def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
     types, sort, phase, on, conditions, (nulls, snapshot) = shape
     binds = Binds()
-    where = [types_clause(types, binds)]
+    where = [stored(TERMS.c.key), types_clause(types, binds)]
     steps = _WALKS[phase](sort, binds)
     where += steps.where
     where += [tests(groups, steps.row, binds) for groups in on]
@@ -195,17 +249,21 @@ def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
         .limit(binds.take(BigInteger()))
         .cte("page")
     )
-    return render(_with_bodies(found, steps), binds)
+    return render(_with_bodies(found, steps, binds.take(BigInteger())), binds)
 
 
-def _with_bodies(found: CTE, steps: Walk) -> Select[Any]:
-    """Return the page with each row's text, in its order."""
+def _with_bodies(found: CTE, steps: Walk, longest: ColumnElement[int]) -> Select[Any]:
+    """Return the page with each row's text, in its order, but for long ones.
+
+    The length of a text is known without fetching it.
+    """
+    text = func.convert_to(_BODY.c.json, literal_column("'UTF8'"))
     return (
         select(
             found.c.key,
             found.c.version,
             found.c.last_updated,
-            func.convert_to(_BODY.c.json, literal_column("'UTF8'")),
+            case((func.octet_length(_BODY.c.json) <= longest, text)),
             select(func.pg_current_snapshot().cast(Text)).scalar_subquery(),
             *(found.c[f"s{n}"] for n in range(len(steps.values))),
         )
@@ -220,7 +278,7 @@ def _with_bodies(found: CTE, steps: Walk) -> Select[Any]:
 def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
     types, conditions, capped = shape
     binds = Binds()
-    where = [types_clause(types, binds), *conjunction(conditions, binds)]
+    where = [stored(TERMS.c.key), types_clause(types, binds), *conjunction(conditions, binds)]
     found = select(TERMS.c.key).where(*where)
     if capped:
         found = found.limit(binds.take(BigInteger()))
@@ -231,7 +289,7 @@ def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
 def _ids(shape: Shape) -> tuple[str, tuple[int, ...]]:
     types, conditions = shape
     binds = Binds()
-    where = [types_clause(types, binds), *conjunction(conditions, binds)]
+    where = [stored(TERMS.c.key), types_clause(types, binds), *conjunction(conditions, binds)]
     resource = tables.resource.alias("r")
     found = select(TERMS.c.key).where(*where).limit(binds.take(BigInteger())).subquery()
     joined = select(resource.c.type_id, resource.c.id).join_from(

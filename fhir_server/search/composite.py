@@ -27,7 +27,7 @@ from fhir_server.search.condition import (
 )
 from fhir_server.search.context import Context
 from fhir_server.search.parameter import Component, Parameter
-from fhir_server.search.rows import PartRows, Rows
+from fhir_server.search.rows import Part, PartRows, Rows
 from fhir_server.search.searchtype import SEARCH_TYPES
 from fhir_server.search.terms import part, term
 
@@ -38,16 +38,13 @@ MOST = 5000
 
 _NUMBERS = "idx_quantity"
 
-Part = tuple[set[int], dict[str, set[tuple[Any, ...]]]]
-"""The terms and the range rows of one component."""
-
 
 def write(rows: Rows, parameter: Parameter, parts: Sequence[list[tuple[str, Any]]]) -> None:
     """Index one element; `parts` are (element type, value) of each component's values."""
     if not all(parts):
         return
     written = [
-        _part(rows.context, component, values)
+        _part(rows, component, values)
         for component, values in zip(parameter.component, parts, strict=True)
     ]
     (first, _), *others = written
@@ -66,8 +63,21 @@ def write(rows: Rows, parameter: Parameter, parts: Sequence[list[tuple[str, Any]
         rows.ranges[_NUMBERS].update(_numbers(_under(secret, parameter, one), others))
 
 
-def _part(context: Context, component: Component, values: list[tuple[str, Any]]) -> Part:
-    """Return what a component's values would be indexed by on their own."""
+def _part(rows: Rows, component: Component, values: list[tuple[str, Any]]) -> Part:
+    """Return what a component's values would be indexed by on their own.
+
+    Several composites have the same component, which is written once: the rows
+    do not depend on the component's name.
+    """
+    name = (component.type, *(id(value) for _, value in values))
+    known = rows.parts.get(name)
+    if known is None:
+        # The values stay with their rows, so that no other value can get their identity.
+        known = rows.parts[name] = (values, _written(rows.context, component, values))
+    return known[1]
+
+
+def _written(context: Context, component: Component, values: list[tuple[str, Any]]) -> Part:
     rows = PartRows(context)
     parameter = component_parameter(component)
     writers = SEARCH_TYPES[component.type].WRITERS
@@ -80,7 +90,15 @@ def _part(context: Context, component: Component, values: list[tuple[str, Any]])
 
 def component_parameter(component: Component) -> Parameter:
     """Return a parameter that stands for the component; its id is used inside composites only."""
-    return Parameter(id=0, base="", code=component.code, type=component.type, url="", expression="")
+    return Parameter(
+        id=0,
+        base="",
+        code=component.code,
+        type=component.type,
+        url="",
+        expression="",
+        target=component.target,
+    )
 
 
 def _pair(secret: bytes, parameter: Parameter, one: int, other: int) -> int:

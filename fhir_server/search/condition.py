@@ -111,7 +111,46 @@ class Keys:
     keys: tuple[int, ...]
 
 
-Leaf: TypeAlias = Terms | Row | Named | Ids | Updated | Keys
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Some row of words passes `query`, a `tsquery`; `param`: it asks for a parameter's texts."""
+
+    query: str
+    param: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A position under `param` lies within `meters` of a place (degrees of WGS84).
+
+    It can only be between `south` and `north`, and in one of two ranges of longitude.
+    """
+
+    param: int
+    latitude: float
+    longitude: float
+    meters: float
+    south: float
+    north: float
+    ranges: tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The resource refers, by `param`, into a hierarchy of resources of one type.
+
+    To one of `ids`, or to one that lies below (or `above`) one of them; `parent` is the
+    parameter by which such a resource refers to the one above it.
+    """
+
+    param: int
+    type_id: int
+    parent: int
+    ids: tuple[str, ...]
+    above: bool
+
+
+Leaf: TypeAlias = Terms | Row | Named | Ids | Updated | Keys | Words | Near | Within
 Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred
 
 NEVER = Either(())
@@ -152,8 +191,10 @@ def implies_type(condition: Condition) -> bool:
     type besides would only mislead the planner, which takes it for independent.
     """
     match condition:
-        case Terms() | Row() | Named() | Ids() | Linked() | Keys():
+        case Terms() | Row() | Named() | Ids() | Linked() | Keys() | Near() | Within():
             return True
+        case Words(param=param):
+            return param != 0
         case Either(parts):
             return all(implies_type(part) for part in parts)
         case Both(parts):

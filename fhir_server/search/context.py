@@ -7,24 +7,35 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from fhir_server.config import SearchSettings
+from fhir_server.search.terminology import NO_TERMINOLOGY, Terminology
 
 DEFAULT_SECRET = b"sangam search terms"
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Key of the terms, zone of dates without an offset, base URLs that are local.
+    """Keys of the terms and of page links, zone of dates without an offset, local base URLs.
 
     `bases` end without a slash. `type_ids` numbers the resource types.
     `case_sensitive` are the code systems known to tell codes apart by case.
+    `terminology` answers what value sets and subsumption mean. `near_km` is how far
+    off a place is near; `full_text` whether the words of resources are indexed, and
+    `text_language` in which language they lose their endings; `contained` whether
+    chains look into contained resources.
     """
 
     secret: bytes = DEFAULT_SECRET
+    page_key: bytes = DEFAULT_SECRET
     zone: tzinfo = UTC
     bases: tuple[str, ...] = ()
     type_ids: Mapping[str, int] = field(default_factory=dict)
     case_sensitive: frozenset[str] = frozenset()
     exponent_by_digits: bool = False
+    terminology: Terminology = NO_TERMINOLOGY
+    near_km: float = 50
+    full_text: bool = True
+    text_language: str = "simple"
+    contained: bool = True
 
     @classmethod
     def of(cls, settings: SearchSettings, bases: tuple[str, ...]) -> "Context":
@@ -33,6 +44,10 @@ class Context:
             zone=zone(settings.timezone),
             bases=bases,
             exponent_by_digits=settings.exponent_precision == "digits",
+            near_km=settings.near_km,
+            full_text=settings.full_text,
+            text_language=settings.text_language,
+            contained=settings.chains_into_contained,
         )
 
 

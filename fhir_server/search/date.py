@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fhir_server.errors import BadRequest
+from fhir_server.search import months
 from fhir_server.search.clause import Clause
 from fhir_server.search.condition import Condition, Row, Updated, either
 from fhir_server.search.context import Context
@@ -177,6 +178,7 @@ def _writer(element_type: str) -> Writer:
         found = measure(value, rows.context)
         if found is not None:
             rows.ranges[TABLE].add((parameter.id, *found))
+            months.write(rows, parameter, *found)
 
     return write
 
@@ -197,13 +199,26 @@ def condition(context: Context, clause: Clause) -> Condition:
     return either([Row(TABLE, clause.parameter.id, g) for g in groups])
 
 
+def overlapping(context: Context, clause: Clause) -> Condition:
+    """Return the condition that a stored interval overlaps one of the clause's, without prefix."""
+    spans = [_read(context, clause, clause.unescape(value)) for value in clause.values]
+    groups = [span_groups("ap", start, end) for start, end in spans]
+    if clause.parameter.code == "_lastUpdated":
+        return either([Updated(g) for g in groups])
+    return either([Row(TABLE, clause.parameter.id, g) for g in groups])
+
+
+def _read(context: Context, clause: Clause, text: str) -> Span:
+    try:
+        return span(_BLANK_OFFSET.sub("+", text), context)
+    except ValueError:
+        raise clause.refuse(WRITTEN) from None
+
+
 def searched(context: Context, clause: Clause, value: str) -> Groups:
     """Return the tests that one searched value stands for."""
     prefix, text = clause.prefix(clause.unescape(value))
-    try:
-        start, end = span(_BLANK_OFFSET.sub("+", text), context)
-    except ValueError:
-        raise clause.refuse(WRITTEN) from None
+    start, end = _read(context, clause, text)
     if prefix == "ap":
         margin = max(start - clause.now, clause.now - end, 0) // 10
         start, end = start - margin, end + margin

@@ -6,13 +6,15 @@ which type a value is, so the function only walks members and calls writers.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from fhir_server.r4.definitions import Element
+from fhir_server.r4.definitions import Definitions, Element
 from fhir_server.search import composite
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.path import (
     As,
+    ExpressionError,
     Extension,
     Happened,
     Index,
@@ -28,12 +30,18 @@ from fhir_server.search.path import (
 from fhir_server.search.reference import target_type
 from fhir_server.search.rows import Rows
 from fhir_server.search.searchtype import SEARCH_TYPES
+from fhir_server.search.token import loose
 
 Elements: TypeAlias = Mapping[str, Mapping[str, Element]]
 Write: TypeAlias = Callable[[dict[str, Any], Rows], None]
 
 ABSTRACT = ("Resource", "DomainResource")
 _INDENT = "    "
+
+STEPS = 20
+"""Steps of a path that is checked strictly; its loops lie in one another."""
+LINES = 2_000
+"""Lines that such a parameter may become; choices in choices multiply."""
 
 
 @dataclass(slots=True)
@@ -42,13 +50,15 @@ class Facts:
 
     `types` are the element types indexed; `single` says that a resource has at
     most one; `bindings` are the value sets of its code elements; `parts` are the
-    element types of each component of a composite.
+    element types of each component of a composite. `targets` are the types to which
+    its references may lead, `Resource` among them where that is any.
     """
 
     types: set[str] = field(default_factory=set)
     parts: list[set[str]] = field(default_factory=list)
     single: bool = True
     bindings: set[str] = field(default_factory=set)
+    targets: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +86,18 @@ def paths(parameter: Parameter) -> tuple[Path, ...]:
 
 
 class Compiler:
-    """The source of one resource type's function, as it grows."""
+    """The source of one resource type's function, as it grows.
 
-    def __init__(self, elements: Elements, type_name: str) -> None:
-        self.elements = elements
+    What the official parameters leave without meaning (a path that ends nowhere) is
+    left out; under `strict`, for those of others, it is an ExpressionError.
+    """
+
+    def __init__(self, definitions: Definitions, type_name: str, *, strict: bool = False) -> None:
+        self.elements = definitions.elements
+        self.code_systems = definitions.code_systems
         self.type_name = type_name
+        self.strict = strict
+        self.ends = 0
         self.lines: list[str] = ["def write(r, rows):", f"{_INDENT}pass"]
         self.names: dict[str, Any] = {"target_type": target_type}
         self.facts: dict[str, Facts] = {}
@@ -88,8 +105,13 @@ class Compiler:
 
     def function(self) -> Write:
         """Return the function that writes a resource's rows."""
-        code = compile("\n".join(self.lines), f"<search rows of {self.type_name}>", "exec")
-        exec(code, self.names)  # noqa: S102  (source made here from the R4 definitions)
+        source = "\n".join(self.lines)
+        try:
+            code = compile(source, f"<search rows of {self.type_name}>", "exec")
+        except (SyntaxError, MemoryError, RecursionError) as error:
+            raise ExpressionError("too many lists in one another") from error
+        # Source made here; of an expression it holds names of elements and quoted texts.
+        exec(code, self.names)  # noqa: S102
         found: Write = self.names["write"]
         return found
 
@@ -105,6 +127,13 @@ class Compiler:
     def emit(self, indent: str, line: str) -> None:
         """Add a line."""
         self.lines.append(f"{indent}{line}")
+        if self.strict and len(self.lines) > LINES:
+            raise ExpressionError("too many choices in one another")
+
+    def refuse(self, text: str) -> None:
+        """Refuse what has no meaning, under strict reading."""
+        if self.strict:
+            raise ExpressionError(text)
 
     def add(self, parameter: Parameter, *, index: bool = True) -> None:
         """Add the walk of one parameter; without `index` only its facts are found."""
@@ -112,14 +141,26 @@ class Compiler:
         found = paths(parameter)
         facts.single = len(found) == 1
         kept = len(self.lines)
+        if not found:
+            self.refuse(f"no path starts at {self.type_name}")
         for path in found:
             root = Place("r", self.type_name)
             if parameter.type == "composite":
-                self.walk(path[1:], root, _INDENT, self.composite_done(parameter, facts))
+                done = self.composite_done(parameter, facts)
             else:
-                self.walk(path[1:], root, _INDENT, self.done(parameter, facts))
+                done = self.done(parameter, facts)
+            self.follow(path, root, _INDENT, done, parameter.type)
         if not index:
             del self.lines[kept:]
+
+    def follow(self, path: Path, place: Place, indent: str, done: Done, kind: str) -> None:
+        """Add the code of a whole path; under strict reading it must end at some value."""
+        if len(path) > STEPS:
+            self.refuse(f"more than {STEPS} steps")
+        before = self.ends
+        self.walk(path[1:], place, indent, done)
+        if self.ends == before:
+            self.refuse(f"a path leads to no value that a {kind} parameter of {place.type} has")
 
     def done(self, parameter: Parameter, facts: Facts) -> Done:
         """Return what happens at the end of a path: a writer is called."""
@@ -130,13 +171,14 @@ class Compiler:
             if place.type == "Extension":
                 self.walk((Member("value"),), place, indent, finish)
                 return
-            writer = module.WRITERS.get(place.parent) or module.WRITERS.get(place.type)
+            writer = module.WRITERS.get(place.parent) or module.WRITERS.get(self.kind(place))
             if writer is None:
                 return
-            facts.types.add(place.type)
+            facts.types.add(self.kind(place))
             facts.single &= not place.repeats
-            if place.element is not None and place.element.binding and place.type == "code":
-                facts.bindings.add(place.element.binding.value_set)
+            facts.targets.update((place.element and place.element.targets) or ("Resource",))
+            facts.bindings.update(self.bindings(place))
+            self.ends += 1
             self.emit(indent, f"{self.variable(writer)}(rows, {bound}, {place.variable})")
 
         return finish
@@ -154,19 +196,39 @@ class Compiler:
                 for path in parse(component.expression):
                     whole = path[0] == Root("%resource")
                     start = Place("r", self.type_name) if whole else place
-                    self.walk(path[1:], start, indent, self.gather(name, types))
+                    if not whole and path[0] != Root(""):
+                        self.refuse("a component's path starts at the element or at %resource")
+                    done = self.gather(name, component.type, types, facts.bindings)
+                    self.follow(path, start, indent, done, component.type)
             self.emit(indent, f"{pair}(rows, {bound}, [{', '.join(lists)}])")
 
         return finish
 
-    def gather(self, name: str, types: set[str]) -> Done:
+    def gather(self, name: str, kind: str, types: set[str], bindings: set[str]) -> Done:
         """Return what happens at the end of a component's path: type and value are kept."""
+        indexed = SEARCH_TYPES[kind].WRITERS
 
         def finish(place: Place, indent: str) -> None:
-            types.add(place.type)
-            self.emit(indent, f"{name}.append(({place.type!r}, {place.variable}))")
+            types.add(self.kind(place))
+            bindings.update(self.bindings(place))
+            self.ends += place.type in indexed
+            self.emit(indent, f"{name}.append(({self.kind(place)!r}, {place.variable}))")
 
         return finish
+
+    def kind(self, place: Place) -> str:
+        """Return the element type by which a value is indexed; codes of no known system apart."""
+        if place.type != "code" or self.bindings(place):
+            return place.type
+        binding = place.element.binding if place.element else None
+        return loose(binding.value_set if binding else None)
+
+    def bindings(self, place: Place) -> set[str]:
+        """Return the value set that a code must be of, if its systems are known."""
+        binding = place.element.binding if place.element else None
+        if place.type != "code" or binding is None or binding.value_set not in self.code_systems:
+            return set()
+        return {binding.value_set}
 
     def walk(self, steps: Sequence[Step], place: Place, indent: str, done: Done) -> None:
         """Add the code of the remaining steps from `place`."""
@@ -180,8 +242,9 @@ class Compiler:
             case As(type_name):
                 if place.type.lower() == type_name.lower():
                     self.walk(rest, place, indent, done)
-            case Index():
-                self.walk(rest, place, indent, done)  # read by `member`, which loops
+            case Index():  # behind the name of an element it is read by `child`
+                self.refuse("the number of an element stands behind its name")
+                self.walk(rest, place, indent, done)
             case Happened():
                 raise AssertionError("read by `member`")
             case _:
@@ -192,6 +255,9 @@ class Compiler:
     ) -> None:
         """Add a test of the element, or a loop over its extensions."""
         variable = place.variable
+        if not self.holds(step, place):
+            self.refuse("a filter asks for what its element does not have")
+            return
         match step:
             case Where(member, text):
                 self.emit(indent, f"if {variable}.get({member!r}) == {text!r}:")
@@ -209,12 +275,25 @@ class Compiler:
         self.walk(rest, place, indent + _INDENT, done)
         self.emit(indent + _INDENT, "pass")
 
+    def holds(self, step: Step, place: Place) -> bool:
+        """Return whether the element has what the filter looks at; a primitive has nothing."""
+        match step:
+            case Where(member):
+                found = self.elements.get(place.type, {}).get(member)
+                return found is not None and found.max == 1 and found.type not in self.elements
+            case Resolves():
+                return place.type == "Reference"
+            case _:
+                return place.type in self.elements
+
     def member(
         self, name: str, rest: Sequence[Step], place: Place, indent: str, done: Done
     ) -> None:
         """Add the reading of a member, in each type that a choice may have."""
         children = self.elements.get(place.type, {})
         named = [children[name]] if name in children else _choices(children, name)
+        if not named:
+            self.refuse(f"{place.type} has no element {name}")
         if rest and isinstance(rest[0], Happened):
             self.happened([element.name for element in named], place, indent, done)
             return
@@ -228,23 +307,31 @@ class Compiler:
     ) -> None:
         """Add the reading of one member: a loop where it repeats."""
         variable = self.variable()
-        self.emit(indent, f"{variable} = {place.variable}.get({element.name!r})")
+        name, type_name = element.name, element.type
+        if rest and isinstance(rest[0], Extension) and type_name not in self.elements:
+            # The extensions of a primitive stand beside it (json.html#primitive).
+            name, type_name = f"_{name}", "Element"
+        self.emit(indent, f"{variable} = {place.variable}.get({name!r})")
         self.emit(indent, f"if {variable} is not None:")
         indent += _INDENT
         repeats = element.max != 1
-        placed = rest and isinstance(rest[0], Index)
+        number = rest[0].place if rest and isinstance(rest[0], Index) else None
+        if number is not None:
+            rest = rest[1:]
+            if place.repeats or (number and not repeats):
+                self.refuse("the number of an element that is not one list")
         if repeats:
             items, variable = variable, self.variable()
-            piece = f"[{rest[0].place} : {rest[0].place + 1}]" if placed else ""  # type: ignore[union-attr]
+            piece = "" if number is None else f"[{number} : {number + 1}]"
             self.emit(indent, f"for {variable} in {items}{piece}:")
             self.emit(indent + _INDENT, f"if {variable} is not None:")
             indent += _INDENT * 2
         inner = Place(
             variable,
-            element.type,
+            type_name,
             f"{place.type}.{element.name}",
             element,
-            place.repeats or (repeats and not placed),
+            place.repeats or (repeats and number is None),
         )
         self.walk(rest, inner, indent, done)
         self.emit(indent, "pass")
@@ -255,6 +342,14 @@ class Compiler:
         tests = " or ".join(f"{place.variable}.get({n!r}, False) is not False" for n in names)
         self.emit(indent, f"{variable} = {tests}")
         done(Place(variable, "boolean", repeats=place.repeats), indent)
+
+
+@lru_cache(maxsize=4096)
+def alone(definitions: Definitions, parameter: Parameter) -> tuple[Write, Facts]:
+    """Return one parameter compiled by itself, strictly; ExpressionError says why it cannot."""
+    compiler = Compiler(definitions, parameter.base, strict=True)
+    compiler.add(parameter)
+    return compiler.function(), compiler.facts[parameter.code]
 
 
 def _choices(children: Mapping[str, Element], name: str) -> list[Element]:

@@ -1,27 +1,121 @@
 """Index rows of a resource."""
 
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
+from fhir_server.search import content
+from fhir_server.search.context import Context
+from fhir_server.search.delta import SORT_TABLE
+from fhir_server.search.expression import Write
 from fhir_server.search.registry import Registry
-from fhir_server.search.rows import Edge, IndexRows, Rows
+from fhir_server.search.rows import CONTAINER, Contained, Edge, IndexRows, Rows
+from fhir_server.search.words import EVERYTHING, TABLE, Vector, stemmer, under
 
-__all__ = ["Edge", "IndexRows", "extract"]
+__all__ = ["Contained", "Edge", "IndexRows", "extract", "written"]
 
-_SORT_TABLE = "idx_code"
+Words: TypeAlias = list[tuple[Any, ...]]
+"""Rows of words: (parameter, vector)."""
 
 
 def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> IndexRows:
     """Return all index rows of a valid resource: sorted, without doubles, deterministic."""
-    rows = Rows(registry.context)
+    context = registry.context
+    rows = Rows(context, resource.get("version"))
     registry.plan(type_name).write(resource, rows)
+    customs = {one.parameter.id for one in registry.custom.get(type_name, ())}
+    vector = Vector()
+    if context.full_text:
+        texts = content.texts(registry.definitions, type_name, resource)
+        content.write(vector, texts, stemmer(context.text_language))
+    words = [*_all_texts(vector, rows.texts, customs), *_each_text(rows.texts, customs)]
+    inner: tuple[Contained, ...] = ()
+    if rows.inner and context.contained:
+        links = {name: params - customs for name, params in rows.inner.items()}
+        inner = tuple(_contained(registry, resource, links))
+    return _sorted(rows, words, inner)
+
+
+def written(context: Context, write: Write, resource: dict[str, Any]) -> IndexRows:
+    """Return the index rows that one function, of parameters of a site, writes of a resource."""
+    rows = Rows(context, resource.get("version"))
+    write(resource, rows)
+    return _sorted(rows, list(_each_text(rows.texts, rows.texts)))
+
+
+def _sorted(rows: Rows, words: Words, inner: tuple[Contained, ...] = ()) -> IndexRows:
     ranges: dict[str, list[tuple[Any, ...]]] = {
         table: sorted(found) for table, found in sorted(rows.ranges.items())
     }
     if rows.codes:
-        ranges[_SORT_TABLE] = [_sort_values(rows.codes)]
-    return IndexRows(tuple(sorted(rows.terms)), tuple(sorted(rows.edges, key=_order)), ranges)
+        ranges[SORT_TABLE] = [_sort_values(rows.codes)]
+    if words:
+        ranges[TABLE] = words
+    edges = tuple(sorted(rows.edges, key=_order))
+    return IndexRows(tuple(sorted(rows.terms)), edges, ranges, inner)
+
+
+def _all_texts(
+    vector: Vector, texts: Mapping[int, list[str]], besides: Collection[int]
+) -> Iterator[tuple[int, str]]:
+    """Yield one row, rarely more, with the words so far and those of the parameters' texts."""
+    for param, found in sorted(texts.items()):
+        if param not in besides:
+            for text in dict.fromkeys(found):
+                if vector.full:
+                    yield EVERYTHING, vector.literal()
+                    vector = Vector()
+                vector.add(under(param, text))
+    if not vector.empty:
+        yield EVERYTHING, vector.literal()
+
+
+def _each_text(
+    texts: Mapping[int, list[str]], params: Collection[int]
+) -> Iterator[tuple[int, str]]:
+    """Yield the rows of these parameters, which come and go one by one."""
+    for param in sorted(set(texts) & set(params)):
+        for _, literal in _all_texts(Vector(), {param: texts[param]}, ()):
+            yield param, literal
+
+
+def _contained(
+    registry: Registry, resource: dict[str, Any], links: Mapping[str, set[int]]
+) -> list[Contained]:
+    """Return the contained resources that are referred to, also by one another."""
+    known = {one.get("id"): one for one in resource.get("contained", ())}
+    places: dict[str, int] = {}
+    rows: list[Rows] = []
+    pending = [(CONTAINER, links)]
+    found: list[list[tuple[int, int]]] = []
+    for source, referred in pending:
+        for name, params in sorted(referred.items()):
+            if name not in known:
+                continue
+            if name not in places:
+                places[name] = len(rows)
+                rows.append(_inside(registry, resource, known[name]))
+                found.append([])
+                pending.append((places[name], rows[-1].inner))
+            found[places[name]] += [(source, param) for param in sorted(params)]
+    type_ids = registry.context.type_ids
+    return [
+        Contained(
+            type_ids[known[name]["resourceType"]],
+            _sorted(rows[place], list(_all_texts(Vector(), rows[place].texts, ()))),
+            tuple(found[place]),
+        )
+        for name, place in places.items()
+    ]
+
+
+def _inside(registry: Registry, container: dict[str, Any], resource: dict[str, Any]) -> Rows:
+    """Return the rows of a contained resource, whose references lead to the others of its kind."""
+    rows = Rows(registry.context, resource.get("version"))
+    seen = {**resource, "contained": container["contained"]}
+    registry.official.plan(resource["resourceType"]).write(seen, rows)
+    return rows
 
 
 def _order(edge: Edge) -> tuple[int, int, str, int]:

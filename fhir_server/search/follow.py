@@ -3,69 +3,113 @@
 https://hl7.org/fhir/R4/search.html#include
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, SmallInteger, func, literal_column, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    SmallInteger,
+    Text,
+    case,
+    cast,
+    column,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+from sqlalchemy.dialects.postgresql import array as elements
 
 from fhir_server.search.compile import Statement, bound
 from fhir_server.search.query import Include
 from fhir_server.search.shape import Shape, array
 from fhir_server.search.sql import BIGINTS, Binds, Columns, render, rows
+from fhir_server.search.string import INDEXED
+
+_EMPTY = literal_column("''", Text())
 
 
 def follow(
-    includes: Sequence[Include], sources: Sequence[int], seen: Sequence[int], limit: int
+    includes: Sequence[Include],
+    sources: Sequence[int],
+    seen: Sequence[int],
+    limit: int,
+    *,
+    after: int = 0,
+    most_bytes: int | None = None,
 ) -> Statement:
     """Return the statement of what `includes` add to the resources with the keys `sources`.
 
-    Columns: key, version, last_updated, body. Up to `limit` rows, in order of
-    creation, without the keys `seen`, deleted resources and such as are not here.
+    Columns: key, version, last_updated, body, which is NULL in rows before which
+    `most_bytes` of bodies have been reached; without `most_bytes` the key alone. Up to
+    `limit` rows in order of creation, behind the key `after`, without the keys
+    `seen`, deleted resources and such as are not here.
     """
     values: list[Any] = []
-    shape = tuple(_include_shape(one, sources, values) for one in includes)
-    values += [array(seen), limit]
-    return bound(_follow, shape, values)
+    shape = tuple(one for include in includes for one in _ways(include, sources, values))
+    values += [array(seen), after, limit]
+    if most_bytes is not None:
+        values.append(most_bytes)
+    return bound(_follow, (most_bytes is not None, *shape), values)
 
 
-def _include_shape(include: Include, sources: Sequence[int], values: list[Any]) -> Shape:
-    values.append(array(sources))
-    if include.params is not None:
-        values.append(array(include.params))
-    if include.target is not None:
-        values.append(include.target)
-    return (include.reverse, include.params is not None, include.target is not None)
+def _ways(include: Include, sources: Sequence[int], values: list[Any]) -> Iterator[Shape]:
+    """Yield the shapes of the ways that an include goes: by ids, and by canonical URLs."""
+    for way in ("id", "url") if include.canonicals else ("id",):
+        values.append(array(sources))
+        if include.params is not None:
+            values.append(array(include.params))
+        targeted = way == "id" and include.target is not None
+        if targeted:
+            values.append(include.target)
+        if way == "url":
+            values += [array(numbers) for numbers in zip(*include.canonicals, strict=True)]
+        yield (way, include.reverse, include.params is not None, targeted)
 
 
 @lru_cache(maxsize=1024)
 def _follow(shape: Shape) -> tuple[str, tuple[int, ...]]:
+    bodies, *ways = shape
     binds = Binds()
-    found = union_all(*(_referring(one, binds) for one in shape)).subquery("found")
-    body = rows("body", "b")
+    found = union_all(*(_way(one, binds) for one in ways)).subquery("found")
     chosen = (
         select(found.c.key, func.max(found.c.version).label("version"))
         .where(found.c.key != func.all(binds.take(BIGINTS)))
+        .where(found.c.key > binds.take(BigInteger()))
         .group_by(found.c.key)
         .order_by(found.c.key)
         .limit(binds.take(BigInteger()))
-        .cte("chosen")
     )
+    if not bodies:
+        return render(chosen, binds)
+    return render(_with_bodies(chosen, binds.take(BigInteger())), binds)
+
+
+def _with_bodies(keys: Select[Any], most_bytes: ColumnElement[int]) -> Select[Any]:
+    chosen, body = keys.cte("chosen"), rows("body", "b")
+    length = func.octet_length(body.c.json)
+    before = func.sum(length).over(order_by=chosen.c.key, rows=(None, 0)) - length
     text = func.convert_to(body.c.json, literal_column("'UTF8'"))
-    statement = (
-        select(chosen.c.key, chosen.c.version, body.c.last_updated, text)
+    shown = case((before < most_bytes, text))
+    return (
+        select(chosen.c.key, chosen.c.version, body.c.last_updated, shown)
         .join_from(
             chosen, body, (body.c.key == chosen.c.key) & (body.c.version == chosen.c.version)
         )
         .order_by(chosen.c.key)
     )
-    return render(statement, binds)
 
 
-def _referring(shape: Shape, binds: Binds) -> Select[Any]:
+def _way(shape: Shape, binds: Binds) -> Select[Any]:
     """Return key and version of what lies at the other end of the references."""
-    reverse, named, targeted = shape
-    edge, here, there = rows("edge", "e"), rows("resource", "h"), rows("resource", "r")
+    way, reverse, named, targeted = shape
+    edge = rows("edge", "e")
     sources = func.any(binds.take(BIGINTS))
     # Parameter 0 holds the references that no search parameter is on.
     where = [
@@ -75,21 +119,108 @@ def _referring(shape: Shape, binds: Binds) -> Select[Any]:
     ]
     if targeted:
         where.append(edge.c.target_type == binds.take(SmallInteger()))
-    if reverse:
-        return (
-            select(there.c.key, there.c.version)
-            .select_from(
-                here.join(edge, _points(edge, here)).join(there, there.c.key == edge.c.source_key)
-            )
-            .where(here.c.key == sources, *where)
+    if way == "url":
+        follow_urls = _referring_by_url if reverse else _referred_by_url
+        return follow_urls(edge, sources, where, binds)
+    return (_referring if reverse else _referred)(edge, sources, where)
+
+
+def _referring(edge: Columns, sources: Any, where: list[Any]) -> Select[Any]:  # noqa: ANN401  (= ANY)
+    here, there = rows("resource", "h"), rows("resource", "r")
+    return (
+        select(there.c.key, there.c.version)
+        .select_from(
+            here.join(edge, _points(edge, here)).join(there, there.c.key == edge.c.source_key)
         )
+        .where(here.c.key == sources, *where)
+    )
+
+
+def _referred(edge: Columns, sources: Any, where: list[Any]) -> Select[Any]:  # noqa: ANN401  (= ANY)
+    there, old = rows("resource", "r"), rows("body", "o")
     version = func.coalesce(edge.c.target_version, there.c.version).label("version")
+    # A version that never was, or was a deletion, is absent.
+    kept = exists().where(
+        old.c.key == there.c.key, old.c.version == edge.c.target_version, old.c.json != _EMPTY
+    )
     return (
         select(there.c.key, version)
         .select_from(edge.join(there, _points(edge, there)))
         .where(edge.c.source_key == sources, ~there.c.deleted, *where)
+        .where(edge.c.target_version.is_(None) | kept)
     )
 
 
 def _points(edge: Columns, resource: Columns) -> Any:  # noqa: ANN401  (a join condition)
     return (edge.c.target_type == resource.c.type_id) & (edge.c.target_id == resource.c.id)
+
+
+# An edge of type 0 holds a canonical: `url`, or `url|version` for that version only.
+_CANONICAL = literal_column("0", SmallInteger())
+_BAR = literal_column("'|'", Text())
+
+
+def _referred_by_url(
+    edge: Columns,
+    sources: Any,  # noqa: ANN401  (= ANY)
+    where: list[Any],
+    binds: Binds,
+) -> Select[Any]:
+    """Return what canonicals lead to: one resource each, the latest written where several fit."""
+    canonical, url, code, there = _published(binds)
+    asked = func.split_part(edge.c.target_id, _BAR, literal_column("1"))
+    version = func.split_part(edge.c.target_id, _BAR, literal_column("2"))
+    fits = (edge.c.target_id == asked) | (_version(code, canonical) == version)
+    whole = case((func.length(asked) > literal_column(str(INDEXED)), asked), else_=_EMPTY)
+    head = func.left(asked, literal_column(str(INDEXED)))
+    found = (
+        select(there.c.key, there.c.version)
+        .select_from(
+            edge.join(canonical, true())
+            .join(url, (url.c.param == canonical.c.url) & (url.c.value == head))
+            .join(there, there.c.key == url.c.key)
+            .outerjoin(code, code.c.key == url.c.key)
+        )
+        .where(edge.c.source_key == sources, edge.c.target_type == _CANONICAL, *where)
+        .where(url.c.whole == whole, fits)
+        .ext(distinct_on(edge.c.target_id))
+        .order_by(edge.c.target_id, there.c.last_updated.desc(), there.c.key.desc())
+        .subquery()
+    )
+    return select(found.c.key, found.c.version)
+
+
+def _referring_by_url(
+    edge: Columns,
+    sources: Any,  # noqa: ANN401  (= ANY)
+    where: list[Any],
+    binds: Binds,
+) -> Select[Any]:
+    """Return what refers to the URLs, or to the URLs with the versions, of the sources."""
+    canonical, url, code, there = _published(binds)
+    whole = case((url.c.whole == _EMPTY, url.c.value), else_=url.c.whole)
+    versioned = whole.concat(_BAR).concat(func.coalesce(_version(code, canonical), _EMPTY))
+    either = func.any(elements([whole, versioned]))
+    return (
+        select(there.c.key, there.c.version)
+        .select_from(
+            url.join(canonical, url.c.param == canonical.c.url)
+            .outerjoin(code, code.c.key == url.c.key)
+            .join(edge, edge.c.target_id == either)
+            .join(there, there.c.key == edge.c.source_key)
+        )
+        .where(url.c.key == sources, edge.c.target_type == _CANONICAL, *where)
+    )
+
+
+def _published(binds: Binds) -> tuple[Columns, Columns, Columns, Columns]:
+    """Return the types that have canonical URLs, their URLs, their versions and themselves."""
+    columns = [column(name, BigInteger()) for name in ("url", "version")]
+    places = [binds.take(ARRAY(BigInteger)) for _ in columns]
+    canonical = func.unnest(*places).table_valued(*columns).render_derived()
+    return canonical, rows("idx_string", "u"), rows("idx_code", "v"), rows("resource", "r")
+
+
+def _version(code: Columns, canonical: Columns) -> ColumnElement[Any]:
+    """Return the business version; where a resource has one, it is its least sort value."""
+    return func.jsonb_extract_path_text(code.c.least, cast(canonical.c.version, Text))

@@ -21,6 +21,9 @@ MODIFIERS: frozenset[str] = frozenset()
 Interval = tuple[str, str]
 """Half-open [low, high) of order keys."""
 
+INTEGERS = frozenset({"integer", "positiveInt", "unsignedInt"})
+"""Element types whose values a search equals exactly, however its number is written."""
+
 LOWEST = ""
 HIGHEST = "~"
 _NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,4})?", re.ASCII)
@@ -148,5 +151,7 @@ def searched(context: Context, clause: Clause, value: str) -> Groups:
     """Return the tests that one searched value stands for."""
     prefix, text = clause.prefix(clause.unescape(value))
     number = read(clause, text)
+    if clause.types <= INTEGERS and prefix in {"eq", "ne"}:
+        return point_groups(prefix, *point(number))
     low, high = searched_range(prefix, text, number, context)
     return point_groups(prefix, *searched_keys(prefix, order_key(low), order_key(high)))

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from fhir_server.errors import BadRequest, NotSupported, SangamError
 from fhir_server.search.parameter import Parameter
-from fhir_server.search.query import CodeKey, ColumnKey, RowKey, SortKey
+from fhir_server.search.query import CREATION, CodeKey, ColumnKey, RowKey, ScoreKey, SortKey
 from fhir_server.search.registry import Registry
+
+SCORE = "_score"
+"""Sorts by how well the words match; the best come first, with or without `-`."""
 
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "date": ("idx_date", "low"),
@@ -30,6 +33,8 @@ def sort_keys(registry: Registry, types: Sequence[str], value: str) -> tuple[Sor
 def _key(registry: Registry, types: Sequence[str], name: str) -> SortKey:
     descending = name.startswith("-")
     code = name.removeprefix("-")
+    if code == SCORE:
+        return ScoreKey()
     if code == "_id":
         return ColumnKey("id", descending)
     if code == "_lastUpdated":
@@ -52,7 +57,17 @@ def _key(registry: Registry, types: Sequence[str], name: str) -> SortKey:
     return RowKey(table, column, params, single, descending)
 
 
+def scored(keys: Sequence[SortKey], query: str) -> tuple[SortKey, ...]:
+    """Return the keys with what the words are ranked by; an empty `query` ranks nothing.
+
+    The score of a filter is the same for each match, so it orders nothing.
+    """
+    found = [ScoreKey(query) if isinstance(key, ScoreKey) else key for key in keys]
+    return tuple(key for key in found if key != ScoreKey()) or (CREATION,)
+
+
 def _unsortable(registry: Registry, types: Sequence[str], code: str) -> SangamError:
+    registry.refuse_awaited(types, code, "_sort")
     if "." in code or ":" in code:
         return NotSupported("Sorting by a chain or a modifier is not offered.", expression="_sort")
     first = registry.parameters(types[0])

@@ -6,27 +6,27 @@ is bound to the caller and lives an hour.
 https://hl7.org/fhir/R4/http.html#paging
 """
 
-import base64
-import os
+import struct
 import time
-from functools import lru_cache
-from hashlib import blake2b
+import zlib
+from collections.abc import Iterable
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fhir_server import seal as sealing
 from fhir_server.errors import BadRequest
 from fhir_server.search.compile import Position
 
 PARAMETER = "_page"
 LIFETIME = 3600
 
-_NONCE = 12
+_PURPOSE = "search page"
+_KEY_BYTES = 8
 
 
-class Page(msgspec.Struct, frozen=True, array_like=True):
+class Page(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="page"):
     """The page that a token leads to: of which search, after what, with which total."""
 
     type: str | None
@@ -44,26 +44,51 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
         return Position(tuple(self.values), self.key, self.snapshot)
 
 
-@lru_cache(maxsize=8)
-def _cipher(secret: bytes) -> AESGCM:
-    return AESGCM(blake2b(secret, digest_size=32, person=b"page token").digest())
+class Rest(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="rest"):
+    """Where the includes of a page go on: of which matches, by which parameters, from where.
+
+    `matches` are the packed keys of the page's matches, so that what is included
+    does not depend on what matches now.
+    """
+
+    type: str | None
+    compartment: tuple[str, str] | None
+    pairs: list[tuple[str, str]]
+    matches: bytes
+    round: int
+    after: int
+    issued: int
 
 
-def seal(secret: bytes, caller: str, page: Page) -> str:
+def pack(keys: Iterable[int]) -> bytes:
+    """Return keys, up to 64 bits each, in few bytes."""
+    steps = [after - before for before, after in pairwise([0, *sorted(keys)])]
+    return zlib.compress(struct.pack(f">{len(steps)}Q", *steps))
+
+
+def unpack(packed: bytes) -> list[int]:
+    """Return packed keys in ascending order."""
+    steps = zlib.decompress(packed)
+    return list(accumulate(struct.unpack(f">{len(steps) // _KEY_BYTES}Q", steps)))
+
+
+_DECODER: msgspec.msgpack.Decoder[Page | Rest] = msgspec.msgpack.Decoder(Page | Rest)
+
+
+def seal(key: bytes, caller: str, page: Page | Rest) -> str:
     """Return the token of `page` for this caller, in the alphabet of URLs."""
-    nonce = os.urandom(_NONCE)
-    sealed = _cipher(secret).encrypt(nonce, msgspec.msgpack.encode(page), caller.encode())
-    return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+    return sealing.seal(key, _PURPOSE, caller, msgspec.msgpack.encode(page))
 
 
-def unseal(secret: bytes, caller: str, token: str, now: float | None = None) -> Page:
+def unseal(key: bytes, caller: str, token: str, now: float | None = None) -> Page | Rest:
     """Return the page of a token; BadRequest when it is forged, another caller's or too old."""
     refusal = BadRequest("The page link is not valid.", code="value", expression=PARAMETER)
+    opened = sealing.unseal(key, _PURPOSE, caller, token)
+    if opened is None:
+        raise refusal
     try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        opened = _cipher(secret).decrypt(raw[:_NONCE], raw[_NONCE:], caller.encode())
-        page = msgspec.msgpack.decode(opened, type=Page)
-    except (ValueError, InvalidTag, msgspec.MsgspecError):
+        page = _DECODER.decode(opened)
+    except msgspec.MsgspecError:  # of a version that wrote it otherwise
         raise refusal from None
     if not 0 <= (now or time.time()) - page.issued <= LIFETIME:
         text = "The page link has expired; start the search again."

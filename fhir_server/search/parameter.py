@@ -9,11 +9,15 @@ from hashlib import blake2b
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part of a composite: its parameter's code and type, a path relative to the element."""
+    """One part of a composite: its parameter's code and type, a path relative to the element.
+
+    `target` are the types that it may refer to.
+    """
 
     code: str
     type: str
     expression: str
+    target: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

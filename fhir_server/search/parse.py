@@ -4,46 +4,27 @@ https://hl7.org/fhir/R4/search.html#Introduction
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
 
 from fhir_server.errors import BadRequest, Issue, NotSupported
 from fhir_server.search.ask import Ignorable, Scene, condition
 from fhir_server.search.compartment import Compartment, members, membership
-from fhir_server.search.condition import Condition
-from fhir_server.search.include import include
-from fhir_server.search.order import sort_keys
-from fhir_server.search.query import CREATION, Include, Query, Rules, SortKey, Summary, Total
+from fhir_server.search.control import CONTROLS, Draft
+from fhir_server.search.fulltext import ranking
+from fhir_server.search.gather import gathered
+from fhir_server.search.order import scored
+from fhir_server.search.query import Pair, Query, Rules
 from fhir_server.search.registry import Registry
 
-_TOTALS: Mapping[str, Total] = {"none": "none", "estimate": "estimate", "accurate": "accurate"}
-_SUMMARIES: Mapping[str, Summary] = {
-    "true": "true",
-    "text": "text",
-    "data": "data",
-    "count": "count",
-    "false": "false",
-}
-_ONCE = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_type"})
+_ONCE = frozenset(
+    ("_count", "_sort", "_total", "_summary", "_elements", "_type", "_contained", "_explain")
+)
 _FOLLOWING = frozenset({"_include", "_revinclude"})
-
-Pair = tuple[str, str]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A query while its parameters are read."""
-
-    types: tuple[str, ...]
-    count: int
-    conditions: list[Condition] = field(default_factory=list)
-    sort: tuple[SortKey, ...] = (CREATION,)
-    total: Total = "default"
-    includes: list[Include] = field(default_factory=list)
-    summary: Summary = "false"
-    elements: tuple[str, ...] = ()
-    applied: list[Pair] = field(default_factory=list)
-    warnings: list[Issue] = field(default_factory=list)
+# Lenient handling passes none of these over, also when they are empty.
+_NEVER_IGNORED = frozenset({"_filter", "_query"})
+_PATIENTS = frozenset({"patient", "subject"})
+_SCORED = frozenset({"_text", "_content", "_filter"})
 
 
 def parse(
@@ -72,11 +53,11 @@ def parse(
             raise BadRequest("The parameter may be given once.", expression=name)
         seen.add(name)
         _take(registry, draft, name, value, rules)
-    _refuse_contradictions(draft)
+    _refuse_contradictions(draft, compartment)
     return Query(
         type_ids=_type_ids(registry, draft.types),
-        conditions=tuple(draft.conditions),
-        sort=draft.sort,
+        conditions=gathered(registry.context, draft.conditions, _single(registry, draft.types)),
+        sort=scored(draft.sort, ranking(draft.conditions)),
         count=draft.count,
         total=draft.total,
         includes=tuple(draft.includes),
@@ -84,7 +65,14 @@ def parse(
         elements=draft.elements,
         applied=tuple(draft.applied),
         warnings=tuple(draft.warnings),
+        lists=tuple(draft.lists),
+        explain=draft.explain,
     )
+
+
+def _single(registry: Registry, types: tuple[str, ...]) -> frozenset[int]:
+    """Return the ids of the parameters of which a resource has at most one value."""
+    return registry.plan(types[0]).single if len(types) == 1 else frozenset()
 
 
 def _draft(
@@ -93,18 +81,18 @@ def _draft(
     pairs: Sequence[Pair],
     rules: Rules,
     compartment: Compartment | None,
-) -> _Draft:
+) -> Draft:
     """Return the query before its parameters: its types, and what the compartment demands."""
     types = _types(registry, type_name, pairs)
     if compartment is None:
-        return _Draft(types, rules.search.default_count)
+        return Draft(types, rules.search.default_count)
     inside = members(registry, compartment, type_name)
     types = tuple(one for one in types if one in inside)
     belongs = membership(registry, compartment, types)
-    return _Draft(types, rules.search.default_count, conditions=[belongs])
+    return Draft(types, rules.search.default_count, conditions=[belongs])
 
 
-def _take(registry: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> None:
+def _take(registry: Registry, draft: Draft, name: str, value: str, rules: Rules) -> None:
     """Take one parameter into the draft, or under lenient handling a warning instead."""
     try:
         applied = _read(registry, draft, name, value, rules)
@@ -117,12 +105,25 @@ def _take(registry: Registry, draft: _Draft, name: str, value: str, rules: Rules
         draft.applied.append((name, applied))
 
 
-def _refuse_contradictions(draft: _Draft) -> None:
+def _refuse_contradictions(draft: Draft, compartment: Compartment | None) -> None:
     if draft.includes and draft.summary == "text":
         text = "With _summary=text nothing is included."
         raise BadRequest(text, expression="_summary")
     if draft.elements and draft.summary != "false":
         raise BadRequest("_summary and _elements exclude one another.", expression="_elements")
+    asked = dict(draft.applied)
+    if "_score" in re.split("[,-]", asked.get("_sort", "")) and not _SCORED & set(asked):
+        text = f"Resources have a score in a search with {', '.join(sorted(_SCORED))}."
+        raise BadRequest(text, expression="_sort")
+    inside = compartment is not None and compartment.type == "Patient"
+    if draft.needs_patient and not inside and not any(map(_names, asked)):
+        text = "A current list is one patient's: the search needs a patient."
+        raise BadRequest(text, code="required", expression="_list")
+
+
+def _names(name: str) -> bool:
+    """Return whether a parameter names a patient."""
+    return re.split("[.:]", name)[0] in _PATIENTS and not name.endswith((":missing", ":not"))
 
 
 def _types(registry: Registry, type_name: str | None, pairs: Sequence[Pair]) -> tuple[str, ...]:
@@ -143,76 +144,28 @@ def _type_ids(registry: Registry, types: tuple[str, ...]) -> tuple[int, ...]:
     return () if everything else tuple(registry.context.type_ids[one] for one in types)
 
 
-def _read(registry: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> str:
+def _read(registry: Registry, draft: Draft, name: str, value: str, rules: Rules) -> str:
     """Take one parameter into the draft; return the value that is in force."""
-    if not value:
-        raise Ignorable("The parameter has no value.", expression=name)
     code = name.partition(":")[0]
-    control = _CONTROLS.get(name if code not in _FOLLOWING else code)
+    control = CONTROLS.get(name if code not in _FOLLOWING else code)
+    if control is None and code in CONTROLS:
+        raise NotSupported("The parameter takes no modifier.", expression=name)
+    scene = Scene(registry, rules, name)
+    if not value:
+        raise _empty(scene, draft, code)
     if control is not None:
         return control(registry, draft, name, value, rules)
-    if code in _CONTROLS:
-        raise NotSupported("The parameter takes no modifier.", expression=name)
-    found = condition(Scene(registry, rules, name), draft.types, name, value)
-    draft.conditions.append(found)
+    draft.conditions.append(condition(scene, draft.types, name, value))
     return value
 
 
-# Control parameters: each reads its value into the draft and returns what is in force.
-
-
-def _count(_: Registry, draft: _Draft, name: str, value: str, rules: Rules) -> str:
-    if not re.fullmatch(r"\d{1,9}", value, re.ASCII):
-        raise BadRequest("_count is a whole number.", code="value", expression=name)
-    draft.count = min(int(value), rules.search.max_count)
-    return str(draft.count)
-
-
-def _sort(registry: Registry, draft: _Draft, _name: str, value: str, _: Rules) -> str:
-    draft.sort = sort_keys(registry, draft.types, value)
-    return value
-
-
-def _total(_: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -> str:
-    if value not in _TOTALS:
-        raise BadRequest("_total is none, estimate or accurate.", code="value", expression=name)
-    draft.total = _TOTALS[value]
-    return value
-
-
-def _summary(_: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -> str:
-    if value not in _SUMMARIES:
-        known = ", ".join(sorted(_SUMMARIES))
-        raise BadRequest(f"_summary is one of {known}.", code="value", expression=name)
-    if value == "count":
-        draft.count = 0
-    draft.summary = _SUMMARIES[value]
-    return value
-
-
-def _elements(_: Registry, draft: _Draft, _name: str, value: str, _rules: Rules) -> str:
-    draft.elements = tuple(value.split(","))
-    return value
-
-
-def _include(registry: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -> str:
-    draft.includes.append(include(registry, name, value))
-    return value
-
-
-def _type(_: Registry, draft: _Draft, name: str, value: str, _rules: Rules) -> str:
-    if sorted(set(value.split(","))) != list(draft.types):
-        raise BadRequest("The URL names the type.", expression=name)
-    return value
-
-
-_CONTROLS: Mapping[str, Callable[[Registry, _Draft, str, str, Rules], str]] = {
-    "_count": _count,
-    "_sort": _sort,
-    "_total": _total,
-    "_summary": _summary,
-    "_elements": _elements,
-    "_include": _include,
-    "_revinclude": _include,
-    "_type": _type,
-}
+def _empty(scene: Scene, draft: Draft, code: str) -> BadRequest:
+    """Return the refusal of an empty value, unless it is the name that is refused."""
+    text = "The parameter has no value."
+    if code in _NEVER_IGNORED:
+        return BadRequest(text, expression=scene.name)
+    if code not in CONTROLS:
+        # A modifier that is not supported is refused, whatever the handling.
+        with suppress(BadRequest):
+            condition(scene, draft.types, scene.name, "")
+    return Ignorable(text, expression=scene.name)

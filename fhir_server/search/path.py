@@ -86,10 +86,18 @@ _TOKEN = re.compile(
 )
 _HAPPENED = re.compile(r"(?P<path>[\w.]+)\.exists\(\) and (?P=path) != false")
 
+LENGTH = 10_000
+"""Characters of an expression; more is refused, as are more nodes or deeper brackets."""
+_NODES = 1_000
+_DEPTH = 50
+_DIGITS = 6
+
 
 @lru_cache(maxsize=4096)
 def parse(expression: str) -> tuple[Path, ...]:
     """Return the paths whose union the expression is; ExpressionError outside of the subset."""
+    if len(expression) > LENGTH:
+        raise ExpressionError(f"longer than {LENGTH} characters")
     happened = _HAPPENED.fullmatch(expression.strip())
     if happened is not None:
         (path,) = parse(happened["path"])
@@ -108,7 +116,10 @@ class _Parser:
             match["name"] or match["text"] or match["number"] or match["mark"]
             for match in _TOKEN.finditer(expression.strip())
         ]
+        if len(self.tokens) > _NODES:
+            raise ExpressionError(f"more than {_NODES} parts")
         self.position = 0
+        self.depth = 0
 
     def peek(self, ahead: int = 0) -> str:
         place = self.position + ahead
@@ -121,7 +132,7 @@ class _Parser:
 
     def expect(self, token: str) -> None:
         if self.take() != token:
-            raise ExpressionError(f"expected {token or 'the end'!r}")
+            raise ExpressionError(f"expected {token or 'the end'!r} as part {self.position}")
 
     def union(self) -> tuple[Path, ...]:
         paths = list(self.path())
@@ -132,16 +143,7 @@ class _Parser:
 
     def path(self) -> tuple[Path, ...]:
         """Read one operand of the union; several paths when brackets hold a union."""
-        if self.peek() == "(":
-            self.take()
-            heads = self.union()
-            if self.peek() in ("as", "is"):
-                self.take()
-                kind = As(self.take())
-                heads = tuple((*head, kind) for head in heads)
-            self.expect(")")
-        else:
-            heads = (self.start(),)
+        heads = self.bracketed() if self.peek() == "(" else (self.start(),)
         steps = self.steps()
         paths = tuple((*head, *steps) for head in heads)
         if self.peek() == "as":
@@ -149,6 +151,20 @@ class _Parser:
             kind = As(self.take())
             return tuple((*path, kind) for path in paths)
         return paths
+
+    def bracketed(self) -> tuple[Path, ...]:
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise ExpressionError(f"more than {_DEPTH} brackets deep")
+        self.take()
+        heads = self.union()
+        if self.peek() in ("as", "is"):
+            self.take()
+            kind = As(self.take())
+            heads = tuple((*head, kind) for head in heads)
+        self.expect(")")
+        self.depth -= 1
+        return heads
 
     def start(self) -> Path:
         name = self.peek()
@@ -163,13 +179,19 @@ class _Parser:
         steps: list[Step] = []
         while self.peek() in {".", "["}:
             if self.take() == "[":
-                steps.append(Index(int(self.take())))
+                steps.append(self.index())
                 self.expect("]")
             elif self.peek(1) == "(":
                 steps.append(self.call())
             else:
                 steps.append(self.member())
         return tuple(steps)
+
+    def index(self) -> Index:
+        token = self.take()
+        if not (token.isascii() and token.isdigit() and len(token) <= _DIGITS):
+            raise ExpressionError("expected the number of an element")
+        return Index(int(token))
 
     def member(self) -> Member:
         name = self.take()
@@ -196,8 +218,8 @@ class _Parser:
 
     def text(self) -> str:
         token = self.take()
-        if not token.startswith("'"):
-            raise ExpressionError("expected a string")
+        if len(token) < 2 or not token.startswith("'") or "\\" in token:  # noqa: PLR2004  (quotes)
+            raise ExpressionError("expected a string without escapes")
         return token[1:-1]
 
     def criterion(self) -> Step:

@@ -4,11 +4,14 @@ https://hl7.org/fhir/R4/search.html
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from fhir_server.config import Limits, SearchSettings
 from fhir_server.errors import Issue
 from fhir_server.search.condition import Condition
+
+Pair: TypeAlias = tuple[str, str]
+"""Name and value of a parameter, decoded."""
 
 Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
 Total: TypeAlias = Literal["none", "estimate", "accurate", "default"]
@@ -41,7 +44,19 @@ class ColumnKey:
     descending: bool
 
 
-SortKey: TypeAlias = RowKey | CodeKey | ColumnKey
+@dataclass(frozen=True, slots=True)
+class ScoreKey:
+    """Sort by how well the words match `query`, a `tsquery`; the best come first."""
+
+    query: str = ""
+
+    @property
+    def descending(self) -> bool:
+        """Whether the greatest comes first."""
+        return True
+
+
+SortKey: TypeAlias = RowKey | CodeKey | ColumnKey | ScoreKey
 
 CREATION = ColumnKey("key", descending=True)
 
@@ -52,13 +67,22 @@ class Include:
 
     Forward: what matches refer to by `params`. Reverse: the resources that refer
     by `params` to matches. A parameter's id tells the type that refers; `target`
-    restricts the type referred to. None is any.
+    restricts the type referred to. None is any. `canonicals` are the types that a
+    canonical may lead to.
     """
 
     params: tuple[int, ...] | None
     target: int | None
     reverse: bool
     iterate: bool
+    canonicals: "tuple[Canonical, ...]" = ()
+
+
+class Canonical(NamedTuple):
+    """A type that canonicals lead to, by the ids of its parameters `url` and `version`."""
+
+    url: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +91,8 @@ class Query:
 
     `type_ids` are the types searched; none means all. `count` matches make a page; 0 asks for the
     total alone. `applied` are the parameters that are in force, as the self link
-    shows them; `warnings` say what is not.
+    shows them; `warnings` say what is not. `lists` are alternatives of List ids, each of
+    which has to hold; `explain` asks for the plan beside the answer.
     """
 
     type_ids: tuple[int, ...]
@@ -80,6 +105,8 @@ class Query:
     elements: tuple[str, ...]
     applied: tuple[tuple[str, str], ...]
     warnings: tuple[Issue, ...]
+    lists: tuple[tuple[str, ...], ...] = ()
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,29 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fhir_server.search.clause import Clause, split
-from fhir_server.search.condition import Condition, Named, Terms, either
+from fhir_server.search.condition import Condition, Named, Terms, Within, either
 from fhir_server.search.context import Context
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.rows import Edge, Rows, Writer
 from fhir_server.search.terms import term
 
-MODIFIERS: frozenset[str] = frozenset({"identifier", "below"})
-"""`identifier` is for references, `below` for canonicals; `parse.py` reads `:[type]`."""
+MODIFIERS: frozenset[str] = frozenset({"identifier", "above", "below"})
+"""`identifier` is for references, `below` also for canonicals; `ask.py` reads `:[type]`."""
 
 _LITERAL = re.compile(
     r"(?P<base>https?://.+/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
     r"(/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?"
 )
 _LITERALS = frozenset({"Reference", "Resource"})
+CANONICAL = 0
+"""The target type of an edge whose target is a canonical, not an id."""
+
+LONGEST_CANONICAL = 500
+"""Characters of a canonical that is followed; an entry of a B-tree is at most 2,704 bytes."""
+
+_UPWARD = ("partOf", "parent", "parentDevice")
+"""Elements that make a hierarchy with resources of their own type."""
+
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -82,11 +91,13 @@ def _write_reference(rows: Rows, parameter: Parameter, value: dict[str, Any]) ->
 
 
 def _write_url(rows: Rows, parameter: Parameter, text: str) -> None:
+    if text.startswith("#"):
+        rows.refer_inside(parameter, text[1:])
+        return
     found = literal(text, rows.context)
     if found is None:
-        if not text.startswith("#"):
-            rows.add(parameter, "uri", text)
-            rows.sort_by(parameter, text)
+        rows.add(parameter, "uri", text)
+        rows.sort_by(parameter, text)
         return
     base, type_name, id_, version = found
     place = f"{base or ''}{type_name}/{id_}"
@@ -121,6 +132,8 @@ def _write_canonical(rows: Rows, parameter: Parameter, value: str) -> None:
     url, bar, version = value.partition("|")
     rows.add(parameter, "uri", url)
     rows.sort_by(parameter, value)
+    if len(value) <= LONGEST_CANONICAL:
+        rows.edges.add(Edge(parameter.id, CANONICAL, value, None))
     if bar:
         rows.add(parameter, "uri", value)
         pieces = version.split(".")
@@ -153,8 +166,8 @@ def condition(context: Context, clause: Clause) -> Condition:
     """Return the condition of the clause's alternatives."""
     if clause.modifier == "identifier":
         return Terms(tuple(_identifier(context, clause, value) for value in clause.values))
-    if clause.modifier == "below":
-        return Terms(tuple(_below(context, clause, value) for value in clause.values))
+    if clause.modifier in ("above", "below"):
+        return _around(context, clause)
     values = [clause.unescape(value) for value in clause.values]
     return either([_searched(context, clause, value) for value in values])
 
@@ -214,6 +227,47 @@ def _identifier(context: Context, clause: Clause, value: str) -> int:
     if not system:
         return term(secret, scope, "id:plain", number.casefold())
     return term(secret, scope, "id:token", system, number.casefold())
+
+
+def _around(context: Context, clause: Clause) -> Condition:
+    """Return the condition of lying above or below: of a canonical, or in a hierarchy."""
+    if not clause.types & _LITERALS:
+        return Terms(tuple(_below(context, clause, value) for value in clause.values))
+    by_type: dict[str, list[str]] = {}
+    for value in clause.values:
+        type_name, id_ = _place(context, clause, clause.unescape(value))
+        by_type.setdefault(type_name, []).append(id_)
+    above = clause.modifier == "above"
+    return either(
+        [
+            Within(
+                clause.parameter.id, context.type_ids[name], clause.parents[name], tuple(ids), above
+            )
+            for name, ids in by_type.items()
+        ]
+    )
+
+
+def parent(parameters: Mapping[str, Parameter]) -> Parameter | None:
+    """Return the parameter by which resources of a type lie in others of it, None without one."""
+    for parameter in parameters.values():
+        upward = any(parameter.expression == f"{parameter.base}.{one}" for one in _UPWARD)
+        if upward and parameter.type == "reference" and parameter.base in parameter.target:
+            return parameter
+    return None
+
+
+def _place(context: Context, clause: Clause, value: str) -> tuple[str, str]:
+    """Return type and id of a resource in a hierarchy; an id alone where only one type has one."""
+    found = literal(value, context)
+    if found is None and _ID.fullmatch(value) and len(clause.parents) == 1:
+        return next(iter(clause.parents)), value
+    if found is None or found.base is not None or found.version is not None:
+        raise clause.refuse("Above or below stands Type/id, of a resource of this server.")
+    if found.type not in clause.parents:
+        known = ", ".join(clause.parents)
+        raise clause.refuse(f"Of the types referred to, these lie in one another: {known}.")
+    return found.type, found.id
 
 
 def _below(context: Context, clause: Clause, value: str) -> int:

@@ -6,14 +6,17 @@ https://hl7.org/fhir/R4/searchparameter-registry.html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from fhir_server.errors import NotSupported
 from fhir_server.r4.definitions import Definitions, SearchParameter
 from fhir_server.search import ucum
 from fhir_server.search.context import Context
-from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Write, paths
+from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Write, alone, paths
 from fhir_server.search.parameter import Component, Parameter, parameter_id
 from fhir_server.search.path import Resolves, Root, parse
+from fhir_server.search.reference import parent
+from fhir_server.search.rows import Rows
 
 _ABSTRACT_ROOTS = tuple(Root(name) for name in ABSTRACT)
 
@@ -29,12 +32,27 @@ class Plan:
     """What is compiled for a resource type, on first use.
 
     `write` adds a resource's rows. `indexed` gives the parameters under whose
-    ids the rows of a parameter lie: itself, or the parameters whose union it is.
+    ids the rows of a parameter lie: itself, or the parameters whose union it is;
+    `single` are the ids of those of which a resource has at most one value.
     """
 
     write: Write
     facts: Mapping[str, Facts]
     indexed: Mapping[str, tuple[Parameter, ...]]
+    single: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A parameter defined at run time, in one of its versions.
+
+    Its rows are written with each resource. It is searched when all resources have
+    them (`searchable`); until then it is `awaited`; one that is neither is on its way out.
+    """
+
+    parameter: Parameter
+    searchable: bool
+    awaited: bool
 
 
 Name: TypeAlias = tuple[tuple[str, ...], str]
@@ -46,7 +64,9 @@ class Registry:
     """Parameters by type and code; plans are compiled when a type is first used.
 
     `shared` are the codes of the parameters that are defined on Resource; `names`
-    keeps the names of query strings that `ask.py` has resolved.
+    keeps the names of query strings that `ask.py` has resolved. `custom` are those
+    defined at run time, of which `by_type` has the searchable ones; `version` counts
+    their changes.
     """
 
     definitions: Definitions
@@ -54,6 +74,9 @@ class Registry:
     by_type: Mapping[str, Mapping[str, Parameter]]
     shared: frozenset[str]
     names: dict[Name, object] = field(default_factory=dict, repr=False, compare=False)
+    version: int = 0
+    custom: Mapping[str, tuple[Custom, ...]] = field(default_factory=dict)
+    _official: "Registry | None" = field(default=None, repr=False, compare=False)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -63,16 +86,16 @@ class Registry:
         `context` holds the server's key, zone and base URLs; type ids and
         code systems are taken from the definitions. ValueError when two ids collide.
         """
-        codes = {p.url: (p.code, p.type) for p in definitions.search_parameters}
+        by_url = {p.url: p for p in definitions.search_parameters}
         table: dict[str, dict[str, Parameter]] = {t: {} for t in definitions.resource_types}
         for definition in definitions.search_parameters:
-            if not definition.expression or definition.type == "special":
+            if not definition.expression:
                 continue
             for base in definition.base:
                 for type_name in definitions.resource_types if base in ABSTRACT else (base,):
                     if not _applies(definitions, base, type_name):
                         continue
-                    table[type_name][definition.code] = _parameter(definition, type_name, codes)
+                    table[type_name][definition.code] = _parameter(definition, type_name, by_url)
         _check(table)
         return cls(
             definitions,
@@ -85,9 +108,50 @@ class Registry:
             frozenset(d.code for d in definitions.search_parameters if "Resource" in d.base),
         )
 
+    @property
+    def official(self) -> "Registry":
+        """Return the registry of the R4 definitions alone."""
+        return self._official or self
+
+    def having(self, customs: Sequence[Custom], version: int) -> "Registry":
+        """Return the official parameters with these of a site, as their `version`-th state."""
+        official = self.official
+        custom: dict[str, list[Custom]] = {}
+        for one in customs:
+            custom.setdefault(one.parameter.base, []).append(one)
+        table = dict(official.by_type)
+        for name, found in custom.items():
+            row = {**table[name], **{c.parameter.code: c.parameter for c in found if c.searchable}}
+            table[name] = MappingProxyType(dict(sorted(row.items())))
+        return replace(
+            official,
+            by_type=table,
+            names={},
+            version=version,
+            custom={name: tuple(found) for name, found in custom.items()},
+            _official=official,
+            _plans={},
+        )
+
     def parameters(self, type_name: str) -> Mapping[str, Parameter]:
-        """Return the parameters of a type by code, in alphabetical order."""
+        """Return the parameters of a type that can be searched, by code in alphabetical order."""
         return self.by_type[type_name]
+
+    def awaited(self, type_name: str) -> frozenset[str]:
+        """Return the codes of the parameters of a type that are not yet searchable."""
+        found = self.custom.get(type_name, ())
+        codes = frozenset(one.parameter.code for one in found if one.awaited)
+        return codes.difference(self.by_type[type_name])
+
+    def refuse_awaited(self, types: Sequence[str], code: str, name: str) -> None:
+        """Refuse a parameter that some of the types are to have; `name` as the client wrote it."""
+        if self.custom and any(code in self.awaited(one) for one in types):
+            text = "The parameter is not yet searchable: not all resources are indexed for it."
+            raise NotSupported(text, expression=name)
+
+    def parent(self, type_name: str) -> Parameter | None:
+        """Return the parameter by which resources of a type lie in others of it, or None."""
+        return parent(self.official.by_type[type_name])
 
     def common(self, types: Sequence[str]) -> list[str]:
         """Return the codes of the parameters that all these types have."""
@@ -96,19 +160,51 @@ class Registry:
 
     def plan(self, type_name: str) -> Plan:
         """Return what is compiled for a type."""
+        if self._official is not None and type_name not in self.custom:
+            return self._official.plan(type_name)
         found = self._plans.get(type_name)
         if found is None:
             found = self._plans[type_name] = self._compile(type_name)
         return found
 
     def _compile(self, type_name: str) -> Plan:
+        if self._official is not None:
+            return _extended(
+                self._official.plan(type_name), self.definitions, self.custom[type_name]
+            )
         parameters = self.by_type[type_name]
-        compiler = Compiler(self.definitions.elements, type_name)
+        compiler = Compiler(self.definitions, type_name)
         indexed = {p.code: indexed_as(p, parameters) for p in parameters.values()}
         for parameter in parameters.values():
             own = indexed[parameter.code] == (parameter,) and parameter.code not in COLUMNS
             compiler.add(parameter, index=own)
-        return Plan(compiler.function(), compiler.facts, indexed)
+        single = _single(compiler.facts, indexed)
+        return Plan(compiler.function(), compiler.facts, indexed, single)
+
+
+def _extended(official: Plan, definitions: Definitions, customs: Sequence[Custom]) -> Plan:
+    """Return the plan that writes the rows of these too; each has rows of its own."""
+    writes = [official.write]
+    facts, indexed = dict(official.facts), dict(official.indexed)
+    for one in customs:
+        write, found = alone(definitions, one.parameter)
+        writes.append(write)
+        if one.searchable:
+            facts[one.parameter.code] = found
+            indexed[one.parameter.code] = (one.parameter,)
+
+    def write_all(resource: dict[str, Any], rows: Rows) -> None:
+        for write in writes:
+            write(resource, rows)
+
+    return Plan(write_all, facts, indexed, _single(facts, indexed))
+
+
+def _single(
+    facts: Mapping[str, Facts], indexed: Mapping[str, tuple[Parameter, ...]]
+) -> frozenset[int]:
+    found = {one for parts in indexed.values() for one in parts}
+    return frozenset(one.id for one in found if one.code in facts and facts[one.code].single)
 
 
 def indexed_as(parameter: Parameter, parameters: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
@@ -142,7 +238,7 @@ def _applies(definitions: Definitions, base: str, type_name: str) -> bool:
 
 
 def _parameter(
-    definition: SearchParameter, type_name: str, codes: Mapping[str, tuple[str, str]]
+    definition: SearchParameter, type_name: str, by_url: Mapping[str, SearchParameter]
 ) -> Parameter:
     return Parameter(
         id=parameter_id(type_name, definition.code),
@@ -152,18 +248,21 @@ def _parameter(
         url=definition.url,
         expression=definition.expression or "",
         target=_targets(definition, type_name),
-        component=_components(definition, codes),
+        component=_components(definition, by_url),
     )
 
 
 def _components(
-    definition: SearchParameter, codes: Mapping[str, tuple[str, str]]
+    definition: SearchParameter, by_url: Mapping[str, SearchParameter]
 ) -> tuple[Component, ...]:
-    urls = [url for url, _ in definition.component]
+    parts = [by_url[url] for url, _ in definition.component]
     found = [path for _, path in definition.component]
     if definition.url in _SWAPPED:
         found.reverse()
-    return tuple(Component(*codes[url], path) for url, path in zip(urls, found, strict=True))
+    return tuple(
+        Component(part.code, part.type, path, part.target)
+        for part, path in zip(parts, found, strict=True)
+    )
 
 
 def _targets(definition: SearchParameter, type_name: str) -> tuple[str, ...]:

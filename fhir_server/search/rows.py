@@ -24,34 +24,87 @@ class IndexRows:
     """All that search stores of a resource: sorted, without doubles.
 
     `ranges` is keyed by table; each tuple holds that table's columns without `key`.
+    `contained` are the resources in it to which a chain can lead.
     """
 
     terms: tuple[int, ...]
     edges: tuple[Edge, ...]
     ranges: Mapping[str, list[tuple[Any, ...]]]
+    contained: "tuple[Contained, ...]" = ()
+
+    @property
+    def count(self) -> int:
+        """Return how many rows these are, by which a resource is capped."""
+        own = len(self.terms) + len(self.edges) + sum(map(len, self.ranges.values()))
+        return own + sum(one.rows.count for one in self.contained)
+
+
+CONTAINER = -1
+"""The place of the resource itself, beside the places of what it contains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contained:
+    """A contained resource and what refers to it: (place of the one that refers, parameter)."""
+
+    type_id: int
+    rows: IndexRows
+    links: tuple[tuple[int, int], ...]
 
 
 Writer: TypeAlias = "Callable[[Rows, Parameter, Any], None]"
 """Adds the rows of one element."""
 
-_ALONE = frozenset({"present", "system", "exact", "of-type", "id:system"})
+_ALONE = frozenset({"present", "system", "exact", "of-type", "id:system", "year", "month"})
+
+
+Part: TypeAlias = tuple[set[int], dict[str, set[tuple[Any, ...]]]]
+"""The terms and the range rows of one component of a composite."""
 
 
 class Rows:
-    """Rows as they are gathered from one resource."""
+    """Rows as they are gathered from one resource.
 
-    __slots__ = ("codes", "context", "edges", "ranges", "terms")
+    `parts` are the components' rows that composites share, by type and identity of
+    the values, which are kept beside them. `version` is the business version of a
+    resource that has a canonical URL. `texts` are those that go with the codes of each
+    parameter, `inner` the parameters that refer to each contained resource.
+    """
 
-    def __init__(self, context: Context) -> None:
+    __slots__ = (
+        "codes",
+        "context",
+        "edges",
+        "inner",
+        "parts",
+        "ranges",
+        "terms",
+        "texts",
+        "version",
+    )
+
+    def __init__(self, context: Context, version: object = None) -> None:
         self.context = context
+        self.version = version if isinstance(version, str) else None
         self.terms: set[int] = set()
         self.edges: set[Edge] = set()
         self.ranges: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self.codes: dict[int, list[str]] = {}
+        self.texts: dict[int, list[str]] = {}
+        self.inner: dict[str, set[int]] = {}
+        self.parts: dict[tuple[object, ...], tuple[object, Part]] = {}
 
     def add(self, parameter: Parameter, form: str, *values: str) -> None:
         """Add one term."""
         self.terms.add(term(self.context.secret, parameter.id, form, *values))
+
+    def add_text(self, parameter: Parameter, text: str) -> None:
+        """Let `text` be one that the modifier `text` of this parameter searches."""
+        self.texts.setdefault(parameter.id, []).append(text)
+
+    def refer_inside(self, parameter: Parameter, name: str) -> None:
+        """Let this parameter refer to the contained resource of this id."""
+        self.inner.setdefault(name, set()).add(parameter.id)
 
     def sort_by(self, parameter: Parameter, code: str) -> None:
         """Let `code` be a value by which the resource sorts for this parameter."""
@@ -60,6 +113,9 @@ class Rows:
 
 class PartRows(Rows):
     """Rows of a part of a composite: without the forms that are not searched there."""
+
+    def add_text(self, parameter: Parameter, text: str) -> None:
+        """Leave the text out."""
 
     def add(self, parameter: Parameter, form: str, *values: str) -> None:
         """Add one term."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from fhir_server.search import date, number, quantity, reference, string, token, uri
+from fhir_server.search import date, near, number, quantity, reference, string, token, uri
 from fhir_server.search.clause import Clause
 from fhir_server.search.condition import Condition
 from fhir_server.search.context import Context
@@ -38,6 +38,7 @@ SEARCH_TYPES: Mapping[str, SearchType] = {
     "number": number,
     "quantity": quantity,
     "reference": reference,
+    "special": near,
     "string": string,
     "token": token,
     "uri": uri,

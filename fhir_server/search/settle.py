@@ -1,13 +1,15 @@
 """What a query leaves open until the database is asked.
 
-Two questions: of which type is the resource whose bare id was given, and are the
-resources with one of many terms so few that they can be named by their keys.
+Three questions: who are the members of a List, of which type is the resource whose
+bare id was given, and are the resources with one of many terms so few that they can be
+named by their keys.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fhir_server.errors import BadRequest
+from fhir_server.search import listing
 from fhir_server.search.condition import (
     Both,
     Condition,
@@ -20,6 +22,8 @@ from fhir_server.search.condition import (
     Terms,
     either,
 )
+from fhir_server.search.context import Context
+from fhir_server.search.listing import NAME
 from fhir_server.search.query import Query
 
 MANY = 16
@@ -80,6 +84,19 @@ def _with_type(condition: Named, home: list[int]) -> Terms:
         text = "The id exists in several types; write Type/id."
         raise BadRequest(text, code="value", expression=condition.name)
     return Terms(tuple(found or terms.values()), few=True)
+
+
+def with_members(
+    context: Context, query: Query, ids: Sequence[str], lists: Sequence[bytes]
+) -> Query:
+    """Return the query restricted to the members of `lists`, the texts of the Lists named `ids`.
+
+    BadRequest when one of them does not exist: it is not an empty one.
+    """
+    if len(lists) < len(set(ids)):
+        raise BadRequest("There is no such List.", code="not-found", expression=NAME)
+    members = listing.members(context, lists, query.type_ids)
+    return replace(query, conditions=(*query.conditions, members))
 
 
 def many(query: Query) -> list[Terms]:

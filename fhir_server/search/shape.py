@@ -17,16 +17,19 @@ from fhir_server.search.condition import (
     Leaf,
     Linked,
     Named,
+    Near,
     Not,
     Referred,
     Row,
     Terms,
     Test,
     Updated,
+    Within,
+    Words,
     implies_type,
 )
 from fhir_server.search.date import moment
-from fhir_server.search.query import CodeKey, ColumnKey, RowKey, SortKey
+from fhir_server.search.query import CodeKey, ColumnKey, RowKey, ScoreKey, SortKey
 
 _ALIKE = 8
 """Rows tested alike from which on their values are given as arrays: one shape for any number."""
@@ -69,9 +72,10 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
         case Not(inner):
             return ("not", condition_shape(inner, values))
         case Linked(params, type_id, inner):
-            return ("linked", *_followed_shape(params, type_id, inner, values))
+            type_ids = (type_id, -type_id) if _can_be_contained(inner) else (type_id,)
+            return ("linked", *_followed_shape(params, type_ids, inner, values))
         case Referred(params, type_id, inner):
-            return ("referred", *_followed_shape(params, type_id, inner, values))
+            return ("referred", *_followed_shape(params, (type_id,), inner, values))
         case Either(parts):
             return _either_shape(parts, values)
         case Both(parts):
@@ -100,14 +104,27 @@ def _either_shape(parts: Sequence[Condition], values: list[Any]) -> Shape:
     return ("either", *shapes)
 
 
+def _can_be_contained(condition: Condition) -> bool:
+    """Return whether it asks for nothing that only stored resources have."""
+    match condition:
+        case Ids() | Updated() | Keys() | Words(param=0):
+            return False
+        case Not(inner):
+            return _can_be_contained(inner)
+        case Either(parts) | Both(parts):
+            return all(_can_be_contained(part) for part in parts)
+        case _:
+            return True
+
+
 def _followed_shape(
-    params: tuple[int, ...], type_id: int, inner: Condition, values: list[Any]
+    params: tuple[int, ...], type_ids: tuple[int, ...], inner: Condition, values: list[Any]
 ) -> Shape:
     """Return whether there is one parameter, whether the type is implied, and the condition."""
     one, implied = len(params) == 1, implies_type(inner)
     values.append(params[0] if one else array(params))
     if not implied:
-        values.append(type_id)
+        values.append(array(type_ids))
     return (one, implied, conditions_shape([inner], values))
 
 
@@ -122,14 +139,29 @@ def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
         case Row(table, param, groups):
             values.append(param)
             return ("row", table, groups_shape(groups, values))
+        case Updated(groups):
+            return ("updated", _updated_shape(groups, values))
+        case _:
+            return _other_shape(condition, values)
+
+
+def _other_shape(condition: Ids | Keys | Words | Near | Within, values: list[Any]) -> Shape:
+    match condition:
         case Ids(ids, types):
             values += [array(types), list(ids)]
             return ("ids",)
         case Keys(keys):
             values.append(array(keys))
             return ("keys",)
-        case Updated(groups):
-            return ("updated", _updated_shape(groups, values))
+        case Words(query):
+            values.append(query)
+            return ("words",)
+        case Near(param, latitude, longitude, meters, south, north, ranges):
+            values += [param, south, north, *ranges[0], *ranges[1], latitude, longitude, meters]
+            return ("near",)
+        case Within(param, type_id, parent, ids, above):
+            values += [list(ids), type_id, parent, param]
+            return ("within", above)
 
 
 def groups_shape(groups: Groups, values: list[Any]) -> Shape:
@@ -165,3 +197,6 @@ def _key_shape(key: SortKey, values: list[Any]) -> Shape:
             return ("code", len(params), descending)
         case ColumnKey(column, descending):
             return ("column", column, descending)
+        case ScoreKey(query):
+            values.append(query)
+            return ("score", True)

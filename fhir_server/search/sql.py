@@ -28,12 +28,14 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from fhir_server import tables
+from fhir_server.search.hierarchy import within
 from fhir_server.search.shape import Shape
+from fhir_server.search.sphere import positions
 
 Clause = ColumnElement[bool]
 Columns = Any
@@ -144,6 +146,7 @@ def _referred(shape: Shape, binds: Binds) -> Select[Any]:
     return select(here.c.key).where(
         edge.c.target_type == here.c.type_id,
         edge.c.target_id == here.c.id,
+        stored(edge.c.source_key),
         *_followed(shape, binds, edge, edge.c.source_key),
     )
 
@@ -164,8 +167,13 @@ def _followed(
     found = rows("terms")
     yield found.c.key == end
     if not implied:
-        yield found.c.type_id == binds.take(SmallInteger())
+        yield found.c.type_id == func.any(binds.take(ARRAY(SmallInteger)))
     yield from conjunction(inner, binds, found)
+
+
+def stored(key: ColumnElement[int]) -> Clause:
+    """Return the condition that a key is of a stored resource, not of one contained in it."""
+    return key > literal_column("0")
 
 
 class _Key(NamedTuple):
@@ -242,7 +250,7 @@ def _is_union(shapes: Sequence[Shape]) -> bool:
     return all(one[0] in _FINDERS for one in shapes)
 
 
-_FINDERS = frozenset({"any", "row", "rows", "ids", "linked", "referred"})
+_FINDERS = frozenset({"any", "row", "rows", "ids", "linked", "referred", "words", "near", "within"})
 
 
 def _keys(shape: Shape, binds: Binds) -> Select[Any]:
@@ -251,8 +259,6 @@ def _keys(shape: Shape, binds: Binds) -> Select[Any]:
         case ("any",):
             found = rows("terms")
             return select(found.c.key).where(_compared(found.c.terms, "&&", binds))
-        case ("ids",):
-            return _ids(binds)
         case ("linked", *inner):
             return _linked(tuple(inner), binds)
         case ("referred", *inner):
@@ -263,6 +269,20 @@ def _keys(shape: Shape, binds: Binds) -> Select[Any]:
             return select(row.c.key).where(param, tests(groups, row, binds))
         case ("rows", table, groups):
             return _rows_of_many(table, groups, binds)
+    return _other_keys(shape, binds)
+
+
+def _other_keys(shape: Shape, binds: Binds) -> Select[Any]:
+    match shape:
+        case ("ids",):
+            return _ids(binds)
+        case ("words",):
+            row = rows("idx_words")
+            return select(row.c.key).where(row.c.words.bool_op("@@")(binds.take(TSQUERY())))
+        case ("near",):
+            return positions(binds.take)
+        case ("within", above):
+            return within(f"w{binds.count}", binds.take, above=above)
     raise AssertionError(shape)
 
 

@@ -17,21 +17,21 @@ from fhir_server.search.rows import Rows, Writer
 from fhir_server.search.terms import term
 
 TABLE = "idx_string"
-MODIFIERS: frozenset[str] = frozenset({"exact", "contains"})
+MODIFIERS: frozenset[str] = frozenset({"exact", "contains", "text"})
 
 INDEXED = 200
 """Characters of a value that the B-tree holds."""
 
 _HIGHEST = "\U0010ffff"
-_LATIN_MARKS = range(0x0300, 0x0370)
-_NUKTA = 0x093C
+LATIN_MARKS = range(0x0300, 0x0370)
+NUKTA = 0x093C
 _PLANES = 0x20000  # the two planes of Unicode that hold punctuation
 # Only the marks of Latin, Greek and Cyrillic letters go: the vowel signs and the
 # virama of Devanagari, Tamil or Gurmukhi are marks too, and part of the spelling.
 _FOLDING: dict[int, str | None] = {
     code: " " for code in range(_PLANES) if unicodedata.category(chr(code)).startswith("P")
 }
-_FOLDING.update(dict.fromkeys([*_LATIN_MARKS, _NUKTA]))
+_FOLDING.update(dict.fromkeys([*LATIN_MARKS, NUKTA]))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -116,7 +116,7 @@ def condition(context: Context, clause: Clause) -> Condition:
     folded = [normalise(value) for value in values]
     if not all(folded):
         raise clause.refuse("The value has no letter or digit to search by.")
-    tests = containing if clause.modifier == "contains" else starting
+    tests = _TESTS[clause.modifier]
     return either([Row(TABLE, param, tests(value)) for value in folded])
 
 
@@ -131,6 +131,29 @@ def containing(value: str) -> Groups:
     """Return the tests of values in which `value` stands."""
     pattern = f"%{_literal(value)}%"
     return ((Test("value", "like", pattern), Test("whole", "like", pattern)),)
+
+
+def equal(value: str) -> Groups:
+    """Return the tests of values that are `value`."""
+    head = value[:INDEXED]
+    return ((Test("value", "=", head),), (Test("whole", "=", value if value != head else ""),))
+
+
+def ending(value: str) -> Groups:
+    """Return the tests of values that end with `value`."""
+    pattern = f"%{_literal(value)}"
+    whole = Test("whole", "like", pattern)
+    # The first column of a long value is only its beginning, whose end means nothing.
+    return ((Test("value", "like", pattern), whole), (Test("whole", "=", ""), whole))
+
+
+def beginning(value: str) -> Groups:
+    """Return the tests of values of which some word, and what follows it, starts with `value`."""
+    patterns = (f"{_literal(value)}%", f"% {_literal(value)}%")
+    return (tuple(Test(column, "like", one) for column in ("value", "whole") for one in patterns),)
+
+
+_TESTS = {"": starting, "contains": containing, "text": beginning}
 
 
 def _literal(value: str) -> str:

@@ -9,24 +9,34 @@ for in both, so that `FINAL` does not find a case-sensitive `final`.
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
+from fhir_server.search import terminology
 from fhir_server.search.clause import Clause, split
-from fhir_server.search.condition import Condition, Ids, Terms
+from fhir_server.search.condition import Condition, Ids, Terms, Words
 from fhir_server.search.context import Context
 from fhir_server.search.parameter import Parameter, parameter_id
 from fhir_server.search.rows import Rows, Writer
 from fhir_server.search.terms import term
+from fhir_server.search.words import beginning, under
 
-MODIFIERS: frozenset[str] = frozenset({"of-type"})
-"""And `not`, which `parse.py` reads."""
+MODIFIERS: frozenset[str] = terminology.MODIFIERS | {"of-type", "text"}
+"""And `not`, which `ask.py` reads; it negates `in` for `not-in` too."""
 
-_WITHOUT_SYSTEM = frozenset(
-    {"ContactPoint", "boolean", "uri", "url", "canonical", "oid", "uuid", "string", "markdown"}
-)
-_FOLDED = _WITHOUT_SYSTEM | {"id"}
+LOOSE_CODE = "code~"
+"""Element type of a code whose system is not known, so that its case does not count."""
+
+MIME_CODE = "code~mime"
+"""Element type of a code that is a media type, which may have parameters."""
+
+_MIME = "http://hl7.org/fhir/ValueSet/mimetypes"
+
+_WITHOUT_SYSTEM = frozenset({"ContactPoint", "boolean", "uri", "url", "canonical", "oid", "uuid"})
+_FOLDED = _WITHOUT_SYSTEM | {"id", "string", "markdown", LOOSE_CODE, MIME_CODE}
 
 _SEPARATORS = re.compile(r"[\s().\-/]")
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+", re.ASCII)
 _PHONE = re.compile(r"\+?[\d\s().\-/]{3,}")
 
 
@@ -49,12 +59,16 @@ def write_token(rows: Rows, parameter: Parameter, system: str | None, code: str 
 def _write_concept(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
     for coding in value.get("coding", ()):
         _write_coding(rows, parameter, coding)
-    if value.get("text") is not None:
+    text = value.get("text")
+    if text is not None:
         rows.add(parameter, "present")
+        rows.add_text(parameter, text)
 
 
 def _write_coding(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
     rows.add(parameter, "present")
+    if value.get("display") is not None:
+        rows.add_text(parameter, value["display"])
     write_token(rows, parameter, value.get("system"), value.get("code"))
 
 
@@ -62,9 +76,12 @@ def _write_identifier(rows: Rows, parameter: Parameter, value: dict[str, Any]) -
     rows.add(parameter, "present")
     system, number = value.get("system"), value.get("value")
     write_token(rows, parameter, system, number)
+    kind = value.get("type") or {}
+    if kind.get("text") is not None:
+        rows.add_text(parameter, kind["text"])
     if number is None:
         return
-    for coding in (value.get("type") or {}).get("coding", ()):
+    for coding in kind.get("coding", ()):
         if coding.get("system") and coding.get("code"):
             rows.add(
                 parameter,
@@ -89,6 +106,21 @@ def _write_code(rows: Rows, parameter: Parameter, value: str) -> None:
 def _write_string(rows: Rows, parameter: Parameter, value: str) -> None:
     rows.add(parameter, "present")
     write_token(rows, parameter, None, value)
+
+
+def _write_mime(rows: Rows, parameter: Parameter, value: str) -> None:
+    _write_string(rows, parameter, value)
+    rows.add(parameter, "below", media_type(value))
+
+
+def media_type(value: str) -> str:
+    """Return a media type without its parameters, as it is compared."""
+    return value.partition(";")[0].strip().casefold()
+
+
+def loose(value_set: str | None) -> str:
+    """Return the element type of a code whose system is not known, by its binding."""
+    return MIME_CODE if value_set == _MIME else LOOSE_CODE
 
 
 def _write_contact(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
@@ -129,6 +161,8 @@ WRITERS: Mapping[str, Writer] = {
     "Coding": _write_coding,
     "Identifier": _write_identifier,
     "code": _write_code,
+    LOOSE_CODE: _write_string,
+    MIME_CODE: _write_mime,
     "ContactPoint": _write_contact,
     "boolean": _write_boolean,
     "string": _write_string,
@@ -152,10 +186,40 @@ def condition(context: Context, clause: Clause) -> Condition:
     if clause.parameter.code == "_id":
         ids = tuple(clause.unescape(value) for value in clause.values)
         return Ids(ids, (context.type_ids[clause.parameter.base],))
+    if clause.modifier == "text":
+        return _worded(clause)
+    if clause.modifier == "below" and clause.types == {MIME_CODE}:
+        return Terms(tuple(_media_type(context, clause, value) for value in clause.values))
+    if clause.modifier in terminology.MODIFIERS:
+        return context.terminology.condition(clause, partial(_coded, context, clause))
     read = _of_type if clause.modifier == "of-type" else searched
     found = tuple(t for value in clause.values for t in read(context, clause, value))
     whole = not any(value.endswith("|") for value in clause.values)
     return Terms(found, few=whole and clause.types == {"Identifier"})
+
+
+def _worded(clause: Clause) -> Condition:
+    """Return the condition of a text that starts so, or has a word from which on it does."""
+    asked = [under(clause.parameter.id, clause.unescape(value)) for value in clause.values]
+    if not all(asked):
+        raise clause.refuse("The value has no letter or digit to search by.")
+    return Words(" | ".join(f"({beginning(one)})" for one in asked), clause.parameter.id)
+
+
+def _media_type(context: Context, clause: Clause, value: str) -> int:
+    found = media_type(clause.unescape(value))
+    if not _MEDIA_TYPE.fullmatch(found):
+        raise clause.refuse("A media type is written type/subtype.")
+    return term(context.secret, clause.parameter.id, "below", found)
+
+
+def _coded(context: Context, clause: Clause, system: str, code: str) -> list[int]:
+    """Return the terms under which a coding is indexed, by whichever element holds it."""
+    secret, scope = context.secret, clause.parameter.id
+    found = _implied(context, clause, system, code) if code else []
+    if clause.types != {"code"}:
+        found.append(term(secret, scope, "token", system, _compared(context, system, code)))
+    return found
 
 
 def searched(context: Context, clause: Clause, value: str) -> list[int]:

@@ -18,8 +18,10 @@ MODIFIERS: frozenset[str] = frozenset({"above", "below"})
 
 
 def write(rows: Rows, parameter: Parameter, value: str) -> None:
-    """Index a URI as given; a canonical also without its version."""
+    """Index a URI as given; a canonical also without its version, a resource's own with it."""
     rows.add(parameter, "uri", value)
+    if rows.version is not None and f"{parameter.base}.url" in parameter.expression:
+        rows.add(parameter, "uri", f"{value}|{rows.version}")
     url, bar, _ = value.partition("|")
     if bar:
         rows.add(parameter, "uri", url)
@@ -52,8 +54,11 @@ def _term(context: Context, clause: Clause, value: str) -> int:
 
 
 def _below(context: Context, clause: Clause, value: str) -> Condition:
-    inside = Row(TABLE, clause.parameter.id, starting(f"{value.rstrip('/')}/"))
-    return either([Terms((_term(context, clause, value),)), inside])
+    """Return the condition of a value and what lies under it; of a version and its parts."""
+    itself = Terms((_term(context, clause, value),))
+    versioned = "|" in value and "canonical" in clause.types
+    inside = f"{value}." if versioned else f"{value.removesuffix('/')}/"
+    return either([itself, Row(TABLE, clause.parameter.id, starting(inside))])
 
 
 def ancestors(value: str) -> list[str]:

@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Select,
     Text,
     and_,
+    cast,
     exists,
     false,
     func,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from fhir_server.search.shape import Shape
 from fhir_server.search.sql import BIGINTS, TERMS, Binds, Clause, Columns, rows
@@ -233,6 +236,8 @@ def _further(found: Walk, shape: Shape, binds: Binds) -> None:
             row = rows("idx_code")
             value = _code(row, width, binds, descending=descending)
             looked_up = select(value.label("v")).where(row.c.key == TERMS.c.key)
+        case ("score", descending):
+            looked_up = _score(binds)
         case ("column", "id", descending):
             row = rows("resource")
             looked_up = select(row.c.id.label("v")).where(row.c.key == TERMS.c.key)
@@ -242,3 +247,11 @@ def _further(found: Walk, shape: Shape, binds: Binds) -> None:
     inner = looked_up.lateral(name)
     found.source = found.source.outerjoin(inner, true())
     found.add(inner.c.v, descending=descending, nullable=True)
+
+
+def _score(binds: Binds) -> Select[Any]:
+    """Return how well the words match, in millionths, so that a page link holds it exactly."""
+    row = rows("idx_words")
+    rank = func.ts_rank(row.c.words, binds.take(TSQUERY())) * literal_column("1000000")
+    best = func.max(cast(rank, BigInteger)).label("v")
+    return select(best).where(row.c.key == TERMS.c.key, row.c.param == literal_column("0"))

@@ -15,7 +15,7 @@ from typing import TypeVar
 from psycopg import errors
 
 from fhir_server.database import Connection, Database
-from fhir_server.errors import Conflict
+from fhir_server.errors import Conflict, SangamError
 
 TRIES = 5
 T = TypeVar("T")
@@ -23,9 +23,20 @@ T = TypeVar("T")
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
 
 
-def changed_meanwhile() -> Exception:
-    """Return the error by which work asks to be tried again: what it had found is gone."""
-    return errors.SerializationFailure("changed meanwhile")
+class ChangedMeanwhile(errors.SerializationFailure):
+    """What the work had found is no longer so; `refusal` is what to say in the end."""
+
+    refusal: SangamError | None = None
+
+
+def changed_meanwhile(refusal: SangamError | None = None) -> ChangedMeanwhile:
+    """Return the error by which work asks to be tried again.
+
+    When no try is left, the client is told the `refusal`.
+    """
+    error = ChangedMeanwhile("changed meanwhile")
+    error.refusal = refusal
+    return error
 
 
 async def atomically(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -48,10 +59,12 @@ async def _tried(
     lend: Callable[[], AbstractAsyncContextManager[Connection]],
     work: Callable[[Connection], Awaitable[T]],
 ) -> T:
+    refusal: SangamError | None = None
     for attempt in range(TRIES):
         try:
             async with lend() as connection:
                 return await work(connection)
-        except _AGAIN:
+        except _AGAIN as error:
+            refusal = error.refusal if isinstance(error, ChangedMeanwhile) else None
             await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (jitter)
-    raise Conflict("Other writers kept changing the same resources; try again")
+    raise refusal or Conflict("Other writers kept changing the same resources; try again")

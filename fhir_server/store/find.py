@@ -1,7 +1,7 @@
 """Compiled searches run on a connection."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +9,13 @@ from psycopg import AsyncRawCursor
 
 from fhir_server.database import Connection
 from fhir_server.search import compile as compiled
+from fhir_server.search import explain, versions
 from fhir_server.search.compile import Position, Statement
-from fhir_server.search.follow import follow
-from fhir_server.search.query import Include, Query
-from fhir_server.search.settle import FEW, many, named, with_keys, with_types
+from fhir_server.search.context import Context
+from fhir_server.search.query import Query
+from fhir_server.search.settle import FEW, many, named, with_keys, with_members, with_types
 
-ROUNDS = 3
-"""How often `:iterate` follows from what it found."""
+ANY_SIZE = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +36,63 @@ class Found:
 
 
 async def matches(
-    connection: Connection, query: Query, position: Position | None, limit: int
+    connection: Connection,
+    query: Query,
+    position: Position | None,
+    limit: int,
+    most_bytes: int = ANY_SIZE,
 ) -> list[Found]:
-    """Return up to `limit` matches after `position`, in the query's order."""
+    """Return up to `limit` matches after `position`, in the query's order.
+
+    When their bodies have reached `most_bytes`, the rest are without a body.
+    """
     found: list[Found] = []
+    # So many bodies of this length are a page; longer ones are fetched when they are seen to fit.
+    longest = most_bytes // limit
     for phase in compiled.phases(query, position):
-        statement = compiled.page(query, position, phase, limit - len(found))
+        statement = compiled.page(query, position, phase, limit - len(found), longest)
         missing: tuple[None, ...] = (None,) if phase == compiled.MISSING else ()
-        for key, version, at, body, snapshot, *values in await _rows(connection, statement):
+        for key, version, at, body, snapshot, *values in await rows(connection, statement):
             place = position.snapshot if position else snapshot
-            found.append(Found(key, version, at, body, place, (*missing, *values)))
+            found.append(Found(key, version, at, body or b"", place, (*missing, *values)))
         if len(found) >= limit:
             break
-    return found
+    if all(one.body for one in found):
+        return found
+    return await _fitting(connection, found, most_bytes)
+
+
+async def _fitting(connection: Connection, found: Sequence[Found], most_bytes: int) -> list[Found]:
+    """Return the matches with the long bodies that fit, and without any beyond."""
+    sizes = [len(one.body) or None for one in found]
+    given = ([one.key for one in found], [one.version for one in found], sizes, most_bytes)
+    cursor = await connection.execute(_LONG, given, binary=True)
+    long = {row[0]: row[1] for row in await cursor.fetchall()}
+    fitting: list[Found] = []
+    size = 0
+    for one in found:
+        body = (one.body or long.get(one.key, b"")) if size < most_bytes else b""
+        size += len(body) if body else most_bytes
+        fitting.append(replace(one, body=body))
+    return fitting
+
+
+_LONG = """
+WITH asked AS (
+    SELECT a.key, a.version, a.n, b.json, a.size IS NULL AS long,
+           coalesce(a.size, octet_length(b.json)) AS size
+    FROM unnest(%s::bigint[], %s::int[], %s::bigint[]) WITH ORDINALITY AS a(key, version, size, n)
+         JOIN body b USING (key, version)
+), placed AS (
+    SELECT *, sum(size) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) - size AS before FROM asked
+)
+SELECT key, convert_to(json, 'UTF8') FROM placed WHERE long AND before < %s::bigint
+"""
 
 
 async def count(connection: Connection, query: Query, cap: int | None) -> int:
     """Return the number of matches; with a cap, no more than that are counted."""
-    ((number,),) = await _rows(connection, compiled.count(query, cap))
+    ((number,),) = await rows(connection, compiled.count(query, cap))
     return int(number)
 
 
@@ -61,13 +100,64 @@ async def estimate(connection: Connection, query: Query) -> int:
     """Return the planner's estimate of the number of matches."""
     statement = compiled.ids(query, 1 << 40)
     explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
-    ((plan,),) = await _rows(connection, explained, binary=False)
+    ((plan,),) = await rows(connection, explained, binary=False)
     return int(plan[0]["Plan"]["Plan Rows"])
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What the planner expects of a count: so many matches in all, at this cost."""
+
+    matches: int
+    cost: float
+
+
+async def counting(connection: Connection, query: Query, cap: int) -> Counting:
+    """Return what the planner expects of counting up to `cap` matches."""
+    statement = compiled.count(query, cap)
+    explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
+    ((plan,),) = await rows(connection, explained, binary=False)
+    whole = plan[0]["Plan"]
+    (limit,) = (one for one in whole["Plans"] if one["Node Type"] == "Limit")
+    (found,) = (one for one in limit["Plans"] if one["Parent Relationship"] == "Outer")
+    return Counting(int(found["Plan Rows"]), float(whole["Total Cost"]))
+
+
+async def explained(connection: Connection, query: Query, position: Position | None) -> str:
+    """Carry out the statements of a page, or of its count, and return how that was done."""
+    limit = query.count + 1
+    statements = {
+        phase: compiled.page(query, position, phase, limit, ANY_SIZE)
+        for phase in (compiled.phases(query, position) if query.count else ())
+    } or {"count": compiled.count(query, None)}
+    told = []
+    for part, statement in statements.items():
+        asked = Statement(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", statement.values)
+        (((plan,),),) = await rows(connection, asked, binary=False)
+        told.append(explain.explained(part, statement.sql, plan))
+    return explain.text(told)
 
 
 async def ids(connection: Connection, query: Query, limit: int) -> list[tuple[int, str]]:
     """Return type id and id of up to `limit` matches."""
-    return [(row[0], row[1]) for row in await _rows(connection, compiled.ids(query, limit))]
+    return [(row[0], row[1]) for row in await rows(connection, compiled.ids(query, limit))]
+
+
+async def outdated(connection: Connection, query: Query, keys: Sequence[int]) -> bool:
+    """Return whether the query led to these matches by a reference to a version not current."""
+    statement = versions.outdated(query, keys)
+    if statement is None:
+        return False
+    ((found,),) = await rows(connection, statement)
+    return bool(found)
+
+
+async def listed(connection: Connection, context: Context, query: Query) -> Query:
+    """Return the query restricted to the members of its Lists; BadRequest where there is none."""
+    for ids_ in query.lists:
+        lists = await _bodies(connection, context.type_ids["List"], ids_)
+        query = with_members(context, query, ids_, lists)
+    return query
 
 
 async def settled(connection: Connection, query: Query) -> Query:
@@ -89,6 +179,18 @@ async def settled(connection: Connection, query: Query) -> Query:
             query = with_keys(query, condition, keys)
     return query
 
+
+async def _bodies(connection: Connection, type_id: int, ids: Sequence[str]) -> list[bytes]:
+    """Return the texts of the resources of a type that have one of these ids."""
+    cursor = await connection.execute(_BODIES, (type_id, list(ids)))
+    return [row[0] for row in await cursor.fetchall()]
+
+
+_BODIES = """
+SELECT convert_to(b.json, 'UTF8')
+FROM resource r JOIN body b ON b.key = r.key AND b.version = r.version
+WHERE r.type_id = %s AND r.id = ANY(%s) AND NOT r.deleted
+"""
 
 _WITH_TERMS = """
 SELECT t.key
@@ -113,28 +215,7 @@ async def homes(
     return found
 
 
-async def included(
-    connection: Connection, includes: Sequence[Include], keys: Sequence[int], limit: int
-) -> list[Found]:
-    """Return what the includes add to the matches with these keys, each once.
-
-    Up to `limit` resources; `:iterate` goes on from what was added.
-    """
-    found: list[Found] = []
-    sources, asked = list(keys), list(includes)
-    for _ in range(ROUNDS):
-        if not sources or not asked or len(found) >= limit:
-            break
-        seen = [*keys, *(one.key for one in found)]
-        statement = follow(asked, sources, seen, limit - len(found))
-        added = [Found(*row) for row in await _rows(connection, statement)]
-        found += added
-        sources = [one.key for one in added]
-        asked = [one for one in includes if one.iterate]
-    return found
-
-
-async def _rows(
+async def rows(
     connection: Connection, statement: Statement, *, binary: bool = True
 ) -> list[tuple[Any, ...]]:
     """Return all rows; each search is planned for its own values, so it is not prepared."""

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#history
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from fhir_server.database import Connection
 from fhir_server.store.transact import Method
@@ -23,80 +24,120 @@ class Version:
     cursor: tuple[int, int]
 
 
-_COLUMNS = """
-SELECT c.type_id, r.id, c.version, c.at, c.method, convert_to(b.json, 'UTF8'),
-       c.feed_xid::text::bigint, c.position
-FROM change c
-     JOIN resource r ON r.key = c.key
-     JOIN body b ON b.key = c.key AND b.version = c.version
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which versions: of one resource (by its surrogate key), of a type, or all.
+
+    `since` keeps those updated at or after it; `at` those current at some moment of
+    [start, end).
+    """
+
+    key: int | None = None
+    type_id: int | None = None
+    since: datetime | None = None
+    at: tuple[datetime, datetime] | None = None
+
+
+# The texts are measured where they lie, and only those that are shown are fetched: the last is
+# the one that passes the size of a page, and there is always one.
+_PAGE = """
+WITH page AS MATERIALIZED (
+    SELECT c.feed_xid, c.position, c.key, c.version, c.type_id, c.at, c.method
+    FROM change c {where}
+    ORDER BY c.feed_xid DESC, c.position DESC LIMIT %(limit)s
+), sized AS (
+    SELECT page.*, r.id, b.json, count(*) OVER () AS found,
+           sum(octet_length(b.json)) OVER (
+               ORDER BY page.feed_xid DESC, page.position DESC ROWS UNBOUNDED PRECEDING
+           ) - octet_length(b.json) AS before
+    FROM page
+         JOIN resource r ON r.key = page.key
+         JOIN body b ON b.key = page.key AND b.version = page.version
+)
+SELECT found, type_id, id, version, at, method, convert_to(json, 'UTF8'),
+       feed_xid::text::bigint, position
+FROM sized WHERE before < %(most_bytes)s
+ORDER BY feed_xid DESC, position DESC
 """
 
-_ORDER = "ORDER BY c.feed_xid DESC, c.position DESC LIMIT %(limit)s"
 _SETTLED = "c.feed_xid < pg_snapshot_xmin(pg_current_snapshot())"
 _BEFORE = "(c.feed_xid, c.position) < (%(xid)s::text::xid8, %(position)s)"
+_CURRENT = """c.at < %(at_end)s AND NOT EXISTS (
+    SELECT FROM body n
+    WHERE n.key = c.key AND n.version = c.version + 1 AND n.last_updated <= %(at_start)s
+)"""
 
 
 async def versions(
     connection: Connection,
+    bounds: Bounds,
     *,
     limit: int,
-    type_id: int | None = None,
-    id_: str | None = None,
-    since: datetime | None = None,
-    at: tuple[datetime, datetime] | None = None,
+    most_bytes: int,
     before: tuple[int, int] | None = None,
-) -> list[Version]:
-    """Return up to `limit` versions, newest commit first.
+) -> tuple[list[Version], bool]:
+    """Return up to `limit` versions, newest commit first, and whether there are more.
 
-    `since` keeps versions updated at or after it; `at` those current at some
-    moment of [start, end); `before` continues after the last entry's cursor.
+    There are fewer when their texts pass `most_bytes`; `before` continues after the
+    cursor of the last one of a page.
     """
-    # The order of the feed is settled only below the oldest running transaction.
-    conditions = [] if id_ is not None else [_SETTLED]
-    if type_id is not None:
-        conditions.append("c.type_id = %(type_id)s")
-    if id_ is not None:
-        conditions.append(
-            "c.key = (SELECT key FROM resource WHERE type_id = %(type_id)s AND id = %(id)s)"
-        )
-    if since is not None:
-        conditions.append("c.at >= %(since)s")
-    if at is not None:
-        conditions.append(
-            "c.at < %(at_end)s AND NOT EXISTS (SELECT FROM body n WHERE n.key = c.key "
-            "AND n.version = c.version + 1 AND n.last_updated <= %(at_start)s)"
-        )
+    conditions = _conditions(bounds)
+    # The order of the feed is settled only below the oldest running transaction; the
+    # versions of one resource come one after the other.
+    if bounds.key is None:
+        conditions.append(_SETTLED)
     if before is not None:
         conditions.append(_BEFORE)
-    where = "WHERE " + " AND ".join(conditions) if conditions else ""
-    start, end = at or (None, None)
     xid, position = before or (0, 0)
+    values = {"xid": str(xid), "position": position, "limit": limit + 1, "most_bytes": most_bytes}
     cursor = await connection.execute(
-        f"{_COLUMNS} {where} {_ORDER}",
-        {
-            "type_id": type_id,
-            "id": id_,
-            "since": since,
-            "at_start": start,
-            "at_end": end,
-            "xid": str(xid),
-            "position": position,
-            "limit": limit,
-        },
-        binary=True,
+        _PAGE.format(where=_where(conditions)), _values(bounds) | values, binary=True
     )
-    return [
-        Version(row[0], row[1], row[2], row[3], Method(row[4]), row[5], (row[6], row[7]))
-        for row in await cursor.fetchall()
+    rows = await cursor.fetchall()
+    shown = [
+        Version(row[1], row[2], row[3], row[4], Method(row[5]), row[6], (row[7], row[8]))
+        for row in rows[:limit]
     ]
+    return shown, bool(rows) and rows[0][0] > len(shown)
 
 
-async def count(connection: Connection, type_id: int, id_: str) -> int:
-    """Return how many versions a resource has; 0 when it was never stored."""
+async def key_of(connection: Connection, type_id: int, id_: str) -> int | None:
+    """Return the surrogate key of a resource, also of a deleted one; None when there was none."""
     cursor = await connection.execute(
-        "SELECT count(*) FROM body b JOIN resource r ON r.key = b.key "
-        "WHERE r.type_id = %s AND r.id = %s",
-        (type_id, id_),
+        "SELECT key FROM resource WHERE type_id = %s AND id = %s", (type_id, id_)
     )
     row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+async def count(connection: Connection, bounds: Bounds) -> int:
+    """Return how many versions there are within the bounds."""
+    where = _where(_conditions(bounds))
+    cursor = await connection.execute(f"SELECT count(*) FROM change c {where}", _values(bounds))
+    row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def _conditions(bounds: Bounds) -> list[str]:
+    given = {
+        "c.key = %(key)s": bounds.key,
+        "c.type_id = %(type_id)s": bounds.type_id if bounds.key is None else None,
+        "c.at >= %(since)s": bounds.since,
+        _CURRENT: bounds.at,
+    }
+    return [condition for condition, value in given.items() if value is not None]
+
+
+def _where(conditions: list[str]) -> str:
+    return "WHERE " + " AND ".join(conditions) if conditions else ""
+
+
+def _values(bounds: Bounds) -> dict[str, Any]:
+    start, end = bounds.at or (None, None)
+    return {
+        "key": bounds.key,
+        "type_id": bounds.type_id,
+        "since": bounds.since,
+        "at_start": start,
+        "at_end": end,
+    }

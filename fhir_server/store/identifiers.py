@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from fhir_server.database import Connection
 
 _BY_TERM = """
-SELECT q.n, r.id
+SELECT q.n, r.id, r.version
 FROM unnest(%s::int[], %s::smallint[], %s::bigint[]) AS q(n, type_id, term)
      CROSS JOIN LATERAL (
          SELECT t.key FROM terms t
          WHERE t.terms @> ARRAY[q.term] AND t.type_id = q.type_id
-         LIMIT 2
+         LIMIT %s
      ) AS t
      JOIN resource r ON r.key = t.key
 """
 
 
 async def by_terms(
-    connection: Connection, wanted: Sequence[tuple[int, int, int]]
-) -> list[tuple[int, str]]:
-    """Return (n, id) of up to two resources for each (n, type id, term)."""
+    connection: Connection, wanted: Sequence[tuple[int, int, int]], limit: int
+) -> list[tuple[int, str, int]]:
+    """Return (n, id, version) of up to `limit` resources for each (n, type id, term)."""
     if not wanted:
         return []
     numbers, type_ids, terms = (list(column) for column in zip(*wanted, strict=True))
-    cursor = await connection.execute(_BY_TERM, (numbers, type_ids, terms))
-    return [(row[0], row[1]) for row in await cursor.fetchall()]
+    cursor = await connection.execute(_BY_TERM, (numbers, type_ids, terms, limit))
+    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#read
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 from fhir_server.database import Connection
 from fhir_server.store.transact import Current, Method
@@ -32,6 +33,13 @@ FROM resource r JOIN body b ON b.key = r.key AND b.version = r.version
 WHERE r.type_id = %s AND r.id = %s
 """
 
+_CURRENTS = """
+SELECT r.type_id, r.id, b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
+FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
+     JOIN resource r USING (type_id, id)
+     JOIN body b ON b.key = r.key AND b.version = r.version
+"""
+
 _VERSION = """
 SELECT b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
 FROM resource r JOIN body b ON b.key = r.key
@@ -48,17 +56,36 @@ FOR {strength} OF r
 """
 
 _REFERRERS = """
-SELECT r.type_id, r.id
-FROM edge e JOIN resource r ON r.key = e.source_key
-WHERE e.target_type = %s AND e.target_id = %s AND e.source_key <> ALL (%s::bigint[])
-GROUP BY r.type_id, r.id
-LIMIT 10
+SELECT t.type_id, t.id, r.type_id, r.id
+FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
+     CROSS JOIN LATERAL (
+         SELECT DISTINCT e.source_key FROM edge e
+         WHERE e.target_type = t.type_id AND e.target_id = t.id
+           AND e.source_key <> ALL (%s::bigint[]) AND e.target_version IS NULL
+         LIMIT 10
+     ) AS e
+     JOIN resource r ON r.key = e.source_key
 """
 
 
 async def current(connection: Connection, type_id: int, id_: str) -> Stored | None:
     """Return the present version (which may be a deletion), None when never stored."""
     return await _one(connection, _CURRENT, (type_id, id_))
+
+
+async def currents(
+    connection: Connection, wanted: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], Stored]:
+    """Return the present versions of (type id, id) pairs, those that were ever stored."""
+    pairs = sorted(set(wanted))
+    if not pairs:
+        return {}
+    values = ([t for t, _ in pairs], [i for _, i in pairs])
+    cursor = await connection.execute(_CURRENTS, values, binary=True)
+    return {
+        (row[0], row[1]): Stored(row[2], row[3], Method(row[4]), row[5])
+        for row in await cursor.fetchall()
+    }
 
 
 async def version(connection: Connection, type_id: int, id_: str, number: int) -> Stored | None:
@@ -72,28 +99,35 @@ async def _one(connection: Connection, sql: str, values: tuple[int | str, ...]) 
     return Stored(row[0], row[1], Method(row[2]), row[3]) if row else None
 
 
-async def lock(
-    connection: Connection, wanted: Iterable[tuple[int, str]], *, deleting: bool = False
-) -> dict[tuple[int, str], Current]:
-    """Lock the present rows of (type id, id) pairs in one fixed order and return them.
+Strength: TypeAlias = Literal["KEY SHARE", "NO KEY UPDATE", "UPDATE"]
+"""To keep from deletion, to change, to delete: who changes lets others refer meanwhile."""
 
-    An update lets others refer to the row meanwhile; a deletion does not.
-    """
+
+async def lock(
+    connection: Connection, wanted: Iterable[tuple[int, str]], strength: Strength
+) -> dict[tuple[int, str], Current]:
+    """Lock the present rows of (type id, id) pairs in one fixed order and return them."""
     pairs = sorted(set(wanted))
     if not pairs:
         return {}
-    sql = _LOCK.format(strength="UPDATE" if deleting else "NO KEY UPDATE")
+    sql = _LOCK.format(strength=strength)
     cursor = await connection.execute(sql, ([t for t, _ in pairs], [i for _, i in pairs]))
     return {(row[1], row[2]): Current(*row) for row in await cursor.fetchall()}
 
 
 async def referrers(
-    connection: Connection, type_id: int, id_: str, *, besides: Iterable[int] = ()
-) -> list[tuple[int, str]]:
-    """Return up to 10 current resources (type id, id) that refer to this one.
+    connection: Connection, wanted: Iterable[tuple[int, str]], *, besides: Iterable[int] = ()
+) -> dict[tuple[int, str], list[tuple[int, str]]]:
+    """Return for (type id, id) pairs up to 10 current resources each that refer to them.
 
-    `besides` are surrogate keys that do not count, such as of resources that the
-    same transaction deletes.
+    Those that nothing refers to are left out. A reference to a version does not count,
+    as a deletion leaves that version where it is. `besides` are surrogate keys that do
+    not count, such as of resources that the same transaction deletes.
     """
-    cursor = await connection.execute(_REFERRERS, (type_id, id_, list(besides)))
-    return [(row[0], row[1]) for row in await cursor.fetchall()]
+    pairs = sorted(set(wanted))
+    values = ([t for t, _ in pairs], [i for _, i in pairs], list(besides))
+    cursor = await connection.execute(_REFERRERS, values)
+    found: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    for type_id, id_, source_type, source_id in await cursor.fetchall():
+        found.setdefault((type_id, id_), []).append((source_type, source_id))
+    return found

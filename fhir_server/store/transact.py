@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from functools import cache
-from typing import Any
 
-from sqlalchemy import Dialect
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeEngine
+from psycopg import errors
+from psycopg.pq import TransactionStatus
 
-from fhir_server import tables
 from fhir_server.database import Connection
-from fhir_server.errors import Issue, Unprocessable
+from fhir_server.errors import Conflict, Issue, Unprocessable
 from fhir_server.search.extract import IndexRows
-from fhir_server.store.arrays import array, arrays
+from fhir_server.store import index_rows
+from fhir_server.store.arrays import arrays
+from fhir_server.store.business import claim
 from fhir_server.store.text import Text
 
 NO_SEARCH_PARAMETER = 0
@@ -58,7 +57,8 @@ class Write:
 
     `references` are the literal local references (type id, id) that must exist,
     with the FHIRPath of each; `previous` is the locked current state, None for a
-    new resource.
+    new resource; `business` are the terms of the identifiers that no other resource
+    may have, with the FHIRPath of each, None where the type has no such systems.
     """
 
     key: int
@@ -72,6 +72,7 @@ class Write:
     index: IndexRows | None
     references: tuple[tuple[int, str, str], ...]
     previous: Current | None
+    business: tuple[tuple[int, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +83,45 @@ class Written:
     last_updated: datetime
 
 
+class Outdated(errors.SerializationFailure):
+    """The search parameters have changed since the index rows were made."""
+
+
 async def transact(
-    connection: Connection, writes: Sequence[Write], *, integrity: bool
+    connection: Connection, writes: Sequence[Write], *, integrity: bool, registry: int
 ) -> dict[int, Written]:
     """Write all versions or none; return them by key.
+
+    `registry` is the version of the registry that was in force before any index row
+    was made; Outdated when it is no longer (store/coverage.py).
 
     With `integrity`, each reference of a write must lead to a resource that is
     stored and not deleted, or is among the writes; else Unprocessable names the
     paths. The targets stay locked against deletion until the transaction ends.
+    Conflict (code `duplicate`) names the identifiers that others have.
     """
     if not writes:
         return {}
+    if any(write.business is not None for write in writes):
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            async with connection.transaction():
+                return await transact(connection, writes, integrity=integrity, registry=registry)
+        await _claim(connection, writes)
     needed = _needed(writes) if integrity else {}
     deleted = {(write.type_id, write.id) for write in writes if write.text is None}
     if lost := sorted(deleted & needed.keys()):
         raise _dangling(needed, lost)
-    tables_used = tuple(sorted({n for w in writes if w.index for n in w.index.ranges}))
-    parameters = [
-        *_columns(writes),
-        *arrays(sorted(needed), 2),
-        *_index_columns(writes, tables_used),
-    ]
+    indexed = [(write.key, write.index) for write in writes if write.index]
+    rows = index_rows.spread(indexed)
+    parameters = [*_columns(writes), *arrays(sorted(needed), 2), registry, *rows.columns]
     revising = any(write.previous for write in writes)
-    cursor = await connection.execute(_statement(tables_used, revising=revising), parameters)
+    statement = _statement(rows.used, revising=revising, containing=bool(rows.contained))
+    cursor = await connection.execute(statement, parameters)
     written: dict[int, Written] = {}
     missing: list[tuple[int, str]] = []
     for key, at, type_id, id_ in await cursor.fetchall():
+        if key is None and type_id is None:
+            raise Outdated
         if key is None:
             missing.append((type_id, id_))
         else:
@@ -117,13 +131,35 @@ async def transact(
     return written
 
 
+async def _claim(connection: Connection, writes: Sequence[Write]) -> None:
+    """Hold the business keys of the writes, or refuse."""
+    paths: dict[tuple[int, int], list[str]] = {}
+    wanted: dict[tuple[int, int], int] = {}
+    for write in writes:
+        for term, path in write.business or ():
+            paths.setdefault((write.type_id, term), []).append(path)
+            wanted[write.type_id, term] = write.key
+    keys = [write.key for write in writes]
+    held = await claim(connection, [(*one, key) for one, key in wanted.items()], keys)
+    held |= {one for one, found in paths.items() if len(found) > 1}
+    if held:
+        issues = [
+            Issue("error", "duplicate", "Another resource has this identifier", path)
+            for one, found in paths.items()
+            if one in held
+            for path in found
+        ]
+        raise Conflict("An identifier is another resource's", issues=issues)
+
+
 def _needed(writes: Sequence[Write]) -> dict[tuple[int, str], list[str]]:
-    own = {(write.type_id, write.id) for write in writes if write.text is not None}
     needed: dict[tuple[int, str], list[str]] = {}
     for write in writes:
         for type_id, id_, path in write.references:
-            if (type_id, id_) not in own:
-                needed.setdefault((type_id, id_), []).append(path)
+            needed.setdefault((type_id, id_), []).append(path)
+    for write in writes:
+        if write.text is not None:
+            needed.pop((write.type_id, write.id), None)
     return needed
 
 
@@ -158,16 +194,6 @@ def _columns(writes: Sequence[Write]) -> list[str]:
     return arrays(rows, 11)
 
 
-def _index_columns(writes: Sequence[Write], tables_used: Sequence[str]) -> list[str]:
-    indexed = [(write.key, write.index) for write in writes if write.index]
-    columns = arrays([(key, array(index.terms)) for key, index in indexed], 2)
-    columns += arrays([(key, *edge) for key, index in indexed for edge in index.edges], 5)
-    for name in tables_used:
-        rows = [(key, *row) for key, index in indexed for row in index.ranges.get(name, ())]
-        columns += arrays(rows, len(tables.metadata.tables[name].columns))
-    return columns
-
-
 _HEAD = """
 WITH given AS MATERIALIZED (
     SELECT g.*,
@@ -182,10 +208,18 @@ present AS MATERIALIZED (
     SELECT r.type_id, r.id
     FROM target JOIN resource r USING (type_id, id)
     WHERE NOT r.deleted
+    ORDER BY type_id, id
     FOR KEY SHARE OF r
 ),
 missing AS MATERIALIZED (SELECT type_id, id FROM target EXCEPT SELECT type_id, id FROM present),
-w AS MATERIALIZED (SELECT * FROM given WHERE NOT EXISTS (SELECT FROM missing)),
+outdated AS (
+    -- A change by this very transaction concerns those that come after it.
+    SELECT FROM search_registry WHERE version <> %s AND xmin <> pg_current_xact_id()::xid
+),
+w AS MATERIALIZED (
+    SELECT * FROM given
+    WHERE NOT EXISTS (SELECT FROM missing) AND NOT EXISTS (SELECT FROM outdated)
+),
 created AS (
     INSERT INTO resource
         (key, type_id, id, version, last_updated, deleted, content_hash, feed_xid, security)
@@ -215,52 +249,41 @@ terms_new AS (
     ON CONFLICT (key) DO UPDATE SET version = excluded.version,
         last_updated = excluded.last_updated, terms = excluded.terms
 ),
-edge_new AS (
-    INSERT INTO edge (source_key, param, target_type, target_id, target_version)
-    SELECT e.* FROM unnest(%s::bigint[], %s::int[], %s::smallint[], %s::text[], %s::int[])
-        AS e(source_key, param, target_type, target_id, target_version)
-    WHERE EXISTS (SELECT FROM w)
-)"""
+edge_new AS ("""
 
 _TAIL = """
 SELECT key, at, NULL::smallint, NULL::text FROM w
 UNION ALL
 SELECT NULL, NULL, type_id, id FROM missing
+UNION ALL
+SELECT NULL, NULL, NULL, NULL FROM outdated
 """
 
 
-_REVISING = """,
-gone AS MATERIALIZED (SELECT key, tail IS NULL AS deleted FROM w WHERE prev IS NOT NULL),
+_REVISING = f""",
+inner_gone AS MATERIALIZED ({index_rows.CONTAINED_GONE} AND w.prev IS NOT NULL),
+gone AS MATERIALIZED (
+    SELECT key, tail IS NULL AS deleted FROM w WHERE prev IS NOT NULL
+    UNION ALL
+    SELECT inner_gone.*, true FROM inner_gone
+),
+contained_gone AS (DELETE FROM resource r USING gone WHERE r.key = gone.key AND r.key < 0),
 terms_gone AS (DELETE FROM terms t USING gone WHERE t.key = gone.key AND gone.deleted),
 edge_gone AS (DELETE FROM edge e USING gone WHERE e.source_key = gone.key)"""
 
-_INDEX_TABLES = tuple(sorted(name for name in tables.metadata.tables if name.startswith("idx_")))
-_DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-
 
 @cache
-def _statement(tables_used: tuple[str, ...], *, revising: bool) -> str:
-    """Return the statement for these index tables; `revising` when old rows must go."""
-    parts = [_HEAD]
+def _statement(tables_used: tuple[str, ...], *, revising: bool, containing: bool) -> str:
+    """Return the statement for these index tables.
+
+    `revising` when old rows must go, `containing` when there are contained resources.
+    """
+    parts = [_HEAD, index_rows.EDGES, ")", index_rows.CONTAINED if containing else ""]
     if revising:
         parts.append(_REVISING)
         parts += [
             f", {name}_gone AS (DELETE FROM {name} i USING gone WHERE i.key = gone.key)"
-            for name in _INDEX_TABLES
+            for name in index_rows.TABLES
         ]
-    parts += [_insert(name) for name in tables_used]
+    parts += [f", {name}_new AS ({index_rows.insert(name)})" for name in tables_used]
     return "".join(parts) + _TAIL
-
-
-def _insert(name: str) -> str:
-    columns = tables.metadata.tables[name].columns
-    names = ", ".join(f'"{column.name}"' for column in columns)
-    arrays = ", ".join(f"%s::{_type_name(column.type)}[]" for column in columns)
-    return (
-        f", {name}_new AS (INSERT INTO {name} ({names}) "
-        f"SELECT i.* FROM unnest({arrays}) AS i WHERE EXISTS (SELECT FROM w))"
-    )
-
-
-def _type_name(kind: TypeEngine[Any]) -> str:
-    return str(kind.compile(_DIALECT)).partition(" COLLATE")[0]

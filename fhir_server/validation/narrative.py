@@ -59,6 +59,11 @@ def problem(div: str) -> Problem | None:
     return _Reader().read(div)
 
 
+def has_content(div: str) -> bool:
+    """Return whether the narrative has a character that is no whitespace, or an image (txt-2)."""
+    return _CONTENT.search(div) is not None
+
+
 def _is_well_formed(div: str) -> bool:
     try:
         expat.ParserCreate().Parse(div, True)
@@ -90,6 +95,10 @@ def _plain_pattern() -> str:
 _PLAIN = jsonschema_rs.Draft202012Validator(
     {"pattern": _plain_pattern()}, pattern_options=jsonschema_rs.RegexOptions()
 )
+
+
+# Possessive, so that the whitespace of a large empty narrative is read once.
+_CONTENT = re.compile(r">\s*+[^\s<]|<(?:\w+:)?(?:img|map)\b")
 
 
 class _Reader:

@@ -14,13 +14,19 @@ from fhir_server.errors import Issue
 from fhir_server.r4.definitions import Element
 from fhir_server.r4.walk import segment
 from fhir_server.validation.explain import MAX_ISSUES
-from fhir_server.validation.narrative import problem
+from fhir_server.validation.narrative import has_content, problem
 
 # A place as a chain that leads back to the root: (before, step).
 Trail = tuple[Any, str]
 # Told to a check: the walk, the object, the member's name and value, its place.
-_Check = Callable[["Walk", dict[str, Any], str, Any, Trail], None]
+Check = Callable[["Walk", dict[str, Any], str, Any, Trail], None]
+# Told to a check of a whole object: the walk, the object, its place.
+_ObjectCheck = Callable[["Walk", dict[str, Any], Trail], None]
 
+_NO_CONTAINED = "A contained resource contains no other"
+_NO_VERSION = "A contained resource has no meta.versionId and no meta.lastUpdated"
+_NO_LABEL = "A contained resource has no security labels"
+_UNLINKED = "A contained resource is referred to from its container, or refers to it"
 _WHOLE = frozenset(("integer", "positiveInt", "unsignedInt"))
 
 
@@ -28,29 +34,70 @@ class Rule(NamedTuple):
     """What to do at a member: check it, go inside, count it as one type of a choice."""
 
     step: str
-    check: _Check | None
+    check: Check | None
     inside: "Rules | None"
     choice: str | None
     chosen: str
 
+    @classmethod
+    def of(cls, element: Element) -> "Rule":
+        """Return the rule of a member that has nothing to be checked yet."""
+        return cls(f".{segment(element)}", None, None, element.choice, element.name)
 
-Rules = dict[str, Rule]
+
+class Rules(dict[str, Rule]):
+    """The rules of a type's members by name, and `always` what to ask at each object."""
+
+    __slots__ = ("always",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always: tuple[_ObjectCheck, ...] = ()
+
+
 _NOTHING: dict[str, str] = {}
+_NO_RESOURCE: dict[str, Any] = {}
 
 
 class Walk:
-    """One pass: `issues` that were found, and `inline` resources that were met."""
+    """One pass over the resource `data`: `issues` found, `inline` resources met.
 
-    __slots__ = ("inline", "issues")
+    `root` is the resource that contains it, or itself. Invariants are asked
+    only of a resource that is `sound`, of the shape that R4 gives it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("data", "inline", "issues", "root", "sound", "type")
+
+    def __init__(
+        self,
+        type_name: str = "",
+        data: dict[str, Any] = _NO_RESOURCE,
+        root: dict[str, Any] = _NO_RESOURCE,
+        *,
+        sound: bool = False,
+    ) -> None:
+        self.type = type_name
+        self.data = data
+        self.root = root
+        self.sound = sound
         self.issues: list[Issue] = []
-        self.inline: list[tuple[dict[str, Any], Trail]] = []
+        self.inline: list[tuple[dict[str, Any], Trail, dict[str, Any]]] = []
 
     def refuse(self, code: str, text: str, trail: Trail) -> None:
         """Note an error at this place, unless there are enough."""
         if len(self.issues) <= MAX_ISSUES:
             self.issues.append(Issue("error", code, text, written(trail)))
+
+    def break_rule(self, key: str, severity: str, text: str, trail: Trail) -> None:
+        """Note that an invariant is broken here, once."""
+        issue = Issue(severity, "invariant", f"{text} ({key})", written(trail), rule=key)
+        if issue not in self.issues and len(self.issues) <= MAX_ISSUES:
+            self.issues.append(issue)
+
+    def give_up(self, key: str) -> None:
+        """Note that judging an invariant goes over the limits of an evaluation."""
+        text = f"The resource is too large to judge an invariant ({key})"
+        self.issues.append(Issue("error", "too-costly", text, self.type, rule=key))
 
     def go(self, rules: Rules, data: dict[str, Any], trail: Trail) -> None:
         """Go through an object whose members have these rules."""
@@ -68,6 +115,8 @@ class Walk:
                 check(self, data, name, value, (trail, step))
             if inside is not None:
                 self._enter(inside, value, (trail, step))
+        for ask in rules.always:
+            ask(self, data, trail)
 
     def _enter(self, rules: Rules, value: object, trail: Trail) -> None:
         if type(value) is dict:
@@ -90,19 +139,19 @@ def written(trail: Trail) -> str:
 
 def rules(elements: Mapping[str, Mapping[str, Element]]) -> dict[str, Rules]:
     """Return the rules of each type; a member without a rule is passed over unseen."""
-    types: dict[str, Rules] = {name: {} for name in elements}
+    types = {name: Rules() for name in elements}
     for name, members in elements.items():
         for element in members.values():
-            types[name] |= _rules(types, element)
+            types[name].update(_rules(types, element))
     types["Extension"]["url"] = Rule(".url", _content_of_extension, None, None, "")
     nested = types["Extension"]["extension"]
     types["Extension"]["extension"] = nested._replace(check=_extension_without_value)
     return types
 
 
-def _rules(types: dict[str, Rules], element: Element) -> Rules:
+def _rules(types: dict[str, Rules], element: Element) -> dict[str, Rule]:
     name, step = element.name, f".{segment(element)}"
-    found: Rules = {}
+    found: dict[str, Rule] = {}
     check = _check(element)
     inside = None if element.type == "Resource" else types.get(element.type)
     if check or element.choice or inside is not None:
@@ -113,7 +162,7 @@ def _rules(types: dict[str, Rules], element: Element) -> Rules:
     return found
 
 
-def _check(element: Element) -> _Check | None:
+def _check(element: Element) -> Check | None:
     if element.type == "xhtml":
         return _xhtml
     if element.type == "Resource":
@@ -158,28 +207,60 @@ def _xhtml(walk: Walk, _: dict[str, Any], __: str, value: Any, trail: Trail) -> 
     found = problem(value) if type(value) is str and value else None
     if found:
         walk.refuse(found.code, found.text, trail)
+    elif walk.sound and not has_content(value):
+        text = "The narrative SHALL have some non-whitespace content"
+        walk.break_rule("txt-2", "error", text, trail)
 
 
 def _resources(walk: Walk, _: dict[str, Any], __: str, value: Any, trail: Trail) -> None:  # noqa: ANN401
     if type(value) is dict:
-        walk.inline.append((value, trail))
+        walk.inline.append((value, trail, value))
 
 
-def _contained(walk: Walk, _: dict[str, Any], __: str, value: Any, trail: Trail) -> None:  # noqa: ANN401
+def _contained(walk: Walk, data: dict[str, Any], _: str, value: Any, trail: Trail) -> None:  # noqa: ANN401
     known: set[str] = set()
     for index, item in enumerate(value if type(value) is list else ()):
         if type(item) is not dict:
             continue
         place = (trail, f"[{index}]")
-        walk.inline.append((item, place))
+        walk.inline.append((item, place, walk.root))
         id_ = item.get("id")
         if type(id_) is str:
             if id_ in known:
                 walk.refuse("duplicate", "Two contained resources have one id", (place, ".id"))
             known.add(id_)
         if "contained" in item:
-            text = "A contained resource contains no other (dom-2)"
-            walk.refuse("invariant", text, (place, ".contained"))
+            walk.break_rule("dom-2", "error", _NO_CONTAINED, (place, ".contained"))
+    if walk.sound and walk.data is walk.root:
+        _contained_belong(walk, data, value, trail)
+
+
+def _contained_belong(walk: Walk, data: dict[str, Any], contained: list[Any], trail: Trail) -> None:
+    """Contained resources are part of this one: no versions, no labels, and linked to it."""
+    targets = fragments(data)
+    for index, item in enumerate(contained):
+        place, meta = (trail, f"[{index}]"), item.get("meta", {})
+        if "versionId" in meta or "lastUpdated" in meta:
+            walk.break_rule("dom-4", "error", _NO_VERSION, (place, ".meta"))
+        if "security" in meta:
+            walk.break_rule("dom-5", "error", _NO_LABEL, (place, ".meta.security"))
+        if "id" in item and f"#{item['id']}" not in targets and "#" not in fragments(item):
+            walk.break_rule("dom-3", "error", _UNLINKED, place)
+
+
+def fragments(data: Any) -> set[str]:  # noqa: ANN401  (JSON)
+    """Return each text outside narratives that begins with `#`: references to what is contained."""
+    found: set[str] = set()
+    ahead = [data]
+    while ahead:
+        item = ahead.pop()
+        if type(item) is dict:
+            ahead += item.values()
+        elif type(item) is list:
+            ahead += item
+        elif type(item) is str and item.startswith("#"):
+            found.add(item)
+    return found
 
 
 def _extension_without_value(
@@ -190,8 +271,8 @@ def _extension_without_value(
     trail: Trail,
 ) -> None:
     if any(name.startswith(("value", "_value")) for name in data):
-        text = "An extension has a value or extensions, not both (ext-1)"
-        walk.refuse("invariant", text, trail[0])
+        text = "An extension has a value or extensions, not both"
+        walk.break_rule("ext-1", "error", text, trail[0])
 
 
 def _content_of_extension(
@@ -202,4 +283,4 @@ def _content_of_extension(
     trail: Trail,
 ) -> None:
     if len(data) == 1 or (len(data) == 2 and "id" in data):  # noqa: PLR2004  (url and id)
-        walk.refuse("invariant", "An extension has a value or extensions (ext-1)", trail[0])
+        walk.break_rule("ext-1", "error", "An extension has a value or extensions", trail[0])

@@ -32,6 +32,23 @@ REVIEWED = {
         ("required", "ImplementationGuide.name"),
         ("required", "ImplementationGuide.status"),
     ],
+    # txt-2: their narratives are a div without any content.
+    **{
+        f"{name}.json": [("invariant", f"{name.partition('-')[0]}.text.div")]
+        for name in (
+            "ActivityDefinition-blood-tubes-supply",
+            "ActivityDefinition-heart-valve-replacement",
+            "EventDefinition-example",
+            "Questionnaire-zika-virus-exposure-assessment",
+        )
+    },
+    # sdf-4: patterns of the specification that are not abstract and have no baseDefinition.
+    **{
+        f"StructureDefinition-{name}.json": [("invariant", "StructureDefinition")]
+        for name in ("Definition", "Event", "FiveWs", "Request")
+    },
+    # bdl-7: two of its entries have one fullUrl.
+    "Bundle-dataelements.json": [("invariant", "Bundle")],
 }
 # Its items of type display have no linkId.
 NO_LINK_ID = "Questionnaire-qs1.json"

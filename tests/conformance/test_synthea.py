@@ -40,7 +40,8 @@ async def test_all_fourteen_files_load_and_the_counts_are_the_sources(
         sent.update(e["resource"]["resourceType"] for e in json.loads(raw)["entry"])
     with psycopg.connect(database_url) as connection:
         rows = connection.execute(
-            "SELECT type_id, count(*) FROM resource WHERE NOT deleted GROUP BY type_id"
+            "SELECT type_id, count(*) FROM resource"
+            " WHERE NOT deleted AND type_id > 0 GROUP BY type_id"
         ).fetchall()
     assert {server.definitions.type_names[t]: n for t, n in rows} == dict(sent)
     assert sent.total() == 7_486

@@ -252,3 +252,10 @@ async def test_the_backlog_counts_each_state_and_the_age_of_its_oldest(database:
     }
     assert found["ready"][1] == pytest.approx(60, abs=5)
     assert found["parked"][1] == 0
+
+
+async def test_a_job_of_later_is_not_old_before_its_time(database: Database) -> None:
+    await enqueued(database, Job("sweep", {}, delay_seconds=3600))
+    async with database.statement() as connection:
+        await connection.execute("UPDATE job SET created_at = now() - interval '60 s'")
+        assert (await jobs.backlog(connection))["ready"] == (1, 0.0)

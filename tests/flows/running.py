@@ -89,9 +89,12 @@ class Running:
         pid = int((self.data_dir / "postgres/postmaster.pid").read_text().split()[0])
         with suppress(psutil.NoSuchProcess):
             postmaster = psutil.Process(pid)
-            for process in (*postmaster.children(), postmaster):
-                process.kill()
-            psutil.wait_procs([postmaster], timeout=10)
+            postmaster.suspend()  # so that it makes no child meanwhile
+            family = [*postmaster.children(), postmaster]
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(family, timeout=10)
 
     def stop(self) -> int:
         """End the server as an operator does and return its exit status."""

@@ -92,7 +92,8 @@ def invariants(definitions: Iterable[Json]) -> tuple[dict[str, Row], dict[str, l
     """Return each key's [severity, text, FHIRPath], and the keys of each element path.
 
     Only keys that an element states itself: what it inherits stands at the
-    element of the type where it comes from.
+    element of the type where it comes from. A key that another type has used for
+    another rule is written `Task/inv-1`.
     """
     rules: dict[str, Row] = {}
     placed: dict[str, list[str]] = {}
@@ -102,6 +103,9 @@ def invariants(definitions: Iterable[Json]) -> tuple[dict[str, Row], dict[str, l
                 source = rule.get("source", definition["url"]).removeprefix(_PROFILES)
                 if source != definition["type"] or "expression" not in rule:
                     continue
-                rules[rule["key"]] = [rule["severity"], rule["human"], rule["expression"]]
-                placed.setdefault(element["path"], []).append(rule["key"])
+                row = [rule["severity"], rule["human"], rule["expression"]]
+                taken = rules.get(rule["key"], row) != row
+                key = f"{definition['type']}/{rule['key']}" if taken else rule["key"]
+                rules[key] = row
+                placed.setdefault(element["path"], []).append(key)
     return rules, placed

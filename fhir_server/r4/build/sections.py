@@ -3,6 +3,7 @@
 `about`        source packages with checksums and licence, and counts
 `elements`     type or backbone path -> member name -> row of `Element`
 `search`       search parameters and compartments
+`descriptions` search parameter -> type, or "" for all -> what it means
 `codes`        required value set -> system -> codes, and case-sensitive systems
 `schemas`      name -> JSON Schema definition
 `invariants`   key -> [severity, text, FHIRPath]; element path -> keys
@@ -14,7 +15,11 @@ from typing import Any
 from fhir_server.r4.build.elements import invariants, table
 from fhir_server.r4.build.package import read, specialisations
 from fhir_server.r4.build.schema import schemas
-from fhir_server.r4.build.search_parameters import compartments, search_parameters
+from fhir_server.r4.build.search_parameters import (
+    compartments,
+    descriptions,
+    search_parameters,
+)
 from fhir_server.r4.build.value_sets import case_sensitive, required
 
 CORE = "hl7.fhir.r4.core-4.0.1.tgz"
@@ -52,6 +57,7 @@ def sections(folder: Path) -> dict[str, Any]:
             "parameters": parameters,
             "compartments": compartments(core.resources["CompartmentDefinition"]),
         },
+        "descriptions": descriptions(core.resources["SearchParameter"]),
         "codes": {
             "required": codes,
             "case_sensitive": case_sensitive(core.resources["CodeSystem"]),

@@ -149,3 +149,19 @@ def test_five_megabytes_in_small_reads_are_scanned_once() -> None:
     for at in range(0, len(stream), 1_460):
         found += framer.feed(stream[at : at + 1_460])
     assert found == [Frame(Kind.WHOLE, content)]
+
+
+def test_a_message_given_up_to_make_room_keeps_its_beginning_and_ends_the_stream() -> None:
+    framer = Framer(LIMIT)
+    assert framer.feed(framed(MESSAGE) + b"\x0b" + MESSAGE) == [Frame(Kind.WHOLE, MESSAGE)]
+    assert framer.crowd() == [Frame(Kind.CROWDED, MESSAGE)]
+    assert (framer.closed, framer.held) == (True, 0)
+    assert framer.feed(b"\x1c\r" + framed(MESSAGE)) == []
+    assert framer.end() == []
+
+
+def test_there_is_nothing_to_give_up_between_messages() -> None:
+    framer = Framer(LIMIT)
+    framer.feed(framed(MESSAGE))
+    assert framer.crowd() == []
+    assert framer.closed

@@ -266,6 +266,68 @@ async def test_idle_connection_stays_unless_told(server: Server) -> None:
         assert await sender.is_closed()
 
 
+async def test_of_all_unfinished_messages_the_largest_makes_room(server: Server) -> None:
+    """The sender that is refused may try again; the others, also the one that came last, go on."""
+    long = oru("LONG") + b"NTE|1||" + b"x" * 6_000
+    async with (
+        listening(server, max_partial_bytes=10_000) as connect,
+        connect() as large,
+        connect() as small,
+        connect() as last,
+    ):
+        await large.put(b"\x0b" + long)
+        await small.put(b"\x0b" + oru("SMALL")[:-1])
+        await asyncio.sleep(0.05)
+        await last.put(b"\x0b" + oru("LAST") + b"NTE|1||" + b"x" * 5_000)
+        refused = (await large.ack()).decode().split("\r")
+        assert refused[1].split("|")[:3] == ["MSA", "AR", "LONG"]
+        assert "send the message again later" in refused[2]
+        assert await large.is_closed()
+        await small.put(b"\r\x1c\r")
+        assert await small.msa() == ["MSA", "AA", "SMALL"]
+        await last.put(b"\r\x1c\r")
+        assert await last.msa() == ["MSA", "AA", "LAST"]
+    kept = await rows(server, "control_id, state, reason, length(raw)")
+    assert kept[0] == ("LONG", "rejected", "OVERLOADED", len(long))
+    assert {row[:2] for row in kept[1:]} == {("SMALL", "stored"), ("LAST", "stored")}
+
+
+async def test_the_one_that_passes_the_room_is_refused_when_it_is_the_largest(
+    server: Server,
+) -> None:
+    async with listening(server, max_partial_bytes=3_000) as connect, connect() as sender:
+        await sender.put(b"\x0b" + oru("C1") + b"\x1c\r\x0b" + oru("C2") + b"x" * 4_000)
+        assert await sender.msa() == ["MSA", "AA", "C1"]
+        assert (await sender.msa())[:3] == ["MSA", "AR", "C2"]
+        assert await sender.is_closed()
+        async with connect() as again:
+            await again.send(oru("C3"))
+            assert await again.msa() == ["MSA", "AA", "C3"]
+
+
+async def test_a_sender_that_goes_away_leaves_its_room(server: Server) -> None:
+    begun = b"\x0b" + oru("C") + b"NTE|1||" + b"x" * 2_000
+    async with listening(server, max_partial_bytes=3_000) as connect:
+        for _ in range(2):
+            async with connect() as sender:
+                await sender.put(begun)
+                sender.writer.write_eof()
+                assert await sender.is_closed()
+        async with connect() as sender:
+            await sender.put(begun + b"\r\x1c\r")
+            assert await sender.msa() == ["MSA", "AA", "C"]
+
+
+async def test_messages_that_end_leave_their_room(server: Server) -> None:
+    async with listening(server, max_partial_bytes=3_000) as connect, connect() as sender:
+        for n in range(5):
+            message = oru(f"C{n}") + b"NTE|1||" + b"x" * 2_000 + b"\r"
+            await sender.put(b"\x0b" + message[:1_500])
+            await asyncio.sleep(0.02)
+            await sender.put(message[1_500:] + b"\x1c\r")
+            assert await sender.msa() == ["MSA", "AA", f"C{n}"]
+
+
 async def test_connections_are_limited_by_peer(server: Server) -> None:
     async with listening(server, max_connections_per_peer=1) as connect, connect() as sender:
         await sender.send(oru())

@@ -7,6 +7,8 @@ import httpx
 import msgspec
 import pytest
 
+from fhir_server.server import Server
+
 PATIENT = {"resourceType": "Patient", "name": [{"family": "Rao", "given": ["Asha"]}]}
 FHIR = {"content-type": "application/fhir+json"}
 
@@ -198,7 +200,7 @@ async def test_referenced_resource_is_not_deleted(client: httpx.AsyncClient) -> 
         ("POST", "/Patient", b"[" * 10_000, FHIR, (400, "structure")),
         ("POST", "/Patient", b"{}", {"content-type": "text/plain"}, (415, "not-supported")),
         ("POST", "/Patient", b"{}", {}, (415, "not-supported")),
-        ("PUT", "/Patient/1", b'{"resourceType":"Patient","id":"2"}', FHIR, (400, "invalid")),
+        ("PUT", "/Patient/1", b'{"resourceType":"Patient","id":"2"}', FHIR, (400, "value")),
         ("PUT", "/Patient", b'{"resourceType":"Patient"}', FHIR, (400, "required")),
         ("POST", "/Parameters", b'{"resourceType":"Parameters"}', FHIR, (405, "not-supported")),
         ("POST", "/Patient/1", b"{}", FHIR, (405, "not-supported")),
@@ -295,6 +297,28 @@ async def test_labels_that_an_update_omits_are_kept(client: httpx.AsyncClient) -
         f"/Patient/{first['id']}", content=msgspec.json.encode(sent), headers=FHIR
     )
     assert updated.json()["meta"]["security"] == [label]
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"), [("keep_security", True), ("replace", False)], ids=str
+)
+async def test_update_replaces_profile_and_tag_and_labels_by_the_setting(
+    client: httpx.AsyncClient, server: Server, setting: str, *, kept: bool
+) -> None:
+    write = server.settings.write.model_copy(update={"meta_on_update": setting})
+    object.__setattr__(server, "settings", server.settings.model_copy(update={"write": write}))
+    meta = {
+        "profile": ["http://x.org/a"],
+        "security": [{"system": "urn:s", "code": "R"}],
+        "tag": [{"system": "urn:t", "code": "t"}],
+    }
+    url, sent = "/Patient/p", {**PATIENT, "id": "p"}
+    await client.put(url, content=msgspec.json.encode({**sent, "meta": meta}), headers=FHIR)
+    other = {"tag": [{"system": "urn:t", "code": "u"}]}
+    body = msgspec.json.encode({**sent, "meta": other})
+    stored = (await client.put(url, content=body, headers=FHIR)).json()["meta"]
+    said = {name: stored[name] for name in stored if name not in {"versionId", "lastUpdated"}}
+    assert said == ({**other, "security": meta["security"]} if kept else other)
 
 
 async def test_capability_statement_lists_146_types_less_those_never_stored(

@@ -200,7 +200,7 @@ async def test_equal_conditional_creates_make_one_resource(client: httpx.AsyncCl
         ),
         ([entry("POST", "Observation", observation(URN))], "value"),
         ([entry("POST", "Patient/p", patient())], "value"),
-        ([entry("PUT", "Patient", patient())], "value"),
+        ([entry("PUT", "Patient", patient())], "required"),
         ([entry("POST", "http://elsewhere.org/Patient", patient())], "value"),
         ([entry("POST", "Patient")], "required"),
         ([entry("MERGE", "Patient", patient())], "invalid"),

@@ -1,12 +1,14 @@
 """The total of a searchset: counted, capped, estimated or left out."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
+from fhir_server.api.app import create_app
 from fhir_server.config import Limits, Settings
 from fhir_server.server import Server
 from fhir_server.store import find
@@ -45,6 +47,20 @@ async def test_an_estimate_is_the_planners(client: httpx.AsyncClient, server: Se
     async with server.database.statement() as connection:
         await connection.execute("ANALYZE")
     assert (await client.get("/Patient?_count=2&_total=estimate")).json()["total"] == 3
+
+
+@pytest.mark.parametrize(("cost", "total"), [(0, None), (10_000, 3)])
+async def test_a_default_total_is_left_out_where_counting_would_be_dear(
+    client: httpx.AsyncClient, server: Server, cost: int, total: int | None
+) -> None:
+    await stored(client, 3)
+    search = server.settings.search.model_copy(update={"total_cost": cost})
+    settings = server.settings.model_copy(update={"search": search})
+    transport = httpx.ASGITransport(app=create_app(replace(server, settings=settings)))
+    async with httpx.AsyncClient(transport=transport, base_url=server.base) as other:
+        bundle = (await other.get("/Patient?_count=2")).json()
+        exact = (await other.get("/Patient?_count=2&_total=accurate")).json()
+    assert (bundle.get("total"), exact["total"]) == (total, 3)
 
 
 @pytest.fixture

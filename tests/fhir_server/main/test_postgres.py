@@ -196,3 +196,15 @@ def test_a_stop_waits_for_no_client(directory: Path) -> None:
     finally:
         client.send_signal(signal.SIGKILL)
         client.wait()
+
+
+@pytest.mark.parametrize(
+    ("memory", "buffers", "cache"),
+    [
+        (512 << 20, "128MB", "256MB"),
+        (8 << 30, "1024MB", "4096MB"),
+        (256 << 30, "4096MB", "131072MB"),
+    ],
+)
+def test_the_buffers_go_by_the_machines_memory(memory: int, buffers: str, cache: str) -> None:
+    assert postgres.sized(memory) == {"shared_buffers": buffers, "effective_cache_size": cache}

@@ -8,6 +8,7 @@ from .matching import Json, finds, query
 
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
+RELATION = "http://hl7.org/fhir/document-relationship-type"
 
 
 def part(code: str, value: int, unit: str = "mm[Hg]") -> Json:
@@ -97,6 +98,23 @@ DOCUMENT: Json = {
         ("referenceseqid-variant-coordinate=NC_1$150$190", SEQUENCE, True),
         ("relationship=DocumentReference/1$replaces", DOCUMENT, True),
         ("relationship=DocumentReference/2$replaces", DOCUMENT, False),
+        ("relationship=1$replaces", DOCUMENT, True),
+        ("relationship=1$signs", DOCUMENT, False),
+        (f"relationship=1${RELATION}|replaces", DOCUMENT, True),
+        (f"relationship=1${RELATION}|signs", DOCUMENT, False),
+        ("relationship=1$urn:x|replaces", DOCUMENT, False),
+        ("relationship=1$|replaces", DOCUMENT, True),
+        ("component-code-value-quantity=8480-6$80,8462-4$140", PRESSURE, False),
+        ("component-code-value-quantity=8480-6$80,8462-4$80", PRESSURE, True),
+        ("component-code-value-quantity=8480-6$ne140", PRESSURE, False),
+        ("component-code-value-quantity=8480-6$ap150", PRESSURE, True),
+        ("component-code-value-quantity=8480-6$ap80", PRESSURE, False),
+        ("code-value-string=8480-6$RAISED", NOTE, True),
+        ("code-value-string=8480-6$aised", NOTE, False),
+        ("code-value-date=11778-8$2020", DATED, True),
+        ("code-value-date=11778-8$2020-05-10", DATED, False),
+        ("chromosome-window-coordinate=7$1e2$200", SEQUENCE, True),
+        ("chromosome-window-coordinate=7$1.1e2$200", SEQUENCE, False),
     ],
 )  # fmt: skip
 def test_components_match_inside_one_element(text: str, stored: Json, *, expected: bool) -> None:

@@ -125,6 +125,141 @@ def test_each_prefix_is_the_condition_of_the_table(
     assert passed is eval(REFERENCE[prefix], names)
 
 
+def at(**effective: object) -> Json:
+    return {"resourceType": "Observation", **{f"effective{k}": v for k, v in effective.items()}}
+
+
+def period(**sides: str) -> Json:
+    return at(Period=sides)
+
+
+STORED: dict[str, Json] = {
+    "year": at(DateTime="2020"),
+    "month": at(DateTime="2020-05"),
+    "day": at(DateTime="2020-05-10"),
+    "minute": at(DateTime="2020-05-10T12:30Z"),
+    "second": at(DateTime="2020-05-10T12:30:15Z"),
+    "instant": at(Instant="2020-05-10T12:30:15.250Z"),
+    "closed": period(start="2020-05-09", end="2020-05-10"),
+    "since": period(start="2020-05-10"),
+    "until": period(end="2020-05-10"),
+    "before": period(start="2018", end="2019"),
+    "after": period(start="2021"),
+}
+# For each searched date the prefixes by which each stored value passes.
+_BEFORE, _AFTER, _INSIDE, _ACROSS = "ne lt le eb", "ne gt ge sa", "eq ge le", "ne gt lt ge le"
+PASSING: dict[str, dict[str, str]] = {
+    "2020": {
+        **dict.fromkeys(("year", "month", "day", "minute", "second", "instant", "closed"), _INSIDE),
+        "since": "ne gt ge",
+        "until": "ne lt le",
+    },
+    "2020-05": {
+        **dict.fromkeys(("month", "day", "minute", "second", "instant", "closed"), _INSIDE),
+        "year": _ACROSS,
+        "since": "ne gt ge",
+        "until": "ne lt le",
+    },
+    "2020-05-10": {
+        **dict.fromkeys(("day", "minute", "second", "instant"), _INSIDE),
+        **dict.fromkeys(("year", "month"), _ACROSS),
+        "closed": "ne lt le",
+        "since": "ne gt ge",
+        "until": "ne lt le",
+    },
+    "2020-05-10T12:30Z": {
+        **dict.fromkeys(("minute", "second", "instant"), _INSIDE),
+        **dict.fromkeys(("year", "month", "day", "closed", "since", "until"), _ACROSS),
+    },
+    "2020-05-10T12:30:15Z": {
+        **dict.fromkeys(("second", "instant"), _INSIDE),
+        **dict.fromkeys(("year", "month", "day", "minute", "closed", "since", "until"), _ACROSS),
+    },
+    "2020-05-10T12:30:15.25Z": {
+        "instant": _INSIDE,
+        **dict.fromkeys(("year", "month", "day", "minute", "second"), _ACROSS),
+        **dict.fromkeys(("closed", "since", "until"), _ACROSS),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "stored", "expected"),
+    [
+        (
+            f"date={prefix}{searched}",
+            STORED[name],
+            prefix in passing.get(name, _BEFORE if name == "before" else _AFTER).split(),
+        )
+        for searched, passing in PASSING.items()
+        for name in STORED
+        for prefix in ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
+    ],
+)
+def test_each_prefix_with_each_precision(text: str, stored: Json, *, expected: bool) -> None:
+    assert finds(text, stored) is expected
+
+
+LEAP = at(DateTime="2016-12-31T23:59:60Z")
+MIDNIGHT = at(DateTime="2020-03-01T00:30:00+05:30")  # 2020-02-29T19:00Z
+FIRST, LAST = at(DateTime="0001-01-01"), at(DateTime="9999-12-31")
+NINE = at(DateTime="9999-12-31T23:59:59.999999Z")
+
+
+@pytest.mark.parametrize(
+    ("text", "stored", "expected"),
+    [
+        # A leap second is the first second of the next minute.
+        ("date=2016-12-31T23:59:60Z", LEAP, True),
+        ("date=2017-01-01T00:00:00Z", LEAP, True),
+        ("date=2017", LEAP, True),
+        ("date=2016", LEAP, False),
+        ("date=2016-12-31T23:59:59Z", LEAP, False),
+        ("date=gt2016-12-31T23:59:59Z", LEAP, True),
+        ("date=2017-01-01T05:29:60%2B05:30", LEAP, True),
+        # The first and the last year of the calendar, also where a zone leads out of it.
+        ("date=0001", FIRST, True),
+        ("date=0001-01-01", FIRST, True),
+        ("date=lt0001-01-02", FIRST, True),
+        ("date=lt0001-01-01", FIRST, False),
+        ("date=eb0001-01-01", FIRST, False),
+        ("date=ge0001-01-01T00:00:00%2B14:00", FIRST, True),
+        ("date=sa0001-01-01T00:00:00%2B14:00", FIRST, True),
+        ("date=9999", LAST, True),
+        ("date=9999-12-31", LAST, True),
+        ("date=gt9999-12-31", LAST, False),
+        ("date=ge9999-12-31T23:59:59-12:00", LAST, False),
+        ("date=eb9999-12-31T23:59:59-12:00", LAST, True),
+        ("date=9999-12-31T23:59:59.999999Z", NINE, True),
+        ("date=sa9999", NINE, False),
+        ("date=ap9999", LAST, True),
+        # A zone moves a date over midnight, and over the end of February.
+        ("date=2020-02-29", MIDNIGHT, True),
+        ("date=2020-03-01", MIDNIGHT, False),
+        ("date=2020-03-01T00:30:00%2B05:30", MIDNIGHT, True),
+        ("date=2020-03-01T00:30:00+05:30", MIDNIGHT, True),
+        ("date=2020-02-29T19:00:00Z", MIDNIGHT, True),
+        ("date=2020-02-29T14:00-05:00", MIDNIGHT, True),
+        ("date=2020-03-01T00:30:00Z", MIDNIGHT, False),
+        ("date=2020-03-01T00:30:00", MIDNIGHT, False),
+        # Any of several values may match, each with its own prefix.
+        ("date=lt2019,gt2020-02-28", MIDNIGHT, True),
+        ("date=lt2019,gt2020-03-01", MIDNIGHT, False),
+    ],
+)
+def test_dates_at_edges(text: str, stored: Json, *, expected: bool) -> None:
+    assert finds(text, stored) is expected
+
+
+@pytest.mark.parametrize(
+    "text", ["2020\\-05", "2020-05\\", "ge", "2020-05 ", "2020-05-10T12:30+0530"]
+)
+def test_what_only_looks_like_a_date_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        query("Patient", f"birthdate={text}")
+    assert refused.value.issues[0].code == "value"
+
+
 def encounter(**period: str) -> Json:
     return {"resourceType": "Encounter", "period": period}
 

@@ -83,6 +83,90 @@ def test_prefixes(
     assert found == [exact, near, above, range_, open_]
 
 
+def window(start: int) -> Json:
+    return {"resourceType": "MolecularSequence", "referenceSeq": {"windowStart": start}}
+
+
+WIDE = risk({"low": {"value": 95}, "high": {"value": Decimal("104.9")}})
+UPTO = risk({"high": {"value": 5}})
+
+
+@pytest.mark.parametrize(
+    ("text", "stored", "expected"),
+    [
+        # Half a unit of the last written digit: `100` is [99.5, 100.5), `100.00` is narrower.
+        ("probability=100", risk(Decimal("99.5")), True),
+        ("probability=100", risk(Decimal("99.49")), False),
+        ("probability=100", risk(Decimal("100.49")), True),
+        ("probability=100", risk(Decimal("100.5")), False),
+        ("probability=100.00", risk(Decimal("99.995")), True),
+        ("probability=100.00", risk(Decimal("99.99")), False),
+        ("probability=100.00", risk(Decimal("100.005")), False),
+        ("probability=100.00", risk(Decimal(100)), True),
+        ("probability=ne100", risk(Decimal("100.4")), False),
+        ("probability=ne100.00", risk(Decimal("100.4")), True),
+        # An exponent without a point: [95, 105).
+        ("probability=1e2", risk(Decimal(95)), True),
+        ("probability=1E2", risk(Decimal("104.99")), True),
+        ("probability=1e%2B2", risk(Decimal(105)), False),
+        ("probability=1e2", risk(Decimal(94)), False),
+        ("probability=1.0e2", risk(Decimal(105)), False),
+        ("probability=1.00e2", risk(Decimal(101)), False),
+        ("probability=1e-2", risk(Decimal("0.0104")), True),
+        ("probability=1e-2", risk(Decimal("0.0105")), False),
+        ("probability=1e2", WIDE, True),
+        # Below zero the lower end belongs to the range too.
+        ("probability=-5", risk(Decimal("-5.5")), True),
+        ("probability=-5", risk(Decimal("-4.5")), False),
+        ("probability=0", risk(Decimal("-0.5")), True),
+        ("probability=0.0", risk(Decimal("-0.5")), False),
+        # With another prefix the number is exact.
+        ("probability=gt100", risk(Decimal("100.001")), True),
+        ("probability=gt100.00", risk(Decimal(100)), False),
+        ("probability=ge100", risk(Decimal("99.9")), False),
+        ("probability=le100", risk(Decimal("100.1")), False),
+        ("probability=sa100", risk(Decimal("100.0000000001")), True),
+        ("probability=eb100", risk(Decimal("99.9999999999")), True),
+        # Ten per cent of the value, to both sides, the ends included.
+        ("probability=ap100", risk(Decimal(90)), True),
+        ("probability=ap100", risk(Decimal(110)), True),
+        ("probability=ap100", risk(Decimal("89.99")), False),
+        ("probability=ap-100", risk(Decimal(-110)), True),
+        ("probability=ap-100", risk(Decimal(-111)), False),
+        ("probability=ap0", risk(Decimal(0)), True),
+        ("probability=ap0", risk(Decimal("0.1")), False),
+        # A range that is open below.
+        ("probability=5", UPTO, False),
+        ("probability=ne5", UPTO, True),
+        ("probability=gt5", UPTO, False),
+        ("probability=ge5", UPTO, True),
+        ("probability=lt-1000", UPTO, True),
+        ("probability=le-1000", UPTO, True),
+        ("probability=sa-1000", UPTO, False),
+        ("probability=eb5", UPTO, False),
+        ("probability=eb5.1", UPTO, True),
+        ("probability=ap-1000", UPTO, True),
+        ("probability=ap6", UPTO, False),
+        ("probability=1e400", risk(Decimal("1e400")), True),
+        ("probability=1e400", risk(Decimal("1.2e400")), False),
+        ("probability=lt1e400", risk(Decimal("9e399")), True),
+        # Integers are equal exactly, however the number is written.
+        ("window-start=100", window(100), True),
+        ("window-start=100.0", window(100), True),
+        ("window-start=1e2", window(100), True),
+        ("window-start=1e2", window(97), False),
+        ("window-start=ne1e2", window(97), True),
+        ("window-start=ne1e2", window(100), False),
+        ("window-start=100.4", window(100), False),
+        ("window-start=ge100.4", window(100), False),
+        ("window-start=le100.4", window(100), True),
+        ("window-start=ap95", window(100), True),
+    ],
+)
+def test_numbers(text: str, stored: Json, *, expected: bool) -> None:
+    assert finds(text, stored) is expected
+
+
 def test_a_number_of_any_size_is_searchable() -> None:
     assert finds("probability=gt1e399", risk(Decimal("1e400")))
     assert not finds("probability=gt1e401", risk(Decimal("1e400")))

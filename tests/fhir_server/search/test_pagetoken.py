@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fhir_server.errors import BadRequest
 from fhir_server.search.compile import Position
-from fhir_server.search.pagetoken import LIFETIME, Page, seal, unseal
+from fhir_server.search.pagetoken import LIFETIME, Page, Rest, pack, seal, unpack, unseal
 
 SECRET = b"a secret of this test"
 NOW = int(time.time())
@@ -26,6 +26,17 @@ def test_a_token_leads_back_to_its_page() -> None:
     page = unseal(SECRET, "me", seal(SECRET, "me", PAGE))
     assert page == PAGE
     assert page.position == Position(("anna", None, 7), 1 << 60, "10:20:")
+
+
+def test_a_token_leads_to_the_rest_of_the_includes() -> None:
+    pairs = [("_include", "*")]
+    rest = Rest("Patient", ("Patient", "a"), pairs, pack([1 << 62, 7]), 2, 1 << 60, NOW)
+    assert unseal(SECRET, "me", seal(SECRET, "me", rest)) == rest
+
+
+@given(st.sets(st.integers(0, (1 << 63) - 1), max_size=50))
+def test_keys_are_packed_without_loss(keys: set[int]) -> None:
+    assert unpack(pack(keys)) == sorted(keys)
 
 
 def test_a_token_does_not_show_the_query() -> None:

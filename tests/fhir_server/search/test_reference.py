@@ -94,7 +94,7 @@ def test_other_forms_are_refused(text: str) -> None:
         query("Observation", text)
 
 
-@pytest.mark.parametrize("text", ["subject:Encounter=1", "subject:below=1", "subject:not=1"])
+@pytest.mark.parametrize("text", ["subject:Encounter=1", "patient:below=1", "subject:not=1"])
 def test_modifiers_of_other_kinds_are_not_supported(text: str) -> None:
     with pytest.raises(NotSupported):
         query("Observation", text)

@@ -1,7 +1,15 @@
 import pytest
 
 from fhir_server.errors import BadRequest, NotSupported
+from fhir_server.r4.definitions import load
+from fhir_server.search.ask import modifiers
+from fhir_server.search.clause import Clause
+from fhir_server.search.condition import Condition
+from fhir_server.search.condition import Terms as Has
+from fhir_server.search.context import Context
 from fhir_server.search.extract import extract
+from fhir_server.search.registry import Registry
+from fhir_server.search.terminology import Terms
 from fhir_server.search.token import identifier_term
 
 from .matching import REGISTRY, Json, finds, query
@@ -10,6 +18,7 @@ LOINC = "http://loinc.org"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 STATUS = "http://hl7.org/fhir/observation-status"
+ENCOUNTERS = "http://hl7.org/fhir/encounter-status"
 
 
 def coded(*codings: Json, **more: object) -> Json:
@@ -27,6 +36,10 @@ COMPONENT = {
     "component": [{"code": {"coding": [coding("s", "x")]}}],
 }
 TAGGED = {"resourceType": "Patient", "meta": {"tag": [coding("urn:t", "x")]}}
+ATTACHED: Json = {
+    "resourceType": "DocumentReference",
+    "content": [{"attachment": {"contentType": "image/PNG", "language": "en-IN"}}],
+}
 CLASS: Json = {"resourceType": "Encounter", "class": coding(ACT, "AMB")}
 PATIENT: Json = {
     "resourceType": "Patient",
@@ -78,6 +91,16 @@ PATIENT: Json = {
         (f"status={STATUS}|final", {"resourceType": "Observation", "status": "amended"}, False),
         (f"status={STATUS}|", {"resourceType": "Observation", "status": "final"}, True),
         ("status=urn:x|final", {"resourceType": "Observation", "status": "final"}, False),
+        # The system of these codes is not known, so their case does not count.
+        ("contenttype=IMAGE/png", ATTACHED, True),
+        ("contenttype=|image/PNG", ATTACHED, True),
+        ("contenttype=image/jpeg", ATTACHED, False),
+        ("language=EN-in", ATTACHED, True),
+        ("language=en", ATTACHED, False),
+        # A text has no system, which can be said of it too.
+        ("version=1.0-a", {"resourceType": "ValueSet", "version": "1.0-A"}, True),
+        ("version=|1.0-a", {"resourceType": "ValueSet", "version": "1.0-A"}, True),
+        ("version=urn:x|1.0-a", {"resourceType": "ValueSet", "version": "1.0-A"}, False),
         ("code:not=x", PULSE, True),
         ("code:not=8867-4", PULSE, False),
         ("code:not=x,puls", PULSE, False),
@@ -150,7 +173,7 @@ def test_forms_that_a_parameter_has_not_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "modifier", ["exact", "contains", "text", "in", "above", "of-type", "Patient"]
+    "modifier", ["exact", "contains", "in", "not-in", "above", "below", "of-type", "Patient"]
 )
 def test_a_modifier_that_is_not_offered_is_refused_by_name(modifier: str) -> None:
     with pytest.raises(NotSupported) as refused:
@@ -163,3 +186,83 @@ def test_identifier_term_is_what_an_identifier_is_indexed_under() -> None:
     terms = extract(REGISTRY, "Patient", PATIENT).terms
     assert identifier_term(REGISTRY, "Patient", "urn:mr", "A12") in terms
     assert identifier_term(REGISTRY, "Patient", "urn:mr", "B34") not in terms
+
+
+DOCUMENT: Json = {
+    "resourceType": "DocumentReference",
+    "content": [{"attachment": {"contentType": "text/xml; charset=utf-8"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("contenttype=text/xml", False),
+        ("contenttype=text/xml; charset=utf-8", True),
+        ("contenttype:below=text/xml", True),
+        ("contenttype:below=TEXT/XML", True),
+        ("contenttype:below=text/xml; charset=utf-8", True),
+        ("contenttype:below=text/plain,text/xml", True),
+        ("contenttype:below=text/x", False),
+        ("contenttype:below=text/xml2", False),
+        ("contenttype:below=charset/utf-8", False),
+    ],
+)
+def test_a_media_type_is_below_itself_without_parameters(text: str, *, expected: bool) -> None:
+    assert finds(text, DOCUMENT) is expected
+
+
+def test_a_media_type_has_a_subtype_and_nothing_above_it() -> None:
+    with pytest.raises(BadRequest) as refused:
+        query("DocumentReference", "contenttype:below=text")
+    assert refused.value.issues[0].code == "value"
+    with pytest.raises(NotSupported):
+        query("DocumentReference", "contenttype:above=text/xml")
+
+
+class Listed:
+    """A terminology of one value set, whose codes are below one another."""
+
+    def __init__(self, *codings: tuple[str, str]) -> None:
+        self.codings = codings
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def condition(self, clause: Clause, terms: Terms) -> Condition:
+        self.asked.append((clause.modifier, clause.values))
+        return Has(tuple(t for coding in self.codings for t in terms(*coding)))
+
+
+ENCOUNTER: Json = {"resourceType": "Encounter", "status": "planned"}
+
+
+@pytest.mark.parametrize(
+    ("text", "stored", "codings", "expected"),
+    [
+        ("code:in=http://x.org/vs|1", PULSE, [(LOINC, "8867-4")], True),
+        ("code:in=http://x.org/vs", PULSE, [(LOINC, "8867")], False),
+        ("code:in=http://x.org/vs", PULSE, [("urn:local", "8867-4")], False),
+        ("code:in=http://x.org/vs", BARE, [(LOINC, "8867-4")], False),
+        ("code:not-in=http://x.org/vs", PULSE, [(LOINC, "8867-4")], False),
+        ("code:not-in=http://x.org/vs", PULSE, [(LOINC, "1")], True),
+        ("code:not-in=http://x.org/vs", COMPONENT, [(LOINC, "8867-4")], True),
+        ("code:below=urn:local|puls", PULSE, [("urn:local", "PULS")], True),
+        ("code:above=urn:local|puls", PULSE, [("urn:local", "PULSE")], False),
+        ("status:in=http://x.org/vs", ENCOUNTER, [(ENCOUNTERS, "planned")], True),
+        ("status:in=http://x.org/vs", ENCOUNTER, [(ENCOUNTERS, "finished")], False),
+        ("status:in=http://x.org/vs", ENCOUNTER, [("urn:x", "planned")], False),
+        ("_filter=code in http://x.org/vs", PULSE, [(LOINC, "8867-4")], True),
+        ("_filter=code ni http://x.org/vs", PULSE, [(LOINC, "8867-4")], False),
+    ],
+)
+def test_a_terminology_says_which_codes_are_meant(
+    text: str, stored: Json, codings: list[tuple[str, str]], *, expected: bool
+) -> None:
+    terminology = Listed(*codings)
+    registry = Registry.build(load(), Context(terminology=terminology))
+    assert finds(text, stored, registry) is expected
+    (((modifier, (value,))),) = terminology.asked
+    assert modifier in {"in", "above", "below"}
+    assert text.endswith(value)
+    assert {"in", "not-in", "above", "below"} <= set(
+        modifiers(registry, [registry.parameters("Observation")["code"]])
+    )

@@ -10,6 +10,8 @@ def value_set(url: str) -> Json:
     return {"resourceType": "ValueSet", "url": url}
 
 
+VERSIONED = value_set("http://example.org/v") | {"version": "1.2"}
+SYSTEM = {"resourceType": "CodeSystem", "url": "http://example.org/c", "version": "3"}
 A = value_set("http://example.org/fhir/ValueSet/a")
 PROFILED = {"resourceType": "Patient", "meta": {"profile": ["http://example.org/p|1.2"]}}
 
@@ -37,6 +39,24 @@ PROFILED = {"resourceType": "Patient", "meta": {"profile": ["http://example.org/
         ("_profile=http://example.org/p|1.2", PROFILED, True),
         ("_profile=http://example.org/p|1", PROFILED, False),
         ("_profile=http://example.org/q", PROFILED, False),
+        ("_profile:below=http://example.org/p", PROFILED, True),
+        ("_profile:below=http://example.org", PROFILED, True),
+        ("_profile:below=http://example.org/p|1", PROFILED, True),
+        ("_profile:below=http://example.org/p|1.2", PROFILED, True),
+        ("_profile:below=http://example.org/p|1.20", PROFILED, False),
+        ("_profile:below=http://example.org/p|2", PROFILED, False),
+        ("_profile:above=http://example.org/p/x", PROFILED, True),
+        ("url=http://example.org/v", VERSIONED, True),
+        ("url=http://example.org/v|1.2", VERSIONED, True),
+        ("url=http://example.org/v|1", VERSIONED, False),
+        ("url=http://example.org/v|2", VERSIONED, False),
+        ("url=http://example.org/x|1.2", VERSIONED, False),
+        ("url=http://example.org/fhir/ValueSet/a|1", A, False),
+        ("url=http://example.org/c|3", SYSTEM, True),
+        ("url=http://example.org/c|4", SYSTEM, False),
+        ("url:below=http://example.org/fhir//", A, False),
+        (r"url=http://example.org/a\,b", value_set("http://example.org/a,b"), True),
+        ("url=http://example.org/a,http://example.org/v", VERSIONED, True),
         ("_source=urn:x", {"resourceType": "Patient", "meta": {"source": "urn:x"}}, True),
     ],
 )

@@ -236,6 +236,8 @@ def test_inline_resources_are_validated_wherever_they_stand() -> None:
         "status": "200",
         "outcome": {"resourceType": "OperationOutcome"},
     }
+    bundle["entry"][1]["response"] = {"status": "200"}
+    bundle["type"] = "batch-response"
     assert sorted(findings(bundle), key=str) == [
         ("code-invalid", "Bundle.entry[0].resource.gender"),
         ("code-invalid", "Bundle.entry[1].resource.entry[0].resource.gender"),

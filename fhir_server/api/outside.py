@@ -1,0 +1,35 @@
+"""What lies outside of the FHIR base, with the headers that every response has."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fhir_server.api.answer import Send, date
+from fhir_server.api.request import Receive, request_id
+
+Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+def labelled(inner: Asgi) -> Asgi:
+    """Return the application with Date, X-Request-Id and Cache-Control on each response."""
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401  (ASGI)
+        async def labelling(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                given = list(message.get("headers", ()))
+                names = {name for name, _ in given}
+                ours = _headers(scope)
+                given += [(name, value) for name, value in ours if name not in names]
+                message = {**message, "headers": given}
+            await send(message)
+
+        await inner(scope, receive, labelling if scope["type"] == "http" else send)
+
+    return app
+
+
+def _headers(scope: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  (ASGI)
+    return [
+        (b"date", date()),
+        (b"x-request-id", request_id(scope).encode()),
+        (b"cache-control", b"no-store"),
+    ]

@@ -1,0 +1,140 @@
+"""`_explain`: how a search was carried out, for operators."""
+
+import json
+
+import httpx
+import pytest
+
+from fhir_server.config import Settings
+from fhir_server.search.explain import explained
+from fhir_server.server import Server
+
+from .searching import Json, get, ids, links, observation, patient, store
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    demo, explain = getattr(request, "param", (True, "demo"))
+    search = settings.search.model_copy(update={"explain": explain})
+    return settings.model_copy(update={"demo": demo, "search": search})
+
+
+@pytest.fixture
+async def filled(server: Server, client: httpx.AsyncClient) -> httpx.AsyncClient:
+    people = [patient(f"p{n}", name=[{"family": "Secretname"}], gender="male") for n in range(5)]
+    seen = [observation(f"o{n}", f"Patient/p{n}", "secretcode") for n in range(5)]
+    await store(server, [*people, *seen])
+    return client
+
+
+def told(bundle: Json) -> list[Json]:
+    """What the first entry tells, which is an outcome."""
+    first = bundle["entry"][0]
+    assert first["search"]["mode"] == "outcome"
+    (issue,) = first["resource"]["issue"]
+    assert (issue["severity"], issue["expression"]) == ("information", ["_explain"])
+    found: list[Json] = json.loads(issue["diagnostics"])
+    return found
+
+
+def nodes(path: Json) -> list[str]:
+    inner = [node for one in path.get("Plans", ()) for node in nodes(one)]
+    return [path["Node Type"], *inner]
+
+
+async def test_the_first_entry_tells_statement_path_and_rows(filled: httpx.AsyncClient) -> None:
+    bundle = await get(filled, "/Patient?_explain=true&family=secretname&_count=3")
+    (one,) = told(bundle)
+    assert (one["part"], one["actualRows"]) == ("valued", 4)
+    assert one["estimatedRows"] >= 1
+    assert one["executionTime"] > 0
+    assert "idx_string" in one["sql"]
+    assert "Limit" in nodes(one["path"])
+    assert ids(bundle) == "p2 p3 p4"
+    assert bundle["total"] == 5
+
+
+async def test_no_value_is_told(filled: httpx.AsyncClient) -> None:
+    asked = (
+        "/Observation?_explain=true&code=secretcode&patient.family=secretname"
+        "&date:missing=true&_lastUpdated=gt2001-02-03&_id=o1,o2&_sort=-date"
+    )
+    answer = await filled.get(asked)
+    (issue,) = answer.json()["entry"][0]["resource"]["issue"]
+    assert answer.json()["total"] == 2
+    for value in ("secret", "2001", "o1", "p1", "'{", "$1"):
+        assert value not in issue["diagnostics"].lower()
+    assert "<bigint[]>" in issue["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [
+        ("family=secretname&_sort=birthdate", ["valued", "missing"]),
+        ("_id=p1,p2&_sort=birthdate", ["together"]),
+        ("gender=male&_count=0", ["count"]),
+        ("gender=male&_summary=count", ["count"]),
+        ("_filter=gender eq male or birthdate gt 2000", ["valued"]),
+    ],
+)
+async def test_each_statement_is_told(
+    asked: str, parts: list[str], filled: httpx.AsyncClient
+) -> None:
+    bundle = await get(filled, f"/Patient?_explain=true&{asked}")
+    assert [one["part"] for one in told(bundle)] == parts
+
+
+async def test_later_pages_are_explained_too(filled: httpx.AsyncClient) -> None:
+    first = await get(filled, "/Patient?_explain=true&_count=3")
+    assert "_explain=true" in links(first)["self"]
+    second = await get(filled, links(first)["next"])
+    assert told(second)[0]["actualRows"] == 2
+    assert ids(second) == "p0 p1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ((True, "demo"), 200),
+        ((False, "demo"), 403),
+        ((True, "off"), 403),
+        ((False, "on"), 200),
+    ],
+    indirect=["settings"],
+)
+async def test_who_may_ask_is_a_setting(status: int, client: httpx.AsyncClient) -> None:
+    body = await get(client, "/Patient?_explain=true", status)
+    if status == 403:
+        (issue,) = body["issue"]
+        assert (issue["code"], issue["expression"]) == ("forbidden", ["_explain"])
+    await get(client, "/Patient?_explain=false")
+
+
+def test_only_what_is_known_to_hold_no_value_is_told() -> None:
+    scan = {"Node Type": "Index Scan", "Index Name": "i", "Index Cond": "(a = 'secret')"}
+    plan = {
+        "Plan": {
+            "Node Type": "Limit",
+            "Plan Rows": 3,
+            "Actual Rows": 1,
+            "Output": ["'secret'"],
+            "Plans": [{**scan, "Rows Removed by Filter": 2, "Filter": "(b = 'secret')"}],
+        },
+        "Planning Time": 0.1,
+        "Execution Time": 0.2,
+    }
+    sql = "SELECT a \nFROM t WHERE b = CAST($1 AS TEXT) AND c = any(CAST($12 AS BIGINT[]))"
+    assert explained("valued", sql, plan) == {
+        "part": "valued",
+        "sql": "SELECT a FROM t WHERE b = <text> AND c = any(<bigint[]>)",
+        "estimatedRows": 3,
+        "actualRows": 1,
+        "planningTime": 0.1,
+        "executionTime": 0.2,
+        "path": {
+            "Node Type": "Limit",
+            "Plan Rows": 3,
+            "Actual Rows": 1,
+            "Plans": [{"Node Type": "Index Scan", "Index Name": "i", "Rows Removed by Filter": 2}],
+        },
+    }
