@@ -1,0 +1,1 @@
+"""A runner of HL7's terminology test suite (tx-ecosystem), in process."""
