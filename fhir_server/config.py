@@ -94,7 +94,7 @@ class SearchSettings(_Group):
     )
     total_cap: int = Field(10_000, ge=1, description="Matches counted for a default total.")
     total_cost: int = Field(
-        10_000,
+        4_000,
         ge=0,
         description="Cost, as PostgreSQL plans it, above which a default total is left out.",
     )

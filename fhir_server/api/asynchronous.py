@@ -53,7 +53,7 @@ async def accept(server: Server, caller: Caller, request: Request, _: Place) -> 
     limits = server.settings.limits
     cap = limits.body_bytes if request.segments else limits.bundle_bytes
     body = await request.body(cap) if _has_body(request) else b""
-    path = quote("/".join(request.segments), safe="/$")
+    path = "/".join(quote(segment, safe="$") for segment in request.segments)
     deferred = Deferred(
         id=asynchronous.new_request_id(),
         caller=caller.name,

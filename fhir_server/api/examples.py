@@ -214,12 +214,46 @@ _VALUES: Mapping[str, Any] = {
     "Resource": {"resourceType": "Basic", "code": {"text": _TEXT}},
 }
 
+_NAMED = {"display": _TEXT}
+# What invariants ask for beside the mandatory elements.
+_NEEDED: Mapping[str, dict[str, Any]] = {
+    "AllergyIntolerance": {"clinicalStatus": {"text": _TEXT}},
+    "Appointment": {
+        "status": "proposed",
+        "participant": [{"actor": _NAMED, "status": "accepted"}],
+    },
+    "AppointmentResponse": {"actor": _NAMED},
+    "CapabilityStatement": {
+        "kind": "requirements",
+        "description": _TEXT,
+        "rest": [{"mode": "server"}],
+    },
+    "Consent": {"policyRule": {"text": _TEXT}},
+    "EventDefinition": {"trigger": [{"type": "named-event", "name": "example"}]},
+    "ImmunizationRecommendation": {
+        "recommendation": [{"forecastStatus": {"text": _TEXT}, "targetDisease": {"text": _TEXT}}]
+    },
+    "InsurancePlan": {"name": _TEXT},
+    "Linkage": {
+        "item": [
+            {"type": "source", "resource": _NAMED},
+            {"type": "alternate", "resource": _NAMED},
+        ]
+    },
+    "StructureDefinition": {
+        "differential": {"element": [{"id": "Example", "path": "Example"}]},
+        "type": "Example",
+    },
+    "TerminologyCapabilities": {"kind": "requirements", "description": _TEXT},
+}
+
 
 def example(definitions: Definitions, type_name: str) -> dict[str, Any]:
     """Return a valid resource of this type, of few elements and without references."""
     return _COMMON.get(type_name) or {
         "resourceType": type_name,
         **_members(definitions, type_name),
+        **_NEEDED.get(type_name, {}),
     }
 
 

@@ -21,6 +21,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 MAX_FIELDS = 1000
 
 
+# A packed body is hardly larger than its content, unless it is made to have no end.
+_PACKING_OVERHEAD = 1 << 16
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Method, path below the FHIR base as segments, query pairs, headers, body reader.
@@ -52,16 +56,18 @@ class Request:
         if length and length.isdecimal() and int(length) > cap:
             raise TooLarge(f"The body is larger than {cap} bytes")
         unpacked = gzip_or_plain(self.header(b"content-encoding"))
-        size = 0
+        size = packed = 0
         more = True
         while more:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise BadRequest("The client went away before the body was complete")
             more = message.get("more_body", False)
-            piece = unpacked.take(message.get("body", b""), cap - size + 1)
+            sent = message.get("body", b"")
+            packed += len(sent)
+            piece = unpacked.take(sent, cap - size + 1)
             size += len(piece)
-            if size > cap:
+            if size > cap or packed > cap + _PACKING_OVERHEAD:
                 raise TooLarge(f"The body is larger than {cap} bytes")
             yield piece
         unpacked.end()

@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -145,6 +146,22 @@ async def serve(
 ) -> None:
     """Answer one HTTP request below the FHIR base."""
     began = time.perf_counter()
+    # The place is held until the answer is sent: the largest and the slowest ones cost most.
+    with ExitStack() as held:
+        request, where, answer, wanted, pretty = await _answered(
+            server, in_flight, scope, receive, held
+        )
+        answer = await _shown(server, scope, answer, wanted, pretty=pretty)
+        given = request.id if request else request_id(scope)
+        await send_answer(send, answer, given, head=scope["method"] == "HEAD")
+    shape = where.shape if where else "none"
+    metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
+
+
+async def _answered(
+    server: Server, in_flight: InFlight, scope: Scope, receive: Receive, held: ExitStack
+) -> tuple[Request | None, Place | None, Answer, formats.Format, bool]:
+    """Return the request, its place, the answer, and in which format it is wanted, how indented."""
     request: Request | None = None
     where: Place | None = None
     pretty = False
@@ -156,28 +173,24 @@ async def serve(
             request = read_request(scope, receive, ROOT)
             wanted = formats.named(request) or "json"
             where = place(server.definitions.type_ids, request.segments)
-            with in_flight.taken(scope):
-                if request.method == "POST" and where.shape in FORMS:
-                    request = await formats.with_form(request, server.settings.limits)
-                if not _is_content(request, where):
-                    wanted = formats.accepted(request)
-                pretty = formats.is_pretty(request)
-                await search_parameter.current(server)
-                carry = handler(where, request.method)
-                if asynchronous.is_deferred(request, codes(where, request.method)):
-                    carry = asynchronous.accept
-                answer = await carry(server, OPEN_CALLER, request, where)
+            held.enter_context(in_flight.taken(scope))
+            if request.method == "POST" and where.shape in FORMS:
+                request = await formats.with_form(request, server.settings.limits)
+            if not _is_content(request, where):
+                wanted = formats.accepted(request)
+            pretty = formats.is_pretty(request)
+            await search_parameter.current(server)
+            carry = handler(where, request.method)
+            if asynchronous.is_deferred(request, codes(where, request.method)):
+                carry = asynchronous.accept
+            answer = await carry(server, OPEN_CALLER, request, where)
     except SangamError as error:
         answer = refusal(error)
         if answer.status == NOT_ALLOWED and where is not None:
             answer.headers.setdefault("Allow", allowed(where.shape, besides=scope["method"]))
     except Exception as error:  # noqa: BLE001  (the last guard of the door)
         answer = _fault(error, request)
-    answer = await _shown(server, scope, answer, wanted, pretty=pretty)
-    given = request.id if request else request_id(scope)
-    await send_answer(send, answer, given, head=scope["method"] == "HEAD")
-    shape = where.shape if where else "none"
-    metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
+    return request, where, answer, wanted, pretty
 
 
 def _is_content(request: Request, where: Place) -> bool:

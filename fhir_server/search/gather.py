@@ -6,7 +6,7 @@ has one subject. Together they bound one index scan, and one join.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fhir_server.search import months
 from fhir_server.search.condition import (
@@ -23,17 +23,25 @@ from fhir_server.search.context import Context
 from fhir_server.search.terms import term
 
 _DATES = "idx_date"
+# Of other kinds one element may have several rows: each part of a name or an address.
+_ONE_ROW = frozenset({_DATES, "idx_number", "idx_quantity"})
+_YEAR = 366 * months.DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Ids of the parameters of which a resource has at most one value, and of brief dates."""
+
+    single: frozenset[int] = frozenset()
+    brief: frozenset[int] = frozenset()
 
 
 def gathered(
-    context: Context, conditions: Sequence[Condition], single: frozenset[int]
+    context: Context, conditions: Sequence[Condition], values: Values
 ) -> tuple[Condition, ...]:
-    """Return conditions that say the same of a resource.
-
-    `single` are the ids of the parameters of which a resource has at most one value.
-    """
-    flat = _merged(_conjuncts(conditions), single)
-    found = [_inside(context, one) for one in flat]
+    """Return conditions that say the same of a resource."""
+    flat = _merged(_conjuncts(conditions), values.single)
+    found = [_bounded(_inside(context, one), values.brief) for one in flat]
     if any(map(is_met_by_few, found)):
         return tuple(found)
     return tuple(inner for one in found for inner in _narrowed(context, one))
@@ -63,7 +71,7 @@ def _merged(conditions: Sequence[Condition], single: frozenset[int]) -> list[Con
 def _name(condition: Condition, single: frozenset[int]) -> object:
     """Return the one row or target that the condition asks, None where there may be several."""
     match condition:
-        case Row(table, param) if param in single:
+        case Row(table, param) if param in single and table in _ONE_ROW:
             return table, param
         case Linked((param,), target) if param in single:
             return param, target
@@ -75,10 +83,21 @@ def _inside(context: Context, condition: Condition) -> Condition:
     """Return the condition with what holds at the other end of a reference gathered."""
     match condition:
         case Linked(condition=inner) | Referred(condition=inner):
-            found = gathered(context, [inner], frozenset())
+            found = gathered(context, [inner], Values())
             return replace(condition, condition=found[0] if len(found) == 1 else Both(found))
         case _:
             return condition
+
+
+def _bounded(condition: Condition, brief: frozenset[int]) -> Condition:
+    """Return the condition with the start bound that a late end implies for what is brief."""
+    if not isinstance(condition, Row) or condition.param not in brief:
+        return condition
+    after, _ = _bounds(condition)
+    if after is None:
+        return condition
+    bound = Test("low", ">=", after - _YEAR)
+    return replace(condition, groups=((bound,), *condition.groups))
 
 
 def _narrowed(context: Context, condition: Condition) -> Iterable[Condition]:

@@ -15,10 +15,11 @@ DAY = 86_400_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal()
 # What lies outside counts as the first or the last year.
-_FIRST, _LAST = 1900, 2040
+_FIRST, _LAST = 1900, 2035
 _MOST_YEARS = 3
 _MONTH_DAYS = 32
-_MOST_TERMS = 20
+# With more alternatives it would be asked first how few resources have one (settle.py).
+_MOST_TERMS = 16
 
 YEAR, MONTH = "year", "month"
 LONG = "long"

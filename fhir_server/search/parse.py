@@ -12,7 +12,7 @@ from fhir_server.search.ask import Ignorable, Scene, condition
 from fhir_server.search.compartment import Compartment, members, membership
 from fhir_server.search.control import CONTROLS, Draft
 from fhir_server.search.fulltext import ranking
-from fhir_server.search.gather import gathered
+from fhir_server.search.gather import Values, gathered
 from fhir_server.search.order import scored
 from fhir_server.search.query import Pair, Query, Rules
 from fhir_server.search.registry import Registry
@@ -56,7 +56,7 @@ def parse(
     _refuse_contradictions(draft, compartment)
     return Query(
         type_ids=_type_ids(registry, draft.types),
-        conditions=gathered(registry.context, draft.conditions, _single(registry, draft.types)),
+        conditions=gathered(registry.context, draft.conditions, _values(registry, draft.types)),
         sort=scored(draft.sort, ranking(draft.conditions)),
         count=draft.count,
         total=draft.total,
@@ -70,9 +70,12 @@ def parse(
     )
 
 
-def _single(registry: Registry, types: tuple[str, ...]) -> frozenset[int]:
-    """Return the ids of the parameters of which a resource has at most one value."""
-    return registry.plan(types[0]).single if len(types) == 1 else frozenset()
+def _values(registry: Registry, types: tuple[str, ...]) -> Values:
+    """Return what the definitions say of the values of a type's parameters."""
+    if len(types) > 1:
+        return Values()
+    plan = registry.plan(types[0])
+    return Values(plan.single, plan.brief)
 
 
 def _draft(

@@ -23,6 +23,9 @@ _ABSTRACT_ROOTS = tuple(Root(name) for name in ABSTRACT)
 # The R4 package gives the reference the path `code`, and the code the path `target`.
 _SWAPPED = frozenset({"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"})
 
+# A date is at most a year; a Period or a Timing may last for ever.
+_BRIEF = frozenset({"date", "dateTime", "instant"})
+
 COLUMNS = frozenset({"_id", "_lastUpdated"})
 """Parameters answered from columns of the store; they have no index rows."""
 
@@ -33,13 +36,15 @@ class Plan:
 
     `write` adds a resource's rows. `indexed` gives the parameters under whose
     ids the rows of a parameter lie: itself, or the parameters whose union it is;
-    `single` are the ids of those of which a resource has at most one value.
+    `single` are the ids of those of which a resource has at most one value, `brief`
+    of those whose dates last a year at most.
     """
 
     write: Write
     facts: Mapping[str, Facts]
     indexed: Mapping[str, tuple[Parameter, ...]]
     single: frozenset[int]
+    brief: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +183,7 @@ class Registry:
         for parameter in parameters.values():
             own = indexed[parameter.code] == (parameter,) and parameter.code not in COLUMNS
             compiler.add(parameter, index=own)
-        single = _single(compiler.facts, indexed)
-        return Plan(compiler.function(), compiler.facts, indexed, single)
+        return _plan(compiler.function(), compiler.facts, indexed)
 
 
 def _extended(official: Plan, definitions: Definitions, customs: Sequence[Custom]) -> Plan:
@@ -197,14 +201,16 @@ def _extended(official: Plan, definitions: Definitions, customs: Sequence[Custom
         for write in writes:
             write(resource, rows)
 
-    return Plan(write_all, facts, indexed, _single(facts, indexed))
+    return _plan(write_all, facts, indexed)
 
 
-def _single(
-    facts: Mapping[str, Facts], indexed: Mapping[str, tuple[Parameter, ...]]
-) -> frozenset[int]:
-    found = {one for parts in indexed.values() for one in parts}
-    return frozenset(one.id for one in found if one.code in facts and facts[one.code].single)
+def _plan(
+    write: Write, facts: Mapping[str, Facts], indexed: Mapping[str, tuple[Parameter, ...]]
+) -> Plan:
+    found = {one for parts in indexed.values() for one in parts if one.code in facts}
+    single = frozenset(one.id for one in found if facts[one.code].single)
+    brief = frozenset(one.id for one in found if facts[one.code].types <= _BRIEF)
+    return Plan(write, facts, indexed, single, brief)
 
 
 def indexed_as(parameter: Parameter, parameters: Mapping[str, Parameter]) -> tuple[Parameter, ...]:

@@ -95,13 +95,17 @@ def _snowball(language: str) -> Any:  # noqa: ANN401  (a library without types)
     return importlib.import_module("snowballstemmer").stemmer(language)
 
 
+# https://www.postgresql.org/docs/current/textsearch-limitations.html
+MOST_PLACES, LAST_PLACE = 255, 16_383
+
+
 class Vector:
     """Words and their places, as a `tsvector` is written."""
 
     __slots__ = ("_end", "_places")
 
     def __init__(self) -> None:
-        self._places: dict[str, str] = {}
+        self._places: dict[str, list[str]] = {}
         self._end = 0
 
     @property
@@ -119,13 +123,14 @@ class Vector:
         places, end = self._places, self._end
         for word in found:
             end += 1
-            known = places.get(word)
-            places[word] = f"{known},{end}{weight}" if known else f"{end}{weight}"
+            known = places.setdefault(word, [])
+            if len(known) < MOST_PLACES and (not known or end <= LAST_PLACE):
+                known.append(f"{min(end, LAST_PLACE)}{weight}")
         self._end = end + 1
 
     def literal(self) -> str:
         """Return the vector as text, empty without words."""
-        return " ".join([f"'{word}':{at}" for word, at in self._places.items()])
+        return " ".join([f"'{word}':{','.join(at)}" for word, at in self._places.items()])
 
 
 def under(param: int, text: str) -> list[str]:

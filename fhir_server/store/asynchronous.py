@@ -69,7 +69,8 @@ RETURNING lane
 
 _BEGIN = """
 UPDATE asynchronous_request
-SET attempts = attempts + 1, started_at = coalesce(started_at, clock_timestamp())
+SET attempts = attempts + 1, started_at = coalesce(started_at, clock_timestamp()),
+    expires_at = greatest(expires_at, now() + interval '1 hour')
 WHERE id = (
     SELECT id FROM asynchronous_request
     WHERE lane = %s AND finished_at IS NULL AND expires_at > now()
@@ -84,7 +85,9 @@ _NOTED = 'SELECT answer FROM asynchronous_entry WHERE request_id = %s AND "index
 
 _NOTE = """
 WITH live AS (
-    UPDATE asynchronous_request SET done = done + 1, attempts = 0
+    UPDATE asynchronous_request
+    SET done = done + 1, attempts = 0,
+        expires_at = greatest(expires_at, now() + interval '1 hour')
     WHERE id = %s AND finished_at IS NULL
     RETURNING id
 )

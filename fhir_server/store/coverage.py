@@ -69,7 +69,8 @@ async def refresh(server: Server, connection: Connection, *, after: float) -> Re
     row = await cursor.fetchone()
     assert row is not None
     version, found = row
-    if found is not None and version != held.registry.version:
+    # Not an older one: another may have asked later and been answered first.
+    if found is not None and version > held.registry.version:
         customs = [_custom(state, _parameter(given)) for state, given in found]
         held.registry = held.registry.having(customs, version)
     held.checked = asked
@@ -160,6 +161,8 @@ async def redefine(connection: Connection, id_: int, version: int, definition: P
 async def move(connection: Connection, ids: Sequence[int], state: str) -> None:
     """Bring rows to a state."""
     await connection.execute(
-        "UPDATE search_coverage SET state = %s, since = now() WHERE id = ANY(%s)",
-        (state, list(ids)),
+        # What a walk indexed before is taken away by a walk of its own.
+        "UPDATE search_coverage SET state = %s, since = now(),"
+        " reindex = CASE WHEN %s THEN NULL ELSE reindex END WHERE id = ANY(%s)",
+        (state, state == DROPPING, list(ids)),
     )

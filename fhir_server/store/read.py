@@ -62,6 +62,7 @@ FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
          SELECT DISTINCT e.source_key FROM edge e
          WHERE e.target_type = t.type_id AND e.target_id = t.id
            AND e.source_key <> ALL (%s::bigint[]) AND e.target_version IS NULL
+           AND e.source_key > 0  -- a contained resource's reference is its container's too
          LIMIT 10
      ) AS e
      JOIN resource r ON r.key = e.source_key

@@ -1,5 +1,6 @@
 """Chains into contained resources."""
 
+import json
 from dataclasses import replace
 
 import httpx
@@ -269,3 +270,35 @@ async def test_a_reindex_finds_what_was_stored_before(
     await reindex.ask(server, ["Observation"])
     await reindex.run(server, {})
     assert (rows > 0, await index_rows(server.database)) == (True, 0)
+
+
+async def test_what_a_contained_resource_refers_to_is_not_deleted_before_its_container(
+    client: httpx.AsyncClient,
+) -> None:
+    fhir = {"content-type": "application/fhir+json"}
+    ward = {"resourceType": "Organization", "id": "ward", "name": "Ward"}
+    await client.put("/Organization/ward", content=json.dumps(ward), headers=fhir)
+    role = {
+        "resourceType": "PractitionerRole",
+        "id": "r",
+        "organization": {"reference": "Organization/ward"},
+    }
+    order = {
+        "resourceType": "ServiceRequest",
+        "id": "order",
+        "contained": [role],
+        "status": "active",
+        "intent": "order",
+        "subject": {"display": "someone"},
+        "requester": {"reference": "#r"},
+    }
+    stored = await client.put("/ServiceRequest/order", content=json.dumps(order), headers=fhir)
+    assert stored.status_code == 201, stored.text
+    refused = await client.delete("/Organization/ward")
+    entries = [
+        {"request": {"method": "DELETE", "url": url}}
+        for url in ("Organization/ward", "ServiceRequest/order")
+    ]
+    both = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    done = await client.post("", content=json.dumps(both), headers=fhir)
+    assert (stored.status_code, refused.status_code, done.status_code) == (201, 409, 200)

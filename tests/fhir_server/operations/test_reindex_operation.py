@@ -130,6 +130,8 @@ async def test_resources_that_cannot_be_indexed_are_counted_and_listed(
 
 
 BODY = {"resourceType": "Parameters"}
+UNKNOWN = BODY | {"parameter": [{"name": "typo", "valueCode": "x"}]}
+TYPO = {"name": "typo", "valueString": "x"}
 REFUSED = [
     ("POST", "/$nothing", None, 404, "not-supported"),
     ("POST", "/Patient/$reindex", None, 404, "not-supported"),
@@ -137,7 +139,13 @@ REFUSED = [
     ("POST", "/SearchParameter/none/$reindex", None, 404, "not-found"),
     ("PUT", "/$reindex", None, 405, "not-supported"),
     ("GET", "/$reindex?type=Patient", None, 400, "invalid"),
-    ("POST", "/$reindex", BODY | {"parameter": [{"name": "typo"}]}, 400, "invalid"),
+    (
+        "POST",
+        "/$reindex",
+        BODY | {"parameter": [{"name": "typo", "valueCode": "x"}]},
+        400,
+        "invalid",
+    ),
     ("POST", "/$reindex?type=Nothing", None, 400, "value"),
     ("POST", "/$reindex?url=urn:none", None, 400, "value"),
     ("POST", "/$reindex", BODY | {"parameter": [{"valueCode": "x"}]}, 400, "required"),

@@ -42,3 +42,17 @@ def test_chains_through_a_repeated_reference_may_be_met_by_two_targets() -> None
 def test_months_are_not_asked_where_few_resources_are_left() -> None:
     found = conditions("Observation", "patient=Patient/1&date=ge2021-01-01&date=lt2021-02-01")
     assert [type(one) for one in found] == [Terms, Row]
+
+
+def test_two_words_of_one_address_may_be_two_of_its_parts() -> None:
+    found = conditions("Location", "address=MG Road&address=Pune")
+    assert [type(one) for one in found] == [Row, Row]
+
+
+def test_a_date_without_period_that_ends_late_does_not_start_a_year_before() -> None:
+    (found,) = conditions("Patient", "birthdate=ge1950")
+    assert isinstance(found, Row)
+    starts = [group[0] for group in found.groups if group[0].column == "low" and len(group) == 1]
+    assert [(test.comparison, test.value) for test in starts] == [
+        (">=", -631_152_000_000_000 - 366 * 86_400_000_000)
+    ]

@@ -54,7 +54,7 @@ def test_a_range_is_asked_by_its_months_or_years(
 
 
 def test_an_open_side_is_asked_by_years_up_to_the_last() -> None:
-    assert months.overlapping(at("2038-05-01"), None) == ("year", ["2038", "2039", "2040", "long"])
+    assert months.overlapping(at("2033-05-01"), None) == ("year", ["2033", "2034", "2035", "long"])
     assert months.overlapping(None, at("1902-05-01")) == ("year", ["1900", "1901", "1902", "long"])
     assert months.overlapping(None, None) is None
 
@@ -63,7 +63,7 @@ def test_whatever_overlaps_a_range_has_one_of_its_terms() -> None:
     chance = random.Random(5)
     narrowed = 0
     for _ in range(20_000):
-        low = chance.choice([EARLIEST, at("1850-01-01"), at("1999-06-01"), at("2039-01-01")])
+        low = chance.choice([EARLIEST, at("1850-01-01"), at("1999-06-01"), at("2034-01-01")])
         low += chance.randrange(3 * 365) * DAY + chance.randrange(DAY)
         high = chance.choice([low + 1, low + DAY, low + 31 * DAY, low + 5000 * DAY, LATEST])
         start = chance.choice([None, low + chance.randrange(-900, 900) * DAY])
