@@ -66,7 +66,9 @@ def crud(target: Target, population: Population) -> Iterator[bytes]:
 def _changed(number: int, serial: int, population: Population) -> str:
     """Return Observation `number` with a value that it did not have before."""
     text = observation(number, population, observation_id(number))
-    return text.replace('"valueQuantity":{"value":', f'"valueQuantity":{{"value":{serial % 900 + 1}', 1)
+    return text.replace(
+        '"valueQuantity":{"value":', f'"valueQuantity":{{"value":{serial % 900 + 1}', 1
+    )
 
 
 def histories(population: Population) -> Iterator[str]:
