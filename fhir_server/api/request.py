@@ -21,6 +21,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 MAX_FIELDS = 1000
 
 
+_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 # A packed body is hardly larger than its content, unless it is made to have no end.
 _PACKING_OVERHEAD = 1 << 16
 
@@ -115,6 +116,8 @@ def form_pairs(body: bytes) -> tuple[tuple[str, str], ...]:
 def _pairs(query: str) -> tuple[tuple[str, str], ...]:
     if not query:
         return ()
+    if _BROKEN_ESCAPE.search(query):
+        raise ValueError("a percent sign that two hexadecimal digits do not follow")
     pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     return tuple(pairs)
 
@@ -125,6 +128,8 @@ def _headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     Else `If-Match: "1"` and `If-Match: "2"` would silently be the latter.
     """
     headers = dict(pairs)
+    if sum(name == b"if-none-exist" for name, _ in pairs) > 1:  # criteria are no list
+        raise BadRequest("If-None-Exist is given more than once", code="value")
     if len(headers) < len(pairs):
         return {
             name: b", ".join(value for other, value in pairs if other == name) for name in headers

@@ -55,7 +55,7 @@ class Expression:
         return self.closure(run, items)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def compile_expression(definitions: Definitions, text: str, *, strict: bool = False) -> Expression:
     """Return the compiled expression, kept for the next call.
 

@@ -20,10 +20,10 @@ from fhir_server.fhirpath.refusal import Misuse
 from fhir_server.fhirpath.values import EMPTY, Items, integer, some, text
 
 _JSON_ESCAPE: Final = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)
-_REGEX_MEMORY: Final = 8 << 20
+_REGEX_MEMORY: Final = 2 << 20
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def pattern(regex: str) -> Any:  # noqa: ANN401  (re2 is published without types)
     """Return a pattern that runs in linear time; `.` matches line breaks. Misuse for none."""
     options = re2.Options()

@@ -4,13 +4,13 @@ https://hl7.org/fhir/R4/bundle.html#transaction
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from fhir_server.blobs import Blob
-from fhir_server.errors import BadRequest, Issue, NotFound, SangamError
+from fhir_server.errors import BadRequest, NotFound, SangamError
 from fhir_server.interactions.draft import ID
 
 _SYSTEM = frozenset(("metadata", "_history", "_search"))
@@ -109,7 +109,7 @@ def placed(error: SangamError, index: int) -> SangamError:
     error.issues = tuple(
         issue
         if issue.expression and issue.expression.startswith("Bundle.entry")
-        else Issue(issue.severity, issue.code, issue.text, _joined(place, issue.expression))
+        else replace(issue, expression=_joined(place, issue.expression))
         for issue in error.issues
     )
     return error

@@ -126,6 +126,8 @@ async def follow(server: Server, connection: Connection, steps: Iterable[Step]) 
         data = None if one.write.text is None else one.entry.resource
         with one.refusals():
             await _follow(server, connection, Written(one.write.key, one.write.version, data))
+        # Who has just defined a parameter here must not be told that there is none.
+        server.in_force.doubt()
 
 
 def _rank(one: Step) -> int:

@@ -12,12 +12,14 @@ from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
 from fhir_server.database import Database
 from fhir_server.errors import Conflict
+from fhir_server.fhirpath.evaluation import Callbacks
 from fhir_server.installation import SHORTEST, keys
 from fhir_server.interactions import asynchronous, reindex
 from fhir_server.keys import key_source, new_id
 from fhir_server.r4 import definitions
 from fhir_server.search.context import Context
 from fhir_server.search.registry import Registry
+from fhir_server.search.ucum import unit
 from fhir_server.server import InForce, Server
 from fhir_server.validation.structure import Validator
 from fhir_server.worker.runner import Function
@@ -76,7 +78,7 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         database=database,
         definitions=known,
         in_force=InForce(Registry.build(known, context)),
-        validator=Validator(known),
+        validator=Validator(known, Callbacks(units=unit)),
         blobs=_blobs(blobs),
         new_id=new_id,
         new_key=key_source(int(row[0])),

@@ -153,7 +153,9 @@ def resolved(scene: Scene, types: tuple[str, ...], name: str) -> Asked:
 
 def _resolve(scene: Scene, types: tuple[str, ...], name: str) -> Asked:
     registry = scene.registry
-    code, _, modifier = name.partition(":")
+    code, colon, modifier = name.partition(":")
+    if colon and not modifier:
+        raise NotSupported("The modifier is empty.", expression=scene.name)
     parameters = _parameters(scene, types, code)
     first, *others = parameters
     if any(other.type != first.type for other in others):

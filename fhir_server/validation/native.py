@@ -95,6 +95,26 @@ def _que_2(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
     return len(set(links)) < len(links)
 
 
+def _paths(data: dict[str, Any]) -> list[str]:
+    return [str(element.get("path", "")) for element in data["element"]]
+
+
+def _sdf_8(data: dict[str, Any], resource: dict[str, Any], _: dict[str, Any]) -> bool:
+    """As written it looks for the first path again at each element."""
+    first, *rest = _paths(data)
+    if resource.get("kind") != "logical" and first != resource.get("type"):
+        return True
+    return not all(path.startswith(f"{first}.") for path in rest)
+
+
+def _sdf_8a(data: dict[str, Any], resource: dict[str, Any], _: dict[str, Any]) -> bool:
+    first, *rest = _paths(data)
+    if resource.get("kind") != "logical" and not first.startswith(str(resource.get("type"))):
+        return True
+    root = first.partition(".")[0]
+    return not all(path.startswith(f"{root}.") for path in rest)
+
+
 def _que_7(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
     """As written (`answer is Boolean`) it would refuse R4's own boolean."""
     if data.get("operator") != "exists" or "answerBoolean" in data or "_answerBoolean" in data:
@@ -118,6 +138,8 @@ NATIVE: Final[Mapping[str, tuple[str, Broken]]] = {
     "csd-1": ("concept", _csd_1),
     "que-2": ("item", _que_2),
     "que-7": ("operator", _que_7),
+    "sdf-8": ("element", _sdf_8),
+    "sdf-8a": ("element", _sdf_8a),
 }
 NAMES: Final = "name.matches('[A-Z]([A-Za-z0-9_]){0,254}')"
 NAMED: Final[tuple[str, Broken]] = ("name", _name)

@@ -95,7 +95,8 @@ class Walk:
             self.issues.append(issue)
 
     def give_up(self, key: str) -> None:
-        """Note that judging an invariant goes over the limits of an evaluation."""
+        """Note that judging an invariant goes over the limits, and ask for no other."""
+        self.sound = False
         text = f"The resource is too large to judge an invariant ({key})"
         self.issues.append(Issue("error", "too-costly", text, self.type, rule=key))
 

@@ -39,6 +39,8 @@ def test_what_is_left_of_a_valid_resource_is_valid(shared: Path) -> None:
             summarised(definitions, raw, "data"),
             with_elements(definitions, raw, ["id"]),
         ):
-            assert validator.validate(type_name, left, json.decode(left)) == [], name
+            # What was cut may be what an invariant asks for.
+            cut = json.decode(left)
+            assert validator.validate(type_name, left, cut, invariants=False) == [], name
     print(f"\nsummary: {count} official examples are valid when cut")  # noqa: T201  (the count that ran)
     assert count >= FLOOR

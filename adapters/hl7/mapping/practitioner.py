@@ -183,9 +183,16 @@ def organization(ctx: Context, rep: Repetition, address: Sequence[Repetition] = 
     if reference is None:
         return None
     for place in address:
-        add(resource, "address", xad.xad(ctx, place, f"{path}.address"))
+        add(resource, "address", _of_organization(xad.xad(ctx, place, f"{path}.address")))
     ctx.remember(rep, "Organization", reference)
     return reference
+
+
+def _of_organization(address: Json | None) -> Json | None:
+    """No address of an organization is a home (org-2), though senders type it as one."""
+    if address and address.get("use") == "home":
+        return {name: value for name, value in address.items() if name != "use"}
+    return address
 
 
 def producer(ctx: Context, rep: Repetition) -> str | None:

@@ -179,3 +179,26 @@ async def test_a_fault_before_the_url_is_understood_has_the_format_asked_for(
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/fhir+xml; charset=utf-8"
     assert b"<OperationOutcome" in response.content
+
+
+async def test_criteria_given_twice_are_refused(client: httpx.AsyncClient) -> None:
+    headers = [
+        ("content-type", "application/fhir+json"),
+        ("if-none-exist", "family=rao"),
+        ("if-none-exist", "family=das"),
+    ]
+    answer = await client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=headers)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "value")
+
+
+@pytest.mark.parametrize("query", ["family=%zz", "family=%", "family=a%2"])
+async def test_a_percent_sign_alone_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    got = await client.get(httpx.URL(f"{client.base_url}Patient", query=query.encode()))
+    posted = await client.post("/Patient/_search", content=query.encode(), headers=form)
+    assert (got.status_code, posted.status_code) == (400, 400)
+
+
+async def test_an_empty_modifier_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/Patient?family:=rao")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")

@@ -26,3 +26,11 @@ def test_an_expression_is_a_fhir_string_or_left_out(
     outcome = json.decode(raw)
     assert outcome["issue"][0].get("expression") == told
     assert Validator(load()).validate("OperationOutcome", raw, outcome) == []
+
+
+def test_the_key_of_a_rule_is_a_coding() -> None:
+    raw = operation_outcome([Issue("error", "invariant", "x (obs-6)", "Observation", rule="obs-6")])
+    outcome = json.decode(raw)
+    coding = [{"system": "urn:sangam:rule", "code": "obs-6"}]
+    assert outcome["issue"][0]["details"] == {"text": "x (obs-6)", "coding": coding}
+    assert Validator(load()).validate("OperationOutcome", raw, outcome) == []
