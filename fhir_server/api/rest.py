@@ -148,49 +148,59 @@ async def serve(
     began = time.perf_counter()
     # The place is held until the answer is sent: the largest and the slowest ones cost most.
     with ExitStack() as held:
-        request, where, answer, wanted, pretty = await _answered(
-            server, in_flight, scope, receive, held
-        )
-        answer = await _shown(server, scope, answer, wanted, pretty=pretty)
-        given = request.id if request else request_id(scope)
+        found = _Exchange()
+        answer = await _answered(server, in_flight, scope, receive, held, found)
+        answer = await _shown(server, scope, answer, found.wanted, pretty=found.pretty)
+        given = found.request.id if found.request else request_id(scope)
         await send_answer(send, answer, given, head=scope["method"] == "HEAD")
-    shape = where.shape if where else "none"
+    shape = found.where.shape if found.where else "none"
     metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
 
 
-async def _answered(
-    server: Server, in_flight: InFlight, scope: Scope, receive: Receive, held: ExitStack
-) -> tuple[Request | None, Place | None, Answer, formats.Format, bool]:
-    """Return the request, its place, the answer, and in which format it is wanted, how indented."""
+@dataclass(slots=True)
+class _Exchange:
+    """What is known of a request, as far as it could be read, when its answer is shown."""
+
     request: Request | None = None
     where: Place | None = None
-    pretty = False
     wanted: formats.Format = "json"
+    pretty: bool = False
+
+
+async def _answered(
+    server: Server,
+    in_flight: InFlight,
+    scope: Scope,
+    receive: Receive,
+    held: ExitStack,
+    found: _Exchange,
+) -> Answer:
+    """Return the answer, be it a refusal; `found` is filled in on the way."""
     try:
         if len(scope["query_string"]) + len(scope["raw_path"]) > server.settings.limits.url_bytes:
-            answer = _too_long()
-        else:
-            request = read_request(scope, receive, ROOT)
-            wanted = formats.named(request) or "json"
-            where = place(server.definitions.type_ids, request.segments)
-            held.enter_context(in_flight.taken(scope))
-            if request.method == "POST" and where.shape in FORMS:
-                request = await formats.with_form(request, server.settings.limits)
-            if not _is_content(request, where):
-                wanted = formats.accepted(request)
-            pretty = formats.is_pretty(request)
-            await search_parameter.current(server)
-            carry = handler(where, request.method)
-            if asynchronous.is_deferred(request, codes(where, request.method)):
-                carry = asynchronous.accept
-            answer = await carry(server, OPEN_CALLER, request, where)
+            return _too_long()
+        request = found.request = read_request(scope, receive, ROOT)
+        found.wanted = formats.named(request) or "json"
+        where = found.where = place(server.definitions.type_ids, request.segments)
+        held.enter_context(in_flight.taken(scope))
+        if request.method == "POST" and where.shape in FORMS:
+            request = found.request = await formats.with_form(request, server.settings.limits)
+        if not _is_content(request, where):
+            found.wanted = formats.accepted(request)
+        found.pretty = formats.is_pretty(request)
+        await search_parameter.current(server)
+        carry = handler(where, request.method)
+        if asynchronous.is_deferred(request, codes(where, request.method)):
+            carry = asynchronous.accept
+        return await carry(server, OPEN_CALLER, request, where)
     except SangamError as error:
         answer = refusal(error)
-        if answer.status == NOT_ALLOWED and where is not None:
-            answer.headers.setdefault("Allow", allowed(where.shape, besides=scope["method"]))
+        if answer.status == NOT_ALLOWED and found.where is not None:
+            besides = scope["method"]
+            answer.headers.setdefault("Allow", allowed(found.where.shape, besides=besides))
+        return answer
     except Exception as error:  # noqa: BLE001  (the last guard of the door)
-        answer = _fault(error, request)
-    return request, where, answer, wanted, pretty
+        return _fault(error, found.request)
 
 
 def _is_content(request: Request, where: Place) -> bool:

@@ -17,6 +17,7 @@ from fhir_server.search.condition import Condition, Row, Updated, either
 from fhir_server.search.context import Context
 from fhir_server.search.context import zone as zone_of
 from fhir_server.search.interval import Groups, span_groups
+from fhir_server.search.months import DAY, EPOCH_DAY
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.rows import Rows, Writer
 
@@ -29,11 +30,9 @@ Span = tuple[int, int]
 EARLIEST = -(1 << 62)
 LATEST = 1 << 62
 SECOND = 1_000_000
-DAY = 86_400 * SECOND
 WRITTEN = "A date is written YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh:mm]."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
-_EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
 _DATE = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
     r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d+))?)?"
@@ -102,7 +101,7 @@ def _moment(ordinal: int, match: re.Match[str], context: Context) -> Span:
         raise ValueError("no such time of day")
     clock = (int(hour) * 3600 + int(minute) * 60 + int(second or 0)) * SECOND
     offset = _offset(ordinal, clock, context) if zone is None else _written_offset(zone)
-    start = (ordinal - _EPOCH_DAY) * DAY + clock - offset
+    start = (ordinal - EPOCH_DAY) * DAY + clock - offset
     if fraction is not None:
         width = 10 ** max(6 - len(fraction), 0)
         start += int(fraction[:6].ljust(6, "0"))
@@ -133,7 +132,7 @@ def _offset(ordinal: int, clock: int, context: Context) -> int:
 
 
 def _midnight(ordinal: int, context: Context) -> int:
-    return (ordinal - _EPOCH_DAY) * DAY - _offset(ordinal, 0, context)
+    return (ordinal - EPOCH_DAY) * DAY - _offset(ordinal, 0, context)
 
 
 def period_span(period: dict[str, Any], context: Context) -> Span | None:

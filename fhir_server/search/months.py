@@ -12,7 +12,7 @@ from fhir_server.search.parameter import Parameter
 from fhir_server.search.rows import Rows
 
 DAY = 86_400_000_000
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal()
 # What lies outside counts as the first or the last year.
 _FIRST, _LAST = 1900, 2035
@@ -61,7 +61,7 @@ def _of_years(first: date, last: date) -> tuple[str, list[str]] | None:
 
 
 def _day(moment: int) -> date:
-    return date.fromordinal(max(1, min(_LAST_DAY, moment // DAY + _EPOCH_DAY)))
+    return date.fromordinal(max(1, min(_LAST_DAY, moment // DAY + EPOCH_DAY)))
 
 
 def _year(day: date) -> int:

@@ -98,10 +98,7 @@ async def count(connection: Connection, query: Query, cap: int | None) -> int:
 
 async def estimate(connection: Connection, query: Query) -> int:
     """Return the planner's estimate of the number of matches."""
-    statement = compiled.ids(query, 1 << 40)
-    explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
-    ((plan,),) = await rows(connection, explained, binary=False)
-    return int(plan[0]["Plan"]["Plan Rows"])
+    return int((await _plan(connection, compiled.ids(query, 1 << 40)))["Plan Rows"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +111,17 @@ class Counting:
 
 async def counting(connection: Connection, query: Query, cap: int) -> Counting:
     """Return what the planner expects of counting up to `cap` matches."""
-    statement = compiled.count(query, cap)
-    explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
-    ((plan,),) = await rows(connection, explained, binary=False)
-    whole = plan[0]["Plan"]
+    whole = await _plan(connection, compiled.count(query, cap))
     (limit,) = (one for one in whole["Plans"] if one["Node Type"] == "Limit")
     (found,) = (one for one in limit["Plans"] if one["Parent Relationship"] == "Outer")
     return Counting(int(found["Plan Rows"]), float(whole["Total Cost"]))
+
+
+async def _plan(connection: Connection, statement: Statement) -> dict[str, Any]:
+    """Return the uppermost node of the planner's plan."""
+    explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
+    ((plan,),) = await rows(connection, explained, binary=False)
+    return dict(plan[0]["Plan"])
 
 
 async def explained(connection: Connection, query: Query, position: Position | None) -> str:

@@ -3,6 +3,7 @@
 import gzip
 import re
 import zlib
+from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -179,6 +180,22 @@ async def test_a_fault_before_the_url_is_understood_has_the_format_asked_for(
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/fhir+xml; charset=utf-8"
     assert b"<OperationOutcome" in response.content
+
+
+async def test_a_packed_body_without_content_has_an_end(client: httpx.AsyncClient) -> None:
+    member = gzip.compress(b"")
+    sent = 0
+
+    async def members() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1_000):
+            sent += 1
+            yield member * 2_000
+
+    headers = {"content-type": "application/fhir+json", "content-encoding": "gzip"}
+    answer = await client.post("/Patient", content=members(), headers=headers)
+    assert answer.status_code == 413
+    assert sent < 1_000
 
 
 async def test_criteria_given_twice_are_refused(client: httpx.AsyncClient) -> None:
