@@ -10,6 +10,7 @@ from fhir_server.database import Database
 from fhir_server.r4.definitions import Definitions
 from fhir_server.search.registry import Registry
 from fhir_server.validation.structure import Validator
+from terminology.library import Library
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Server:
     definitions: Definitions
     in_force: InForce
     validator: Validator
+    vocabulary: Library
     blobs: Blobs
     new_id: Callable[[], str]
     new_key: Callable[[], int]

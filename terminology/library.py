@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/terminology-module.html
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from terminology.code_system import CodeSystem
@@ -12,6 +12,8 @@ from terminology.concept_map import ConceptMap
 from terminology.concepts import Json
 from terminology.readings import Readings, read
 from terminology.value_set import ValueSet, read_value_set
+
+WITHOUT_CONTENT = frozenset({"not-present", "example", "supplement"})
 
 
 class Library(Protocol):
@@ -27,6 +29,10 @@ class Library(Protocol):
 
     async def concept_maps(self, url: str | None, system: str | None) -> Sequence[ConceptMap]:
         """Concept maps of a url, or that have a group from or to the system."""
+        ...
+
+    async def systems(self) -> Mapping[str, Sequence[str]]:
+        """The code systems with content: their versions by url, none where they have none."""
         ...
 
 
@@ -70,6 +76,14 @@ class Shelf:
             one for one in self._maps if any(system in (g.source, g.target) for g in one.groups)
         ]
 
+    async def systems(self) -> Mapping[str, Sequence[str]]:
+        """The code systems with content."""
+        return {
+            url: tuple(one.head.version for one in systems if one.head.version)
+            for url, systems in self._systems.items()
+            if any(one.head.content not in WITHOUT_CONTENT for one in systems)
+        }
+
 
 class Layers:
     """Two libraries as one: the same url and version in the first hides that in the second."""
@@ -97,6 +111,14 @@ class Layers:
         hidden = {one.canonical for one in near}
         far = await self._second.concept_maps(url, system)
         return [*near, *(one for one in far if one.canonical not in hidden)]
+
+    async def systems(self) -> Mapping[str, Sequence[str]]:
+        """The code systems with content in both."""
+        near, far = await self._first.systems(), await self._second.systems()
+        return {
+            url: tuple(dict.fromkeys((*near.get(url, ()), *far.get(url, ()))))
+            for url in sorted(near.keys() | far.keys())
+        }
 
 
 def whole_system(system: CodeSystem) -> ValueSet:

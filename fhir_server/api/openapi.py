@@ -142,7 +142,7 @@ def _paths(
 
 def _calls(types: Sequence[str], root: str) -> Iterator[tuple[str, Node]]:
     """Yield the paths of the operations, each with the methods by which it is called."""
-    for one in OPERATIONS.values():
+    for one in OPERATIONS:
         places = [
             *([("", "")] if one.system else []),
             *((name, f"/{name}") for name in types if name in one.types),

@@ -13,13 +13,14 @@ from fhir_server.api.request import Request
 from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, MethodNotAllowed, NotFound
 from fhir_server.interactions import capabilities
+from fhir_server.operations import table
 from fhir_server.operations.operation import Call, Level, Operation
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
 SHAPE = "operation"
-METHODS = sorted({method for one in OPERATIONS.values() for method in one.methods})
+METHODS = sorted({method for one in OPERATIONS for method in one.methods})
 """The methods by which some operation is called."""
 
 
@@ -27,9 +28,9 @@ async def operation(
     server: Server, caller: Caller, request: Request, place: Place, routed: capabilities.Routed
 ) -> Answer:
     """Answer a call; NotFound where there is no such operation."""
-    found = OPERATIONS.get(place.operation)
     level: Level = "instance" if place.id else "type" if place.type else "system"
-    if found is None or not found.offered(level, place.type):
+    found = table.operation(place.operation, level, place.type)
+    if found is None:
         raise NotFound("There is no such operation", code="not-supported")
     run = found.methods.get("GET" if request.method == "HEAD" else request.method)
     if run is None:
@@ -44,7 +45,7 @@ async def operation(
 
 def claimed() -> tuple[capabilities.Operation, ...]:
     """Return the operations as the CapabilityStatement lists them."""
-    return tuple(each for one in OPERATIONS.values() for each in _claimed(one))
+    return tuple(each for one in OPERATIONS for each in _claimed(one))
 
 
 def _claimed(one: Operation) -> Iterator[capabilities.Operation]:

@@ -23,6 +23,7 @@ from fhir_server.search.ucum import unit
 from fhir_server.server import InForce, Server
 from fhir_server.validation.structure import Validator
 from fhir_server.worker.runner import Function
+from terminology.library import Shelf
 
 # The embedded database takes 200; each process has a pool for reading and one for writing.
 CONNECTIONS = 160
@@ -79,6 +80,7 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         definitions=known,
         in_force=InForce(Registry.build(known, context)),
         validator=Validator(known, Callbacks(units=unit)),
+        vocabulary=Shelf(),
         blobs=_blobs(blobs),
         new_id=new_id,
         new_key=key_source(int(row[0])),

@@ -3,12 +3,18 @@
 https://hl7.org/fhir/R4/operationslist.html
 """
 
-from collections.abc import Mapping
-
 from fhir_server.operations import capability_statement, reindex
-from fhir_server.operations.operation import Operation
+from fhir_server.operations.operation import Level, Operation
 
-OPERATIONS: Mapping[str, Operation] = {
-    one.name: one
-    for one in (reindex.OPERATION, capability_statement.SUBSET, capability_statement.VERSIONS)
-}
+OPERATIONS: tuple[Operation, ...] = (
+    reindex.OPERATION,
+    capability_statement.SUBSET,
+    capability_statement.VERSIONS,
+)
+"""All of them; two have one name where they are offered on different types."""
+
+
+def operation(name: str, level: Level, type_name: str) -> Operation | None:
+    """Return the operation of this name that is offered there, None where there is none."""
+    named = (one for one in OPERATIONS if one.name == name)
+    return next((one for one in named if one.offered(level, type_name)), None)

@@ -40,6 +40,12 @@ async def living(database: Database, worker: int) -> Connection:
     return connection
 
 
+async def ended(dying: Connection, other: Connection) -> None:
+    """End a session and wait until PostgreSQL has let go of what it held."""
+    await other.execute("SELECT pg_terminate_backend(%s, 5000)", (dying.info.backend_pid,))
+    await dying.close()
+
+
 async def test_a_rolled_back_transaction_leaves_no_job(database: Database) -> None:
     async def fail() -> None:
         async with database.transaction() as connection:
@@ -201,29 +207,27 @@ async def test_the_jobs_of_a_dead_worker_are_adopted_and_those_of_a_live_one_not
     database: Database,
 ) -> None:
     await enqueued(database, Job("send", {}), Job("send", {}))
-    mine, dying = await living(database, 1), await living(database, 2)
-    await claimed(database, 1, worker=1)
-    await claimed(database, 2, worker=2)
-    async with database.statement() as connection:
-        assert await jobs.adopt(connection, 1, {1}) == 0
-        await dying.close()
-        assert await jobs.adopt(connection, 1, {1}) == 1
-    found = await rows(database, "state, worker, attempts, error")
-    assert found == [("running", 1, 1, None), ("ready", None, 1, "The worker ended")]
-    await mine.close()
+    async with await living(database, 1), await living(database, 2) as dying:
+        await claimed(database, 1, worker=1)
+        await claimed(database, 2, worker=2)
+        async with database.statement() as connection:
+            assert await jobs.adopt(connection, 1, {1}) == 0
+            await ended(dying, connection)
+            assert await jobs.adopt(connection, 1, {1}) == 1
+        found = await rows(database, "state, worker, attempts, error")
+        assert found == [("running", 1, 1, None), ("ready", None, 1, "The worker ended")]
 
 
 async def test_a_worker_adopts_what_it_has_long_not_known_to_run(database: Database) -> None:
     await enqueued(database, FOLD)
-    mine = await living(database, 1)
-    await claimed(database, 1, worker=1)
-    async with database.statement() as connection:
-        assert await jobs.adopt(connection, 1, ()) == 0
-        await connection.execute("UPDATE job SET due_at = now() - interval '31 s'")
-        assert await jobs.adopt(connection, 1, {1}) == 0
-        assert await jobs.adopt(connection, 1, ()) == 1
-    assert await rows(database) == [("fold", "ready", 1)]
-    await mine.close()
+    async with await living(database, 1):
+        await claimed(database, 1, worker=1)
+        async with database.statement() as connection:
+            assert await jobs.adopt(connection, 1, ()) == 0
+            await connection.execute("UPDATE job SET due_at = now() - interval '31 s'")
+            assert await jobs.adopt(connection, 1, {1}) == 0
+            assert await jobs.adopt(connection, 1, ()) == 1
+        assert await rows(database) == [("fold", "ready", 1)]
 
 
 async def test_a_parked_job_waits_for_the_operator(database: Database) -> None:
