@@ -15,7 +15,7 @@ from fhir_server.interactions.searchset import Asked
 from fhir_server.search.pagetoken import PARAMETER, Rest, pack, seal, unpack
 from fhir_server.search.query import Query
 from fhir_server.server import Server
-from fhir_server.store.find import Found
+from fhir_server.store.page import Found
 from fhir_server.store.included import START, Stage, included
 
 # What of a search the includes depend on, beside its matches.

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#search
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,10 +24,9 @@ from fhir_server.search.parse import parse
 from fhir_server.search.query import Pair, Query, Rules
 from fhir_server.server import Server
 from fhir_server.store import find
-from fhir_server.store.find import Found
+from fhir_server.store import page as pages
+from fhir_server.store.page import Cut, Found, Reach
 
-# A count that the planner expects to pass the cap by so much is not begun.
-_FAR_BEYOND = 4
 RETRY = {"Retry-After": "5"}
 
 
@@ -85,11 +84,11 @@ async def _page(
     query = await _settled(server, connection, query)
     place = page.position if page else None
     told = await _explained(server, connection, query, place)
-    matches = await _matches(server, connection, query, place)
+    matches, counted = await _matches(server, connection, query, place)
     # A page that is full by its size ends early.
     shown = [one for one in matches[: query.count] if one.body]
     more = len(matches) > len(shown)
-    total = page.total if page else await _total(server, connection, query, len(matches))
+    total = page.total if page else await _total(server, connection, query, counted)
     keys = [one.key for one in shown]
     added = await including.include(server, connection, caller, asked, query, keys)
     links = _links(server, asked, query)
@@ -131,7 +130,8 @@ async def _explained(
     allowed = server.settings.search.explain
     if allowed == "off" or (allowed == "demo" and not server.settings.demo):
         raise Forbidden("Only operators may have a search explained", expression="_explain")
-    told = await find.explained(connection, query, position)
+    cut = Cut(position, query.count + 1) if query.count else None
+    told = await pages.explained(connection, query, cut, _reach(server))
     text = "How the search was carried out"
     return [Issue("information", "informational", text, "_explain", told)]
 
@@ -183,35 +183,45 @@ async def _require_root(server: Server, connection: Connection, root: Compartmen
 
 async def _matches(
     server: Server, connection: Connection, query: Query, position: Position | None
-) -> list[Found]:
-    """Return the matches of the page, and one more if there is one."""
+) -> tuple[list[Found], int | None]:
+    """Return the matches of the page and one more if there is one; how many there are, if known.
+
+    They are those after the position.
+    """
     if not query.count:
-        return []
-    most = server.settings.limits.page_bytes
-    return await find.matches(connection, query, position, query.count + 1, most)
+        return [], None
+    cut = Cut(position, query.count + 1, server.settings.limits.page_bytes)
+    reach = _reach(server)
+    if await pages.gatherable(connection, query, reach):
+        seconds = server.settings.limits.count_seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), _savepoint(connection):
+                if found := await pages.gathered(connection, query, cut, reach.matches):
+                    return found
+    walked = await pages.walked(connection, query, cut)
+    return walked, len(walked) if len(walked) <= query.count else None
 
 
-async def _total(server: Server, connection: Connection, query: Query, fetched: int) -> int | None:
+def _reach(server: Server) -> Reach:
+    search = server.settings.search
+    return Reach(search.total_cap, search.total_cost)
+
+
+async def _total(
+    server: Server, connection: Connection, query: Query, counted: int | None
+) -> int | None:
     """Return the total of a first page, None where it is not known or not wanted.
 
-    Unasked it is given if counting up to the cap finds it, at a bounded cost.
+    Unasked it is given where the matches were counted on the way to the page.
     """
-    if query.count and fetched <= query.count and query.total != "none":
-        return fetched
     match query.total:
         case "none" if query.count:
             return None
-        case "estimate":
-            return await find.estimate(connection, query)
         case "default" if query.count:
-            cap = server.settings.search.total_cap
-            expected = await find.counting(connection, query, cap + 1)
-            dear = expected.cost > server.settings.search.total_cost
-            if dear or expected.matches > cap * _FAR_BEYOND:
-                return None
-            counted = await _counted(server, connection, query, cap + 1)
-            return counted if counted is not None and counted <= cap else None
-    exact = await _counted(server, connection, query, None)
+            return counted
+        case "estimate" if counted is None:
+            return await find.estimate(connection, query)
+    exact = counted if counted is not None else await _counted(server, connection, query)
     if exact is None:
         raise Unavailable(
             "Counting took too long", code="timeout", expression="_total", headers=RETRY
@@ -226,13 +236,11 @@ def _savepoint(connection: Connection) -> AbstractAsyncContextManager[Any]:
     return connection.transaction()
 
 
-async def _counted(
-    server: Server, connection: Connection, query: Query, cap: int | None
-) -> int | None:
+async def _counted(server: Server, connection: Connection, query: Query) -> int | None:
     """Return the number of matches, None when counting takes longer than it may."""
     try:
         async with asyncio.timeout(server.settings.limits.count_seconds), _savepoint(connection):
-            return await find.count(connection, query, cap)
+            return await find.count(connection, query, None)
     except TimeoutError:
         return None
 

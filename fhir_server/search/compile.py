@@ -25,12 +25,8 @@ from sqlalchemy import (
 
 from fhir_server import tables
 from fhir_server.search.condition import (
-    Both,
     Condition,
-    Either,
-    Not,
     Row,
-    Terms,
     implies_type,
     is_met_by_few,
 )
@@ -51,9 +47,6 @@ from fhir_server.search.walk import Walk, walk_missing, walk_together, walk_valu
 _BODY = tables.body.alias("b")
 
 Build: TypeAlias = Callable[[Shape], tuple[str, tuple[int, ...]]]
-
-_NEWEST = ColumnKey("last_updated", descending=True)
-_OLDEST = ColumnKey("last_updated", descending=False)
 
 TOGETHER, VALUED, MISSING = "together", "valued", "missing"
 """Parts of a result: all of it, the resources with a first sort value, those without one."""
@@ -110,14 +103,42 @@ def page(
     rows of this phase can have. The body is NULL where it has more than `longest` bytes.
     """
     values: list[Any] = []
+    types = types_shape(query, values, walks=_walks_by_time(query))
+    shape = _sorted_shape(query, position, phase, values)
+    values += [limit, longest]
+    return bound(_page, (types, *shape), values)
+
+
+def gathered(
+    query: Query, position: Position | None, most: int, limit: int, longest: int
+) -> Statement:
+    """Return the statement that gathers up to `most` matches and sorts them for a page.
+
+    Columns: how many were gathered, then those of `page`. The rows are the page only where
+    all matches were gathered.
+    """
+    values: list[Any] = []
     types = types_shape(query, values)
+    shape = _sorted_shape(query, position, gathering(query), values)
+    values += [most, limit, longest]
+    return bound(_gathered, (types, *shape), values)
+
+
+def gathering(query: Query) -> str:
+    """Return the part in which all of the result is found by one statement."""
+    parts = phases(query, None)
+    return parts[0] if len(parts) == 1 else TOGETHER
+
+
+def _sorted_shape(
+    query: Query, position: Position | None, phase: str, values: list[Any]
+) -> tuple[Any, ...]:
     keys = sort_shape(query.sort, values)
     merged, rest = _merge(query, phase)
     on = tuple(groups_shape(row.groups, values) for row in merged)
     conditions = conditions_shape(rest, values)
     after = _after_shape(query, position, phase, values)
-    values += [limit, longest]
-    return bound(_page, (types, keys, phase, on, conditions, after), values)
+    return keys, phase, on, conditions, after
 
 
 def count(query: Query, limit: int | None) -> Statement:
@@ -139,42 +160,23 @@ def ids(query: Query, limit: int) -> Statement:
     return bound(_ids, (types, conditions), values)
 
 
-def types_shape(query: Query, values: list[Any]) -> Shape:
+def types_shape(query: Query, values: list[Any], *, walks: bool = False) -> Shape:
     """Return whether the type is not tested (0), or to be one (1), or one of several (2).
 
-    It is not where the conditions imply it, unless the index that the sort walks
-    begins with the type.
+    It is not where the conditions imply it, unless the statement may walk an index that
+    begins with the type: all types' resources in order would be far more.
     """
     implied = any(implies_type(one) for one in query.conditions)
-    walks = query.sort[0] in (_NEWEST, _OLDEST) or _walks_by_creation(query)
     count = 0 if implied and not walks else min(len(query.type_ids), 2)
     if count:
         values.append(query.type_ids[0] if count == 1 else array(query.type_ids))
     return (count,)
 
 
-def _walks_by_creation(query: Query) -> bool:
-    """Return whether a page may walk the resources of a type from the newest on.
-
-    Without the type a search for male Patients would pass all younger Observations.
-    Where more than terms is asked, the two tests together would mislead the planner.
-    """
+def _walks_by_time(query: Query) -> bool:
+    """Return whether a page may walk the resources of a type by creation or change."""
     first = query.sort[0]
-    by_key = isinstance(first, ColumnKey) and first.column == "key"
-    return by_key and all(map(_asks_terms, query.conditions))
-
-
-def _asks_terms(condition: Condition) -> bool:
-    """Return whether the condition asks nothing but terms, and such as many resources have."""
-    match condition:
-        case Terms(few=few):
-            return not few
-        case Not(inner):
-            return _asks_terms(inner)
-        case Either(parts) | Both(parts):
-            return bool(parts) and all(map(_asks_terms, parts))
-        case _:
-            return False
+    return isinstance(first, ColumnKey) and first.column in {"key", "last_updated"}
 
 
 def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
@@ -225,8 +227,31 @@ _WALKS: Mapping[str, Callable[[Shape, Binds], Walk]] = {
 
 @lru_cache(maxsize=4096)
 def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
-    types, sort, phase, on, conditions, (nulls, snapshot) = shape
     binds = Binds()
+    steps, found = _sorted(shape, binds)
+    cut = found.order_by(*steps.order).limit(binds.take(BigInteger())).cte("page")
+    return render(_with_bodies(cut, steps, binds.take(BigInteger())), binds)
+
+
+@lru_cache(maxsize=4096)
+def _gathered(shape: Shape) -> tuple[str, tuple[int, ...]]:
+    binds = Binds()
+    steps, found = _sorted(shape, binds)
+    # Written as one with the page, PostgreSQL might walk an index in the hope of an early end.
+    whole = found.limit(binds.take(BigInteger())).cte("found").prefix_with("MATERIALIZED")
+    number = select(func.count()).select_from(whole).scalar_subquery()
+    cut = (
+        select(whole)
+        .order_by(*steps.outer_order(whole))
+        .limit(binds.take(BigInteger()))
+        .cte("page")
+    )
+    return render(_with_bodies(cut, steps, binds.take(BigInteger()), number), binds)
+
+
+def _sorted(shape: Shape, binds: Binds) -> tuple[Walk, Select[Any]]:
+    """Return the matches after the position, with their sort values but in no order yet."""
+    types, sort, phase, on, conditions, (nulls, snapshot) = shape
     where = [stored(TERMS.c.key), types_clause(types, binds)]
     steps = _WALKS[phase](sort, binds)
     where += steps.where
@@ -236,23 +261,14 @@ def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
         where.append(steps.after(nulls, binds))
     if snapshot:
         where.append(unchanged(binds))
-    found = (
-        select(
-            TERMS.c.key,
-            TERMS.c.version,
-            TERMS.c.last_updated,
-            *(value.label(f"s{n}") for n, value in enumerate(steps.values)),
-        )
-        .select_from(steps.source)
-        .where(*where)
-        .order_by(*steps.order)
-        .limit(binds.take(BigInteger()))
-        .cte("page")
-    )
-    return render(_with_bodies(found, steps, binds.take(BigInteger())), binds)
+    columns = (TERMS.c.key, TERMS.c.version, TERMS.c.last_updated)
+    values = (value.label(f"s{n}") for n, value in enumerate(steps.values))
+    return steps, select(*columns, *values).select_from(steps.source).where(*where)
 
 
-def _with_bodies(found: CTE, steps: Walk, longest: ColumnElement[int]) -> Select[Any]:
+def _with_bodies(
+    found: CTE, steps: Walk, longest: ColumnElement[int], *before: ColumnElement[Any]
+) -> Select[Any]:
     """Return the page with each row's text, in its order, but for long ones.
 
     The length of a text is known without fetching it.
@@ -260,6 +276,7 @@ def _with_bodies(found: CTE, steps: Walk, longest: ColumnElement[int]) -> Select
     text = func.convert_to(_BODY.c.json, literal_column("'UTF8'"))
     return (
         select(
+            *before,
             found.c.key,
             found.c.version,
             found.c.last_updated,

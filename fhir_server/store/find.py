@@ -1,93 +1,18 @@
 """Compiled searches run on a connection."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncRawCursor
 
 from fhir_server.database import Connection
 from fhir_server.search import compile as compiled
-from fhir_server.search import explain, versions
-from fhir_server.search.compile import Position, Statement
+from fhir_server.search import versions
+from fhir_server.search.compile import Statement
 from fhir_server.search.context import Context
 from fhir_server.search.query import Query
 from fhir_server.search.settle import FEW, many, named, with_keys, with_members, with_types
-
-ANY_SIZE = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A resource on a page: its text as stored, and where it stands in the order."""
-
-    key: int
-    version: int
-    last_updated: datetime
-    body: bytes
-    snapshot: str = ""
-    values: tuple[Any, ...] = ()
-
-    @property
-    def position(self) -> Position:
-        """Return the place in the order behind which the next page starts."""
-        return Position(self.values, self.key, self.snapshot)
-
-
-async def matches(
-    connection: Connection,
-    query: Query,
-    position: Position | None,
-    limit: int,
-    most_bytes: int = ANY_SIZE,
-) -> list[Found]:
-    """Return up to `limit` matches after `position`, in the query's order.
-
-    When their bodies have reached `most_bytes`, the rest are without a body.
-    """
-    found: list[Found] = []
-    # So many bodies of this length are a page; longer ones are fetched when they are seen to fit.
-    longest = most_bytes // limit
-    for phase in compiled.phases(query, position):
-        statement = compiled.page(query, position, phase, limit - len(found), longest)
-        missing: tuple[None, ...] = (None,) if phase == compiled.MISSING else ()
-        for key, version, at, body, snapshot, *values in await rows(connection, statement):
-            place = position.snapshot if position else snapshot
-            found.append(Found(key, version, at, body or b"", place, (*missing, *values)))
-        if len(found) >= limit:
-            break
-    if all(one.body for one in found):
-        return found
-    return await _fitting(connection, found, most_bytes)
-
-
-async def _fitting(connection: Connection, found: Sequence[Found], most_bytes: int) -> list[Found]:
-    """Return the matches with the long bodies that fit, and without any beyond."""
-    sizes = [len(one.body) or None for one in found]
-    given = ([one.key for one in found], [one.version for one in found], sizes, most_bytes)
-    cursor = await connection.execute(_LONG, given, binary=True)
-    long = {row[0]: row[1] for row in await cursor.fetchall()}
-    fitting: list[Found] = []
-    size = 0
-    for one in found:
-        body = (one.body or long.get(one.key, b"")) if size < most_bytes else b""
-        size += len(body) if body else most_bytes
-        fitting.append(replace(one, body=body))
-    return fitting
-
-
-_LONG = """
-WITH asked AS (
-    SELECT a.key, a.version, a.n, b.json, a.size IS NULL AS long,
-           coalesce(a.size, octet_length(b.json)) AS size
-    FROM unnest(%s::bigint[], %s::int[], %s::bigint[]) WITH ORDINALITY AS a(key, version, size, n)
-         JOIN body b USING (key, version)
-), placed AS (
-    SELECT *, sum(size) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) - size AS before FROM asked
-)
-SELECT key, convert_to(json, 'UTF8') FROM placed WHERE long AND before < %s::bigint
-"""
 
 
 async def count(connection: Connection, query: Query, cap: int | None) -> int:
@@ -122,21 +47,6 @@ async def _plan(connection: Connection, statement: Statement) -> dict[str, Any]:
     explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.values)
     ((plan,),) = await rows(connection, explained, binary=False)
     return dict(plan[0]["Plan"])
-
-
-async def explained(connection: Connection, query: Query, position: Position | None) -> str:
-    """Carry out the statements of a page, or of its count, and return how that was done."""
-    limit = query.count + 1
-    statements = {
-        phase: compiled.page(query, position, phase, limit, ANY_SIZE)
-        for phase in (compiled.phases(query, position) if query.count else ())
-    } or {"count": compiled.count(query, None)}
-    told = []
-    for part, statement in statements.items():
-        asked = Statement(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", statement.values)
-        (((plan,),),) = await rows(connection, asked, binary=False)
-        told.append(explain.explained(part, statement.sql, plan))
-    return explain.text(told)
 
 
 async def ids(connection: Connection, query: Query, limit: int) -> list[tuple[int, str]]:

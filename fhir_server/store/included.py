@@ -14,7 +14,8 @@ from typing import NamedTuple
 from fhir_server.database import Connection
 from fhir_server.search.follow import follow
 from fhir_server.search.query import Include
-from fhir_server.store.find import ANY_SIZE, Found, rows
+from fhir_server.store.find import rows
+from fhir_server.store.page import ANY_SIZE, Found
 
 MOST_SOURCES = 100_000
 """Resources of one round beyond which `:iterate` is not followed: they are held in memory."""

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir_server.config import Settings
 from fhir_server.server import Server
 
 from .searching import Json, get, links, shown, store
@@ -47,6 +48,13 @@ SORTS = [
     "gender,-birthdate,family",
     "-organization,family,-_id",
 ]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The first pages are walked, the later ones gathered."""
+    search = settings.search.model_copy(update={"total_cap": SIZE // 2, "total_cost": 10**9})
+    return settings.model_copy(update={"search": search})
 
 
 def patient(number: int, chance: random.Random) -> Json:

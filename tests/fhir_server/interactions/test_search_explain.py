@@ -14,8 +14,8 @@ from .searching import Json, get, ids, links, observation, patient, store
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    demo, explain = getattr(request, "param", (True, "demo"))
-    search = settings.search.model_copy(update={"explain": explain})
+    demo, explain, cost = getattr(request, "param", (True, "demo", 4_000))
+    search = settings.search.model_copy(update={"explain": explain, "total_cost": cost})
     return settings.model_copy(update={"demo": demo, "search": search})
 
 
@@ -45,7 +45,7 @@ def nodes(path: Json) -> list[str]:
 async def test_the_first_entry_tells_statement_path_and_rows(filled: httpx.AsyncClient) -> None:
     bundle = await get(filled, "/Patient?_explain=true&family=secretname&_count=3")
     (one,) = told(bundle)
-    assert (one["part"], one["actualRows"]) == ("valued", 4)
+    assert (one["part"], one["actualRows"]) == ("gathered", 4)
     assert one["estimatedRows"] >= 1
     assert one["executionTime"] > 0
     assert "idx_string" in one["sql"]
@@ -67,15 +67,21 @@ async def test_no_value_is_told(filled: httpx.AsyncClient) -> None:
     assert "<bigint[]>" in issue["diagnostics"]
 
 
+GATHERS, WALKS = (True, "demo", 4_000), (True, "demo", 0)
+
+
 @pytest.mark.parametrize(
-    ("asked", "parts"),
+    ("settings", "asked", "parts"),
     [
-        ("family=secretname&_sort=birthdate", ["valued", "missing"]),
-        ("_id=p1,p2&_sort=birthdate", ["together"]),
-        ("gender=male&_count=0", ["count"]),
-        ("gender=male&_summary=count", ["count"]),
-        ("_filter=gender eq male or birthdate gt 2000", ["valued"]),
+        (GATHERS, "family=secretname&_sort=birthdate", ["gathered"]),
+        (GATHERS, "_filter=gender eq male or birthdate gt 2000", ["gathered"]),
+        (GATHERS, "gender=male&_count=0", ["count"]),
+        (GATHERS, "gender=male&_summary=count", ["count"]),
+        (WALKS, "family=secretname&_sort=birthdate", ["valued", "missing"]),
+        (WALKS, "_id=p1,p2&_sort=birthdate", ["gathered"]),
+        (WALKS, "_filter=gender eq male or birthdate gt 2000", ["valued"]),
     ],
+    indirect=["settings"],
 )
 async def test_each_statement_is_told(
     asked: str, parts: list[str], filled: httpx.AsyncClient
@@ -95,10 +101,10 @@ async def test_later_pages_are_explained_too(filled: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("settings", "status"),
     [
-        ((True, "demo"), 200),
-        ((False, "demo"), 403),
-        ((True, "off"), 403),
-        ((False, "on"), 200),
+        ((True, "demo", 4_000), 200),
+        ((False, "demo", 4_000), 403),
+        ((True, "off", 4_000), 403),
+        ((False, "on", 4_000), 200),
     ],
     indirect=["settings"],
 )

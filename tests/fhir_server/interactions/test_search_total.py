@@ -11,7 +11,7 @@ import pytest
 from fhir_server.api.app import create_app
 from fhir_server.config import Limits, Settings
 from fhir_server.server import Server
-from fhir_server.store import find
+from fhir_server.store import find, page
 
 FHIR = {"content-type": "application/fhir+json"}
 
@@ -69,6 +69,23 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(demo=True, data_dir=tmp_path / "data", limits=Limits(count_seconds=1))
 
 
+async def test_more_matches_than_are_gathered_are_walked_and_not_counted(
+    client: httpx.AsyncClient, server: Server
+) -> None:
+    await stored(client, 5)
+    search = server.settings.search.model_copy(update={"total_cap": 2})
+    settings = server.settings.model_copy(update={"search": search})
+    transport = httpx.ASGITransport(app=create_app(replace(server, settings=settings)))
+    async with httpx.AsyncClient(transport=transport, base_url=server.base) as other:
+        pages = {
+            query: (await other.get(f"/Patient?{query}")).json()
+            for query in ("_sort=family&_count=1", "_sort=family&_count=2&name=rao", "name=rao0")
+        }
+    totals = [bundle.get("total") for bundle in pages.values()]
+    found = [[e["resource"]["name"][0]["family"] for e in b["entry"]] for b in pages.values()]
+    assert (totals, found) == ([None, None, 1], [["Rao0"], ["Rao0", "Rao1"], ["Rao0"]])
+
+
 async def test_count_that_takes_too_long_is_left_out_or_refused(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +95,7 @@ async def test_count_that_takes_too_long_is_left_out_or_refused(
 
     await stored(client, 2)
     monkeypatch.setattr(find, "count", forever)
+    monkeypatch.setattr(page, "gathered", forever)
     default = await client.get("/Patient?_count=1")
     accurate = await client.get("/Patient?_count=1&_total=accurate")
     assert "total" not in default.json()

@@ -21,6 +21,7 @@ from fhir_server.search.parameter import Parameter
 from fhir_server.search.parse import parse
 from fhir_server.search.rows import Rows
 from fhir_server.store import find
+from fhir_server.store import page as pages
 
 from . import (
     test_composite,
@@ -254,9 +255,15 @@ async def test_many_alternatives_find_what_each_would(
     async with database.connection() as connection:
         asked = await find.settled(connection, asked)
         found = {id_ for _, id_ in await find.ids(connection, asked, 100)}
-        page = await find.matches(connection, asked, None, 100)
+        walked = await pages.walked(connection, asked, pages.Cut(None, 100))
+        gathered = await pages.gathered(connection, asked, pages.Cut(None, 100), 100)
     assert found == ({"p1", "p4"} if many == 9 else {"p1", "p4", "p400"})
-    assert len(page) == len(found)
+    assert gathered is not None
+    assert ([one.key for one in gathered[0]], gathered[1]) == (
+        [one.key for one in walked],
+        len(found),
+    )
+    assert len(walked) == len(found)
 
 
 async def test_the_statements_text_does_not_depend_on_how_many_values_are_asked() -> None:
