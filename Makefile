@@ -28,8 +28,9 @@ bench: $(READY)  ## Measure (docs/benchmarks.md)
 migration: $(READY)  ## Write the Alembic script of a change of tables
 	@$(BIN)/python migrations/new.py $(ARGS)
 
-definitions: $(READY)  ## Build the R4 artefact anew from ../shared/data/r4
+definitions: $(READY)  ## Build the artefacts of R4 and its terminology anew from ../shared/data/r4
 	@$(BIN)/python -m fhir_server.r4.build
+	@$(BIN)/python -m fhir_server.vocabulary.build
 
 settings: $(READY)  ## Write docs/settings.md anew from the settings
 	@$(BIN)/python -m fhir_server.main.settings_page

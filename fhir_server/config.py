@@ -50,6 +50,51 @@ class WriteSettings(_Group):
     )
 
 
+Mode = Literal["off", "structure", "full"]
+
+
+class ValidationSettings(_Group):
+    """How far resources are judged before they are stored."""
+
+    mode: Mode = Field(
+        "full",
+        description="`off`: only that it can be read; `structure`: elements, types, formats; "
+        "`full`: invariants, references, codes and profiles too.",
+    )
+    types: dict[str, Mode] = Field({}, description="Resource type to its mode, before all others.")
+    doors: dict[str, Mode] = Field(
+        {}, description="How it came in (`rest`, `hl7`, `dicom`, `cli`) to the mode there."
+    )
+    profiles: dict[str, tuple[str, ...]] = Field(
+        {}, description="Resource type to the profiles that all of the type must conform to."
+    )
+    unknown_profiles: Literal["warning", "error"] = Field(
+        "warning", description="What a profile is that a resource claims and nobody knows here."
+    )
+    unknown_extensions: Literal["information", "error"] = Field(
+        "information", description="What an extension is that nobody defines here."
+    )
+    taken_extensions: tuple[str, ...] = Field(
+        (), description="How the URLs of extensions begin that nobody needs to define."
+    )
+    vital_signs: bool = Field(
+        False,
+        description="An Observation with the LOINC code of a vital sign must conform to R4's "
+        "profile of it.",
+    )
+    example_urls: bool = Field(
+        True, description="URLs of example.org are no reason for advice (`$validate`)."
+    )
+    markup: bool = Field(
+        True, description="Texts with what looks like HTML are no reason for advice."
+    )
+    warnings: bool = Field(
+        False,
+        description="Invariants that are advice, such as a missing narrative, are told by "
+        "`$validate` and `Prefer: return=OperationOutcome`.",
+    )
+
+
 TextLanguage = Literal[
     "simple",
     "arabic",
@@ -92,11 +137,14 @@ class SearchSettings(_Group):
     exponent_precision: Literal["specification", "digits"] = Field(
         "specification", description="Range of `1e2`: [95,105) as R4 prints, or by its digits."
     )
-    total_cap: int = Field(10_000, ge=1, description="Matches counted for a default total.")
+    total_cap: int = Field(
+        10_000, ge=1, description="Matches gathered and counted at once, for a default total."
+    )
     total_cost: int = Field(
         4_000,
         ge=0,
-        description="Cost, as PostgreSQL plans it, above which a default total is left out.",
+        description="Cost, as PostgreSQL plans it, above which matches are not gathered:"
+        " the page is found by walking an index, and a default total is left out.",
     )
     full_text: bool = Field(
         True, description="Words are indexed for `_text` and `_content`; a change needs $reindex."
@@ -170,6 +218,22 @@ class Limits(_Group):
     search_seconds: int = Field(10, ge=1, description="Time of a search statement.")
     write_seconds: int = Field(60, ge=1, description="Time of a write statement.")
     count_seconds: int = Field(5, ge=1, description="Time of a count for `_total`.")
+
+
+class PackageSettings(_Group):
+    """Packages of conformance resources (`sangam package`)."""
+
+    folder: str = Field(
+        "", description="Directory in which the packages that others depend on lie; empty: none."
+    )
+    archive_bytes: int = Field(64 << 20, ge=1, description="Size of a package's archive.")
+    unpacked_bytes: int = Field(1 << 30, ge=1, description="Size of its unpacked content.")
+    ratio: int = Field(100, ge=1, description="How many times the archive that may be.")
+    files: int = Field(50_000, ge=1, description="Files in a package.")
+    file_bytes: int = Field(64 << 20, ge=1, description="Size of one of them.")
+    index_rows: int = Field(
+        200_000, ge=1, description="Index rows of one of its resources; a code is one."
+    )
 
 
 class AsynchronousSettings(_Group):
@@ -322,6 +386,40 @@ class DicomSettings(_Group):
     )
 
 
+class TerminologySettings(_Group):
+    """Terminology operations."""
+
+    seconds: float = Field(
+        5, gt=0, description="Time of an operation; one that takes longer is refused as too costly."
+    )
+    expansion_codes: int = Field(
+        1000, ge=1, description="Codes of an expansion for which no `count` is given."
+    )
+    combined_codes: int = Field(
+        100_000, ge=1, description="Codes held in memory to combine the parts of a value set."
+    )
+    closure_concepts: int = Field(
+        10_000, ge=1, description="Concepts of one closure table (`$closure`)."
+    )
+    kept_bytes: int = Field(
+        20 << 20,
+        ge=1,
+        description="Stored terminology kept in memory by a process, in bytes of its JSON, which "
+        "takes four times that; as much again of what is built in.",
+    )
+    cache_seconds: int = Field(
+        3600, ge=1, description="How long resources sent to `$cache-control` are kept unused."
+    )
+    cache_count: int = Field(
+        100, ge=1, description="How many such caches there are; the one unused longest goes first."
+    )
+    cost_header: bool = Field(
+        False,
+        description="The header X-TOO-COSTLY-THRESHOLD takes the place of `expansion_codes`: "
+        "for test suites.",
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a Sangam process."""
 
@@ -360,13 +458,22 @@ class Settings(BaseSettings):
         (), description="Other base URLs whose absolute references count as local."
     )
     write: WriteSettings = Field(default_factory=WriteSettings, description="Writing.")
+    validation: ValidationSettings = Field(
+        default_factory=ValidationSettings, description="Validation."
+    )
     search: SearchSettings = Field(default_factory=SearchSettings, description="Searching.")
     limits: Limits = Field(default_factory=Limits, description="Limits.")
+    packages: PackageSettings = Field(
+        default_factory=PackageSettings, description="Packages of conformance resources."
+    )
     asynchronous: AsynchronousSettings = Field(
         default_factory=AsynchronousSettings, description="Asynchronous requests."
     )
     hl7: Hl7Settings = Field(default_factory=Hl7Settings, description="HL7 v2.")
     dicom: DicomSettings = Field(default_factory=DicomSettings, description="DICOM.")
+    terminology: TerminologySettings = Field(
+        default_factory=TerminologySettings, description="Terminology."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -29,7 +29,7 @@ GENERIC = f"{SESSION} -c plan_cache_mode=force_generic_plan"
 
 
 class Database:
-    """Two pools of asynchronous connections: one for reading, one for writing.
+    """Pools of asynchronous connections: for reading, for writing, and for a word aside.
 
     They differ in how long a statement may take (seconds).
     """
@@ -40,16 +40,21 @@ class Database:
         self.conninfo = conninfo
         self._reading = _pool(conninfo, size, f"{SESSION} -c statement_timeout={read_seconds}s")
         self._writing = _pool(conninfo, size, f"{GENERIC} -c statement_timeout={write_seconds}s")
+        self._aside = _pool(
+            conninfo, 2, f"{GENERIC} -c statement_timeout={write_seconds}s", least=0
+        )
 
     async def open(self) -> None:
         """Open the pools; PoolTimeout when the database does not answer within 30 s."""
         await self._reading.open(wait=True)
         await self._writing.open(wait=True)
+        await self._aside.open()
 
     async def close(self) -> None:
         """Close every connection."""
         await self._reading.close()
         await self._writing.close()
+        await self._aside.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -61,6 +66,15 @@ class Database:
     async def statement(self) -> AsyncIterator[Connection]:
         """Lend a connection for writing, in autocommit: each statement is a transaction."""
         async with _lent(self._writing) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one statement beside a transaction under way, in autocommit.
+
+        Who holds one waits for no other, so that it comes even when all writers wait.
+        """
+        async with _lent(self._aside) as connection:
             yield connection
 
     @asynccontextmanager
@@ -77,10 +91,12 @@ class Database:
                 raise Unavailable("A statement of the transaction failed")
 
 
-def _pool(conninfo: str, size: int, options: str) -> AsyncConnectionPool[Connection]:
+def _pool(
+    conninfo: str, size: int, options: str, *, least: int = 1
+) -> AsyncConnectionPool[Connection]:
     return AsyncConnectionPool(
         conninfo,
-        min_size=1,
+        min_size=least,
         max_size=size,
         open=False,
         kwargs={"autocommit": True, "options": options},

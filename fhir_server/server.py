@@ -3,14 +3,20 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from fhir_server.blobs import Blobs
+from fhir_server.codings import Codings
 from fhir_server.config import Settings
 from fhir_server.database import Database
+from fhir_server.profiles.profiles import Profiles
+from fhir_server.profiles.stored import StoredDefinitions
 from fhir_server.r4.definitions import Definitions
 from fhir_server.search.registry import Registry
 from fhir_server.validation.structure import Validator
+from terminology.choosing import Choices
 from terminology.library import Library
+from terminology.memberships import Memberships
 
 
 @dataclass(slots=True)
@@ -29,6 +35,13 @@ class InForce:
         self.checked = -math.inf
 
 
+class Vocabulary(Library, Protocol):
+    """The code systems, value sets and concept maps that a server knows."""
+
+    async def present(self) -> Library:
+        """Return the library of the present state, for a call that asks many questions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What a running server consists of; built once in `main` and passed first.
@@ -44,7 +57,12 @@ class Server:
     definitions: Definitions
     in_force: InForce
     validator: Validator
-    vocabulary: Library
+    memberships: Memberships
+    profiles: Profiles
+    stored_profiles: StoredDefinitions
+    vocabulary: Vocabulary
+    codings: Codings
+    choices: Choices
     blobs: Blobs
     new_id: Callable[[], str]
     new_key: Callable[[], int]

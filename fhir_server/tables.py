@@ -306,6 +306,52 @@ idx_code = Table(
     Index("idx_code_key_ix", "key"),
 )
 
+# A closure table that a client has named ($closure). `version` only grows, also when the
+# table is begun anew, so that no version means two states.
+closure_table = Table(
+    "closure_table",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text(collation="C"), nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="1"),
+    Index("closure_table_name_ix", "name", unique=True),
+)
+
+# The concepts of a closure table; `system_version` is empty where the client named none.
+closure_concept = Table(
+    "closure_concept",
+    metadata,
+    Column("closure", BigInteger, primary_key=True, autoincrement=False),
+    Column("system", Text(collation="C"), primary_key=True),
+    Column("system_version", Text(collation="C"), primary_key=True),
+    Column("code", Text(collation="C"), primary_key=True),
+)
+
+# What was answered of a closure table, with the version since which it holds: how `code`
+# stands to `target`, which is NULL where the code is unknown.
+closure_entry = Table(
+    "closure_entry",
+    metadata,
+    Column("closure", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("system", Text(collation="C"), nullable=False),
+    Column("system_version", Text(collation="C"), nullable=False),
+    Column("code", Text(collation="C"), nullable=False),
+    Column("target", Text(collation="C")),
+    Column("equivalence", Text, nullable=False),
+    Index("closure_entry_version_ix", "closure", "version"),
+)
+
+# Resources sent to `$cache-control`, a JSON array in each row.
+resource_cache = Table(
+    "resource_cache",
+    metadata,
+    Column("id", Text(collation="C"), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("used", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("resource_cache_used_ix", "used"),
+)
+
 # `root` is the server's secret, NULL where a file holds it; `terms_key` the key of the index
 # terms where it is not made of the secret; `fingerprint` tells whether a file holds the right one.
 installation = Table(
@@ -315,6 +361,56 @@ installation = Table(
     Column("root", LargeBinary),
     Column("terms_key", LargeBinary),
     Column("fingerprint", LargeBinary),
+)
+
+# Packages of conformance resources (docs/decisions/0025). `sha256` is of the archive, NULL for a
+# directory; `content` the digest of the files in it, however they came; `dependencies` names to
+# the version that was found, null for one that was left out.
+package = Table(
+    "package",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("canonical", Text, nullable=False),
+    Column("sha256", Text),
+    Column("content", Text, nullable=False),
+    Column("examples", Boolean, nullable=False),
+    Column("dependencies", JSONB, nullable=False),
+    Column("installed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("installed_by", Text, nullable=False),
+    Index("package_name_version_ix", "name", "version", unique=True),
+)
+
+# Which resource, and which version of it, is a package's file; `digest` is of the file.
+# `brought`: it came with the package and goes with it.
+package_resource = Table(
+    "package_resource",
+    metadata,
+    Column(
+        "package",
+        BigInteger,
+        ForeignKey("package.id", name="package_resource_package_fk", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("path", Text, primary_key=True),
+    Column("key", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("brought", Boolean, nullable=False),
+    Index("package_resource_key_ix", "key"),
+)
+
+# Codings that are or were in use; none goes. `since` tells which are new to a reader.
+coding = Table(
+    "coding",
+    metadata,
+    Column("param", Integer, primary_key=True, autoincrement=False),
+    Column("term", BigInteger, primary_key=True, autoincrement=False),
+    Column("system", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("since", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Index("coding_param_since_ix", "param", "since"),
 )
 
 # A request that is answered later, then its answer. `done` of `entries` tells how far a batch

@@ -78,6 +78,8 @@ class Head:
     """True when some concept has a parent."""
     grammar: bool = False
     """True when expressions are codes too, so that the codes cannot all be listed."""
+    superseded: bool = False
+    """True when another version is better, though this one's number may be higher."""
 
     @property
     def canonical(self) -> str:

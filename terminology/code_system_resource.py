@@ -39,7 +39,7 @@ def read_code_system(resource: Json) -> MemoryCodeSystem:
     """The code system of an R4 CodeSystem; Refusal 400 for what is none, or too deep."""
     require("CodeSystem", resource)
     flat = list(_walk(resource.get("concept", ()), None, 0))
-    head = _head(resource, nested=any(parent for parent, _ in flat))
+    head = read_head(resource, nested=any(parent for parent, _ in flat))
     roles = {one.code: one.role for one in head.properties}
     concepts = [_concept(source, roles) for _, source in flat]
     edges = [(parent, source["code"]) for parent, source in flat if parent]
@@ -57,7 +57,8 @@ def _walk(
         yield from _walk(concept.get("concept", []), concept["code"], depth + 1)
 
 
-def _head(resource: Json, *, nested: bool) -> Head:
+def read_head(resource: Json, *, nested: bool) -> Head:
+    """Everything that a CodeSystem says but its concepts; `nested` when some have a parent."""
     extensions = resource.get("extension", [])
     algorithm = extension_value(extensions, VERSION_ALGORITHM)
     properties = tuple(

@@ -53,6 +53,8 @@ async def prepare(scope: Scope, value_set: ValueSet, trail: tuple[str, ...] = ()
         return
     if len(trail) >= scope.limits.depth:
         raise refusal("VALUESET_TOO_DEEP", value_set=trail[0], limit=scope.limits.depth)
+    for system, version in value_set.editions.items():
+        scope.editions.setdefault(system, version)
     for include in (*value_set.includes, *value_set.excludes):
         _require_values(include)
         for canonical in include.value_sets:
@@ -124,7 +126,7 @@ def includes(scope: Scope, value_set: ValueSet) -> list[Include]:
 
 async def contains(scope: Scope, value_set: ValueSet, keys: Iterable[Key]) -> set[Key]:
     """Those of the keys that a prepared value set has; the codes exist."""
-    step(scope, value_set)
+    await step(scope, value_set)
     asked, held = set(keys), set[Key]()
     for include in value_set.includes:
         held |= await _held(scope, value_set, include, asked - held)
@@ -148,6 +150,7 @@ async def _active(scope: Scope, value_set: ValueSet, keys: set[Key]) -> set[Key]
 
 
 async def _held(scope: Scope, value_set: ValueSet, include: Include, keys: set[Key]) -> set[Key]:
+    await scope.used.pause()
     if include.system is not None and keys:
         resolution = await resolve(scope, include.system, include.version)
         keys = await _held_by_system(include, resolution, keys)
@@ -212,7 +215,7 @@ async def _excluded(
 
 async def members(scope: Scope, value_set: ValueSet) -> list[Entry]:
     """All codes of a prepared value set in order, each once; Refusal when they are too many."""
-    step(scope, value_set)
+    await step(scope, value_set)
     entries: dict[Key, Entry] = {}
     for include in value_set.includes:
         for entry in await _entries(scope, value_set, include):
@@ -236,6 +239,7 @@ def _limit(scope: Scope, value_set: ValueSet, count: int) -> None:
 
 
 async def _entries(scope: Scope, value_set: ValueSet, include: Include) -> list[Entry]:
+    await scope.used.pause()
     imported = [scope.imports[id(value_set), canonical] for canonical in include.value_sets]
     if include.system is not None:
         entries = await _system_entries(scope, value_set, include)

@@ -26,6 +26,8 @@ class Designation:
     """Standards status: `deprecated` and `withdrawn` make the text a wrong display."""
     source: str | None = None
     extensions: tuple[Json, ...] = ()
+    dialects: tuple[tuple[str, bool], ...] = ()
+    """Further language tags that ask for it, and whether it is the preferred text there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from terminology.languages import Languages, rank
 from terminology.value_set import ConceptReference
 
 # Uses of a designation that make it a display; a designation without a use is one too.
+FULL_NAME = "900000000000003001"
 DISPLAY_USES = frozenset(
     {
         "display",
         "preferredForLanguage",
         "synonym",
-        "900000000000003001",
+        FULL_NAME,
         "900000000000013009",
     }
 )
@@ -36,6 +37,17 @@ class Display:
     def wrong(self) -> bool:
         """True when the text is no longer a correct display."""
         return self.designation is not None and self.designation.status in WRONG_STATUS
+
+    @property
+    def full_name(self) -> bool:
+        """True for SNOMED CT's fully specified names: shown where there is nothing else."""
+        use = self.designation.use if self.designation else None
+        return use is not None and use.get("code") == FULL_NAME
+
+    @property
+    def dialects(self) -> tuple[tuple[str, bool], ...]:
+        """Further tags of its language, and whether it is preferred there."""
+        return self.designation.dialects if self.designation else ()
 
 
 def displays(
@@ -63,11 +75,18 @@ def preferred(known: list[Display], languages: Languages | None) -> Display | No
     if languages is None or not languages.tags:
         return known[0] if known else None
     ranked = [
-        (position, place, one)
+        (position, one.full_name, place, one)
         for place, one in enumerate(known)
-        if not one.wrong and (position := rank(languages, one.language)) is not None
+        if not one.wrong and (position := _position(languages, one)) is not None
     ]
-    return min(ranked, key=lambda each: each[:2])[2] if ranked else None
+    return min(ranked, key=lambda each: each[:3])[3] if ranked else None
+
+
+def _position(languages: Languages, one: Display) -> tuple[int, bool] | None:
+    """How wanted the language of a display is; in a dialect, what is preferred goes first."""
+    found = [(rank(languages, tag), not best) for tag, best in one.dialects]
+    found.append((rank(languages, one.language), False))
+    return min(((place, other) for place, other in found if place is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +129,7 @@ def _wanted(right: list[Display], languages: Languages | None) -> list[Display]:
     return [
         one
         for one in right
-        if rank(languages, one.language) is not None
+        if _position(languages, one) is not None
         or (one.language is None and one.designation is None)
     ]
 

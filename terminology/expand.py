@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from terminology.code_system import Query
-from terminology.compose import Entry, members, not_understood, prepare, used_system
+from terminology.compose import (
+    Entry,
+    includes,
+    members,
+    not_understood,
+    prepare,
+    used_system,
+)
 from terminology.filters import UnsupportedFilter
 from terminology.issues import refusal
 from terminology.nesting import Node, flat, nested
+from terminology.pausing import aside
 from terminology.scope import Scope, require_supplements
 from terminology.value_set import ValueSet
 from terminology.versions import order
@@ -75,7 +83,8 @@ async def expand(scope: Scope, value_set: ValueSet, wish: Wish) -> Expansion:
             limit=wish.limit or scope.limits.unpaged,
         )
     nodes = await nested(entries) if _is_tree(value_set, wish) else flat(entries)
-    return Expansion(nodes, total, scope, _unclosed(scope), _several_versions(value_set))
+    unclosed = _unclosed(scope, value_set)
+    return Expansion(nodes, total, scope, unclosed, _several_versions(value_set))
 
 
 def _is_tree(value_set: ValueSet, wish: Wish) -> bool:
@@ -83,13 +92,14 @@ def _is_tree(value_set: ValueSet, wish: Wish) -> bool:
     return wish.nest and not (wish.paged or wish.text or value_set.excludes)
 
 
-def _unclosed(scope: Scope) -> str | None:
+def _unclosed(scope: Scope, value_set: ValueSet) -> str | None:
+    open_ = {one.system for one in includes(scope, value_set) if not one.concepts}
     for system in scope.used.systems.values():
         if system.head.content == "fragment":
             return (
                 "This extension is based on a fragment of the code system " + system.head.canonical
             )
-        if system.head.grammar:
+        if system.head.grammar and system.head.url in open_:
             return (
                 f"The code system {system.head.canonical} has a grammar and so has infinite members"
             )
@@ -108,7 +118,8 @@ async def _page(scope: Scope, value_set: ValueSet, wish: Wish) -> tuple[list[Ent
     if _is_one_query(value_set) and not wish.exclude_systems:
         return await _query_page(scope, value_set, wish)
     found = await members(scope, value_set)
-    entries = _narrowed(scope, _merged(found) if scope.versions_match else found, wish)
+    merged = _merged(found) if scope.versions_match else found
+    entries = await aside(len(merged), _narrowed, scope, merged, wish)
     return _slice(entries, wish), len(entries)
 
 

@@ -5,10 +5,14 @@ https://hl7.org/fhir/R4/loinc.html#implicit
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
+from terminology.code_system import CodeSystem, Query
 from terminology.concepts import Json
+from terminology.filters import Filter, UnsupportedFilter
 from terminology.value_set import ValueSet, read_value_set
+from terminology.versions import matches
 
 SNOMED = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
@@ -70,7 +74,7 @@ def _snomed(edition: str, kind: str | None, value: str | None) -> Json | None:
         case "refset", str(code):
             return _filtered(system, "concept", "in", code)
         case "refset", None:
-            return _filtered(system, "constraint", "=", "< 900000000000455006")
+            return _filtered(system, "constraint", "=", "^ [refsetId] *")
         case "ecl", str(expression):
             return _filtered(system, "constraint", "=", unquote(expression))
     return None
@@ -78,3 +82,37 @@ def _snomed(edition: str, kind: str | None, value: str | None) -> Json | None:
 
 def _filtered(system: Json, name: str, op: str, value: str) -> Json:
     return {**system, "filter": [{"property": name, "op": op, "value": value}]}
+
+
+async def is_known(value_set: ValueSet, systems: Sequence[CodeSystem]) -> bool:
+    """False where the url names a concept, or a reference set, that no version meant has.
+
+    True where there is no such version: that is to be told of the system.
+    """
+    (include,) = value_set.includes
+    meant = [
+        one
+        for one in systems
+        if include.version is None or matches(include.version, one.head.version)
+    ]
+    if not (meant and include.filters) or include.system != SNOMED:
+        return True
+    return any([await _names(one, include.filters[0]) for one in meant])
+
+
+async def _names(system: CodeSystem, asked: Filter) -> bool:
+    code = asked.value or ""
+    if asked.property != "concept":
+        return True
+    if not await system.find([code]):
+        return False
+    return asked.op != "in" or await _is_refset(system, code)
+
+
+async def _is_refset(system: CodeSystem, code: str) -> bool:
+    members = Filter("constraint", "=", f"^ {code} {{{{ M active = * }}}} {{{{ C active = * }}}}")
+    try:
+        return (await system.select(Query((members,), limit=0))).total > 0
+    except UnsupportedFilter:
+        # Nothing is known of reference sets.
+        return True

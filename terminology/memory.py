@@ -17,6 +17,7 @@ from terminology.filters import (
     every,
     property_test,
 )
+from terminology.pausing import aside, sift
 from terminology.words import relevance, searched
 
 Values = Callable[[Concept], tuple[str, ...]]
@@ -55,23 +56,27 @@ class MemoryCodeSystem:
     async def test(self, filters: tuple[Filter, ...], codes: Collection[str]) -> frozenset[str]:
         """Those of the codes for which every filter holds."""
         test = every(self._test(one) for one in filters)
-        found = ((code, self._get(code)) for code in codes)
-        return frozenset(code for code, one in found if one is not None and test(one))
+        found = ((code, one) for code in codes if (one := self._get(code)) is not None)
+        kept = await sift(found, lambda pair: test(pair[1]), len(filters))
+        return frozenset(code for code, _ in kept)
 
     async def select(self, query: Query) -> Selection:
         """One page of the concepts that a query wants."""
         wanted = every(self._test(one) for one in query.filters)
         unwanted = [every(self._test(one) for one in group) for group in query.excluded]
-        chosen = [
-            concept
-            for concept in self._concepts.values()
-            if not (query.active_only and concept.inactive)
-            and not (query.selectable_only and concept.abstract)
-            and wanted(concept)
-            and not any(test(concept) for test in unwanted)
-        ]
+
+        def keep(concept: Concept) -> bool:
+            return (
+                not (query.active_only and concept.inactive)
+                and not (query.selectable_only and concept.abstract)
+                and wanted(concept)
+                and not any(test(concept) for test in unwanted)
+            )
+
+        tests = len(query.filters) + sum(map(len, query.excluded))
+        chosen = await sift(self._concepts.values(), keep, tests)
         if query.text:
-            chosen = _ranked(chosen, query.text, query.languages)
+            chosen = await aside(len(chosen), _ranked, chosen, query.text, query.languages)
         end = None if query.limit is None else query.offset + query.limit
         return Selection(tuple(chosen[query.offset : end]), len(chosen))
 
@@ -140,14 +145,15 @@ class MemoryCodeSystem:
         if role == "child":
             return lambda concept: tuple(self._children.get(concept.code, ()))
         if defined is None and role == "inactive":
-            return lambda concept: (_string(concept.inactive),)
+            return lambda concept: (written(concept.inactive),)
         if defined is None and role not in {"status", "notSelectable", "definition"}:
             raise UnsupportedFilter(asked, "the property is unknown")
         name = defined.code if defined else code
-        return lambda concept: tuple(_string(p.value) for p in concept.properties if p.code == name)
+        return lambda concept: tuple(written(p.value) for p in concept.properties if p.code == name)
 
 
-def _string(value: object) -> str:
+def written(value: object) -> str:
+    """The value of a property as filters compare it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):

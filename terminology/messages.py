@@ -115,6 +115,9 @@ TEXTS = {
         "The system {system} cannot evaluate the filter with property = {property}, op = {op}:"
         " {reason}"
     ),
+    "INVALID_ECL": "The expression constraint is invalid at character {position}: {reason}",
+    "ECL_NOT_SUPPORTED": "Of expression constraints this is not supported: {feature}",
+    "ECL_TOO_COSTLY": "The expression constraint is too costly: {reason}",
     "VALUESET_CIRCULAR_REFERENCE": ("The value set '{value_set}' includes itself through: {path}"),
     "VALUESET_TOO_DEEP": "The value set '{value_set}' imports value sets more than {limit} deep",
     "VALUESET_TOO_MANY_STEPS": (

@@ -28,6 +28,7 @@ from terminology.parameters import (
     write_parameters,
     write_validated,
 )
+from terminology.pausing import Pause, aside
 from terminology.readings import Readings
 from terminology.rules import VersionRules, read_rule
 from terminology.scope import Limits, Scope, find_value_set
@@ -39,6 +40,7 @@ from terminology.value_set import ValueSet, read_value_set
 from terminology.versions import join, split
 
 OK = 200
+LONGEST_TEXT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,18 @@ async def answer(library: Library, call: Call, readings: Readings | None = None)
         if operation is None:
             raise bad_request("the operation is unknown", "not-supported")
         given = read_parameters(call.parameters)
-        shelf = given.resources("tx-resource")
+        shelf = given.resources("tx-resource") + _code_systems(call, given)
         library = Layers(Shelf(shelf, readings), library) if shelf else library
         return Answer(OK, await operation(library, call, given))
     except Refusal as refused:
         return Answer(refused.status, write_outcome(refused.issues))
+
+
+def _code_systems(call: Call, given: Given) -> list[Json]:
+    """The code system that the call is about, where it is there by itself."""
+    if call.type != "CodeSystem":
+        return []
+    return given.resources("codeSystem") or ([call.instance] if call.instance else [])
 
 
 def _scope(library: Library, call: Call, given: Given, value_set: ValueSet | None) -> Scope:
@@ -141,6 +150,8 @@ async def _value_set(library: Library, call: Call, given: Given) -> ValueSet:
 async def _expand(library: Library, call: Call, given: Given) -> Json:
     value_set = await _value_set(library, call, given)
     given = _with_defaults(given, value_set)
+    if len(given.text("filter") or "") > LONGEST_TEXT:
+        raise bad_request(f"the filter has more than {LONGEST_TEXT} characters", "too-long")
     wish = Wish(
         text=given.text("filter") or None,
         offset=given.number("offset") or 0,
@@ -156,7 +167,9 @@ async def _expand(library: Library, call: Call, given: Given) -> Json:
         properties=given.texts("property"),
     )
     expansion = await expand(_scope(library, call, given, value_set), value_set, wish)
-    return write_expansion(value_set, expansion, wish, _echo(call, given), call.now)
+    echo = _echo(call, given)
+    size = min(expansion.total, wish.count or expansion.total)
+    return await aside(size, write_expansion, value_set, expansion, wish, echo, call.now)
 
 
 ECHOED = frozenset(
@@ -215,9 +228,7 @@ async def _validate_in_value_set(library: Library, call: Call, given: Given) -> 
 
 
 async def _validate_in_code_system(library: Library, call: Call, given: Given) -> Json:
-    inline = given.resources("codeSystem") or ([call.instance] if call.instance else [])
-    if inline:
-        library = Layers(Shelf(inline), library)
+    inline = _code_systems(call, given)
     codings, concept = read_codings(given, needs_system=False)
     url = inline[0].get("url") if inline else given.text("url", "system")
     url, version = split(url) if url else (None, None)
@@ -241,15 +252,23 @@ def _batch(type_name: str) -> "Operation":
             )
         )
         out = []
+        pause = Pause()
         for one in given.resources("validation"):
-            own = read_parameters(one).over(shared)
-            resource = write_parameters(own.parameters)
-            part = replace(call, type=type_name, operation="validate-code", parameters=resource)
-            answered = await answer(library, part)
+            answered = await _one_of_batch(library, replace(call, type=type_name), one, shared)
             out.append({"name": "validation", "resource": answered.resource})
+            await pause()
         return write_parameters(out)
 
     return batch
+
+
+async def _one_of_batch(library: Library, call: Call, sent: Json, shared: Given) -> Answer:
+    try:
+        own = read_parameters(sent).over(shared)
+    except Refusal as refused:
+        return Answer(refused.status, write_outcome(refused.issues))
+    resource = write_parameters(own.parameters)
+    return await answer(library, replace(call, operation="validate-code", parameters=resource))
 
 
 async def _lookup(library: Library, call: Call, given: Given) -> Json:

@@ -3,12 +3,15 @@
 https://hl7.org/fhir/R4/parameters.html
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from terminology.code_system import Head
 from terminology.coding import Coding, read_coding
 from terminology.concepts import Json
+from terminology.implicit import SNOMED
 from terminology.issues import Issue, bad_request
 from terminology.lookup import Found
 from terminology.shapes import require
@@ -16,6 +19,8 @@ from terminology.translate import RELATIONSHIPS, Match, is_match
 from terminology.validate import Validated
 
 ISSUE_TYPE = "http://hl7.org/fhir/tools/CodeSystem/tx-issue-type"
+LARGEST = 2**31 - 1
+_NUMBER = re.compile(r"[0-9]{1,10}")
 MESSAGE_ID = "http://hl7.org/fhir/StructureDefinition/operationoutcome-message-id"
 
 
@@ -54,12 +59,14 @@ class Given:
         return known[value]
 
     def number(self, name: str) -> int | None:
-        """A whole number from 0 on; 400 where it is none."""
+        """A whole number from 0 on; 400 where it is none, or more than FHIR's integer holds."""
         value = self.one(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not str(value).isdigit():
+        if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
             raise bad_request(f"the parameter {name} is not a whole number from 0 on")
+        if int(str(value)) > LARGEST:
+            raise bad_request(f"the parameter {name} is more than {LARGEST}")
         return int(str(value))
 
     def resources(self, name: str) -> list[Json]:
@@ -186,7 +193,7 @@ def write_found(found: Found) -> Json:
     head, concept = found.head, found.concept
     out = _present(
         [
-            ("name", "String", head.name or head.title or head.url),
+            ("name", "String", _name(head)),
             ("version", "String", head.version),
             ("display", "String", found.display),
             ("code", "Code", concept.code),
@@ -207,10 +214,21 @@ def write_found(found: Found) -> Json:
         )
         out.append({"name": "designation", "part": parts})
     for each in found.properties:
-        parts = _present([("code", "Code", each.code), ("description", "String", each.description)])
+        parts = _present(
+            [
+                ("code", "Code", each.code),
+                ("code-display", "String", found.names.get(each.code)),
+                ("description", "String", each.description),
+            ]
+        )
         parts.append({"name": "value", each.kind: each.value})
         out.append({"name": "property", "part": parts})
     return write_parameters(out)
+
+
+def _name(head: Head) -> str:
+    """The name to show; of SNOMED CT its canonical, which tells the edition."""
+    return head.canonical if head.url == SNOMED else head.name or head.title or head.url
 
 
 def write_matches(matches: list[Match], *, newer: bool, reverse: bool) -> Json:

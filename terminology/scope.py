@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from terminology.code_system import CodeSystem
-from terminology.implicit import implicit_value_set
+from terminology.implicit import implicit_value_set, is_known
 from terminology.issues import Issue, Refusal, issue, refusal
 from terminology.languages import Languages
 from terminology.library import Library
 from terminology.messages import alternatives
+from terminology.pausing import Pause
 from terminology.rules import Decision, VersionRules, decide, fallback
 from terminology.supplement import Supplemented
 from terminology.value_set import ValueSet
@@ -42,6 +43,7 @@ class Used:
     value_sets: dict[str, ValueSet] = field(default_factory=dict)
     supplements: dict[str, None] = field(default_factory=dict)
     steps: int = 0
+    pause: Pause = field(default_factory=Pause)
     across: bool = False
     """An exclude acted on other versions than its own."""
     rules: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -87,19 +89,22 @@ class Scope:
     resolved: dict[tuple[str, str | None], Resolution] = field(default_factory=dict)
     imports: dict[tuple[int, str], ValueSet] = field(default_factory=dict)
     prepared: set[int] = field(default_factory=set)
+    editions: dict[str, str] = field(default_factory=dict)
+    """The version of a system that the value sets were published with."""
 
     def about(self, system: str, version: str | None) -> "Scope":
         """The same request asking about one coding."""
         return replace(self, coding=(system, version), resolved={})
 
 
-def step(scope: Scope, value_set: ValueSet) -> None:
+async def step(scope: Scope, value_set: ValueSet) -> None:
     """Count that a value set is opened; Refusal `too-costly` after too many."""
     scope.used.steps += 1
     if scope.used.steps > scope.limits.steps:
         raise refusal(
             "VALUESET_TOO_MANY_STEPS", value_set=value_set.canonical, limit=scope.limits.steps
         )
+    await scope.used.pause()
 
 
 async def find_value_set(scope: Scope, canonical: str) -> ValueSet | None:
@@ -108,11 +113,21 @@ async def find_value_set(scope: Scope, canonical: str) -> ValueSet | None:
     version = version or scope.rules.value_sets.get(url)
     known = await scope.library.value_sets(url)
     if not known:
-        return implicit_value_set(url)
+        return await _implied(scope, url)
     if version is None:
-        return max(known, key=lambda one: order(one.version))
+        return max(known, key=lambda one: (not one.superseded, order(one.version)))
     fitting = [one for one in known if matches(version, one.version)]
     return max(fitting, key=lambda one: order(one.version), default=None)
+
+
+async def _implied(scope: Scope, url: str) -> ValueSet | None:
+    """The value set that a url implies; None where it names what its system has not."""
+    found = implicit_value_set(url)
+    if found is None:
+        return None
+    (include,) = found.includes
+    systems = await systems_of(scope, include.system or "")
+    return found if await is_known(found, systems) else None
 
 
 async def systems_of(scope: Scope, url: str) -> Sequence[CodeSystem]:
@@ -154,7 +169,9 @@ def _choose(
     given = scope.coding[1] if scope.coding and scope.coding[0] == url else None
     fitting = [one for one in known if pattern is None or matches(pattern, one.head.version)]
     exact = [one for one in fitting if given and one.head.version == given]
-    return exact[0] if exact else _latest(fitting)
+    edition = None if pattern else scope.editions.get(url)
+    published = [one for one in fitting if edition and one.head.version == edition]
+    return next(iter((*exact, *published)), None) or _latest(fitting)
 
 
 def _stand_in(scope: Scope, url: str, known: Sequence[CodeSystem]) -> CodeSystem | None:
@@ -167,6 +184,7 @@ def _stand_in(scope: Scope, url: str, known: Sequence[CodeSystem]) -> CodeSystem
 
 
 def _latest(systems: Sequence[CodeSystem]) -> CodeSystem | None:
+    systems = [one for one in systems if not one.head.superseded] or systems
     if not systems:
         return None
     algorithm = systems[0].head.version_algorithm

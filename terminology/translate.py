@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from terminology.coding import Coding
 from terminology.concept_map import ConceptMap, Dependency, Group, Target, Unmapped
+from terminology.implicit import SNOMED
+from terminology.implicit_maps import implicit_concept_map
 from terminology.issues import not_found
-from terminology.scope import Scope
+from terminology.scope import Scope, systems_of
 from terminology.versions import order, split
 
 NO_MATCH = frozenset({"unmatched", "disjoint"})
@@ -81,13 +83,23 @@ async def translate(scope: Scope, question: Question) -> list[Match]:
 async def _maps(scope: Scope, question: Question) -> Sequence[ConceptMap]:
     if question.url is not None:
         url, version = split(question.url)
-        return [await _map(scope, url, question.version or version)]
+        known = await _implied(scope, url, question)
+        return [known or await _map(scope, url, question.version or version)]
     found: dict[str, ConceptMap] = {}
     for coding in question.codings:
         for one in await scope.library.concept_maps(None, coding.system):
             if _is_between(one, question):
                 found[one.canonical] = one
     return list(found.values())
+
+
+async def _implied(scope: Scope, url: str, question: Question) -> ConceptMap | None:
+    """The map that is no resource, as far as it is about the codes asked for."""
+    if not url.startswith("http://snomed.info/"):
+        return None
+    systems = await systems_of(scope, SNOMED)
+    codes = [one.code for one in question.codings if one.code]
+    return await implicit_concept_map(systems, url, codes, reverse=question.reverse)
 
 
 async def _map(scope: Scope, url: str, version: str | None) -> ConceptMap:

@@ -3,8 +3,8 @@
 https://hl7.org/fhir/R4/valueset.html
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from terminology.code_system_resource import designation
 from terminology.concepts import (
@@ -63,6 +63,10 @@ class ValueSet:
     status: str | None = None
     standards_status: str | None = None
     experimental: bool = False
+    superseded: bool = False
+    """True when another version is better, though this one's number may be higher."""
+    editions: Mapping[str, str] = field(default_factory=dict)
+    """The version of a system that was published with it: used where nothing else decides."""
 
     @property
     def canonical(self) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 WILDCARDS = frozenset({"x", "X", "*"})
+UNRELEASED = "http://snomed.info/xsct/"
 
 SortKey = tuple[tuple[int, int, str], ...]
 _CHUNK = re.compile(r"\d+|[^\d.\-_/+]+")
@@ -49,10 +50,13 @@ def matches(pattern: str, version: str | None) -> bool:
 def order(version: str | None, algorithm: str | None = None) -> tuple[SortKey, bool, SortKey]:
     """A sort key: numbers as numbers, letters as letters, no version first.
 
-    With `semver` a pre-release (`1.0.0-rc1`) precedes its release.
+    With `semver` a pre-release (`1.0.0-rc1`) precedes its release, and what SNOMED CT has not
+    released (`http://snomed.info/xsct/…`) precedes what it has.
     """
     if version is None:
         return (), False, ()
+    if version.startswith(UNRELEASED):
+        return (), True, _natural(version)
     if algorithm == "semver":
         release, _, pre = version.partition("+")[0].partition("-")
         return _natural(release), not pre, _natural(pre)

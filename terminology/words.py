@@ -15,6 +15,8 @@ _WORD = re.compile(r"\w+")
 
 def fold(text: str) -> str:
     """The text without case and accents."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 

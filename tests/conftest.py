@@ -165,10 +165,16 @@ BEGIN
             EXECUTE format('TRUNCATE %I CASCADE', name);
         END IF;
     END LOOP;
-    FOR name IN SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL
+    FOR name IN SELECT sequencename FROM pg_sequences
+                WHERE schemaname = 'public' AND last_value IS NOT NULL
     LOOP
         EXECUTE format('ALTER SEQUENCE %I RESTART', name);
     END LOOP;
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'tx' AND tablename ~ '_[0-9]+$'
+    LOOP
+        EXECUTE format('DROP TABLE tx.%I', name);
+    END LOOP;
+    DELETE FROM tx.code_system;
 END $$
 """
 

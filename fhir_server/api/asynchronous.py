@@ -35,7 +35,15 @@ CODES: Final = frozenset(("search-system", "search-type", "batch", "transaction"
 PATH: Final = "_async"
 SHAPE: Final = "asynchronous"
 # Of a deferred request these are kept: none that says who asks.
-_KEPT: Final = ("accept", "content-type", "prefer", "x-provenance", "x-request-id")
+_KEPT: Final = (
+    "accept",
+    "accept-language",
+    "content-type",
+    "prefer",
+    "x-cache-id",
+    "x-provenance",
+    "x-request-id",
+)
 _FAILED: Final = 400
 _METHODS: Final = frozenset(("GET", "POST"))
 

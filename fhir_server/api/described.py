@@ -280,7 +280,7 @@ PARAMETERS: Mapping[str, dict[str, Any]] = {
     "mode": _query(
         "mode",
         "Which statement; a normative one leaves out what is for trial use.",
-        {"type": "string", "enum": ["full", "normative"]},
+        {"type": "string", "enum": ["full", "normative", "terminology"]},
     ),
     "_format": _query(
         "_format", "Format of the answer, before `Accept`.", {"enum": ["json", "xml"]}

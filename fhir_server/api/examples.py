@@ -215,9 +215,13 @@ _VALUES: Mapping[str, Any] = {
 }
 
 _NAMED = {"display": _TEXT}
+_ACTIVE = {
+    "system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical",
+    "code": "active",
+}
 # What invariants ask for beside the mandatory elements.
 _NEEDED: Mapping[str, dict[str, Any]] = {
-    "AllergyIntolerance": {"clinicalStatus": {"text": _TEXT}},
+    "AllergyIntolerance": {"clinicalStatus": {"coding": [_ACTIVE]}},
     "Appointment": {
         "status": "proposed",
         "participant": [{"actor": _NAMED, "status": "accepted"}],

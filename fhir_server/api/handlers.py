@@ -17,6 +17,7 @@ from fhir_server.interactions import bundle as bundles
 from fhir_server.interactions import create as creating
 from fhir_server.interactions import delete as deleting
 from fhir_server.interactions import history as histories
+from fhir_server.interactions import judging
 from fhir_server.interactions import patch as patching
 from fhir_server.interactions import provenance as provenances
 from fhir_server.interactions import read as reading
@@ -28,8 +29,8 @@ from fhir_server.interactions.draft import Sent
 from fhir_server.interactions.entry import Outcome
 from fhir_server.interactions.patching import JSON_PATCH
 from fhir_server.interactions.precondition import Conditions, has_current
-from fhir_server.interactions.retrieve import Metadata
-from fhir_server.r4.json import check_caps
+from fhir_server.interactions.retrieve import Called, Metadata
+from fhir_server.r4.json import check_caps, decode
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.search.compartment import Compartment
 from fhir_server.server import Server
@@ -74,7 +75,7 @@ async def vread(server: Server, caller: Caller, request: Request, place: Place) 
 async def create(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a create, also a conditional one (If-None-Exist)."""
     _only_general(request)
-    provenance = _provenance(server, request)
+    provenance = await _provenance(server, request)
     sent = await _resource(server, request, place)
     outcome = await creating.create(
         server,
@@ -84,13 +85,13 @@ async def create(server: Server, caller: Caller, request: Request, place: Place)
         if_none_exist=request.header(b"if-none-exist"),
         provenance=provenance,
     )
-    return _outcome_answer(server, request, outcome)
+    return await _outcome_answer(server, request, outcome)
 
 
 async def update(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer an update; without an id in the URL, a conditional one."""
     criteria = _criteria(request, place)
-    provenance = _provenance(server, request)
+    provenance = await _provenance(server, request)
     sent = await _resource(server, request, place)
     outcome = await updating.update(
         server,
@@ -102,13 +103,13 @@ async def update(server: Server, caller: Caller, request: Request, place: Place)
         conditions=Conditions(request.header(b"if-match"), request.header(b"if-none-match")),
         provenance=provenance,
     )
-    return _outcome_answer(server, request, outcome)
+    return await _outcome_answer(server, request, outcome)
 
 
 async def patch(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
     """Answer a JSON Patch or FHIRPath Patch; without an id in the URL, a conditional one."""
     criteria = _criteria(request, place)
-    provenance = _provenance(server, request)
+    provenance = await _provenance(server, request)
     is_json_patch = formats.media_type(request) == JSON_PATCH
     cap = server.settings.limits.body_bytes
     body = await request.body(cap) if is_json_patch else await _body(server, request, cap)
@@ -124,7 +125,7 @@ async def patch(server: Server, caller: Caller, request: Request, place: Place) 
         if_match=request.header(b"if-match"),
         provenance=provenance,
     )
-    return _outcome_answer(server, request, outcome)
+    return await _outcome_answer(server, request, outcome)
 
 
 async def delete(server: Server, caller: Caller, request: Request, place: Place) -> Answer:
@@ -136,7 +137,7 @@ async def delete(server: Server, caller: Caller, request: Request, place: Place)
         place.id or None,
         criteria=_criteria(request, place),
         if_match=request.header(b"if-match"),
-        provenance=_provenance(server, request),
+        provenance=await _provenance(server, request),
     )
     headers = {"ETag": f'W/"{outcome.version}"'} if outcome.version else {}
     prefer = preferences(request).answer
@@ -147,12 +148,17 @@ async def delete(server: Server, caller: Caller, request: Request, place: Place)
     return Answer(204, b"", headers)
 
 
-async def bundle(server: Server, caller: Caller, request: Request, metadata: Metadata) -> Answer:
-    """Answer a batch or transaction; `metadata` is for entries that read the capabilities."""
+async def bundle(
+    server: Server, caller: Caller, request: Request, metadata: Metadata, called: Called
+) -> Answer:
+    """Answer a batch or transaction.
+
+    `metadata` is for entries that read the capabilities, `called` for those that call operations.
+    """
     _only_general(request)
     prefer = preferences(request).answer
-    provenance = _provenance(server, request)
-    manner = bundles.Manner(provenance, prefer, metadata, request.ledger)
+    provenance = await _provenance(server, request)
+    manner = bundles.Manner(provenance, prefer, metadata, request.ledger, called)
     body = await _body(server, request, server.settings.limits.bundle_bytes)
     headers = {"Preference-Applied": f"return={prefer}"} if prefer else {}
     return Answer(200, await bundles.bundle(server, caller, body, manner), headers)
@@ -203,8 +209,8 @@ def _criteria(request: Request, place: Place) -> str | None:
     return criteria
 
 
-def _provenance(server: Server, request: Request) -> provenances.Given | None:
-    return provenances.given(server, request.header(b"x-provenance"))
+async def _provenance(server: Server, request: Request) -> provenances.Given | None:
+    return await provenances.given(server, request.header(b"x-provenance"))
 
 
 async def _resource(server: Server, request: Request, place: Place) -> Sent:
@@ -243,18 +249,15 @@ async def _version_answer(
 
 
 def _http_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
+    """Return the date; None where it is none, as RFC 9110 section 13.1.3 wants it."""
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError as error:
-        raise BadRequest("If-Modified-Since is not an HTTP date", code="value") from error
-    if moment.tzinfo is None:
-        raise BadRequest("If-Modified-Since is not an HTTP date", code="value")
-    return moment
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
-def _outcome_answer(server: Server, request: Request, outcome: Outcome) -> Answer:
+async def _outcome_answer(server: Server, request: Request, outcome: Outcome) -> Answer:
     headers = (
         {}
         if outcome.last_updated is None
@@ -269,8 +272,17 @@ def _outcome_answer(server: Server, request: Request, outcome: Outcome) -> Answe
         return Answer(outcome.status, b"", headers)
     if prefer == "OperationOutcome":
         text = "Created" if outcome.status == CREATED else "Stored"
-        return Answer(outcome.status, _success(text), headers)
+        told = [Issue("information", "informational", text), *await _advice(server, outcome)]
+        return Answer(outcome.status, operation_outcome(told), headers)
     return Answer(outcome.status, outcome.body or b"", headers)
+
+
+async def _advice(server: Server, outcome: Outcome) -> list[Issue]:
+    """Return what might be better in what was stored."""
+    if not outcome.body:
+        return []
+    verdict = await judging.judged(server, outcome.type, decode(outcome.body), advice=True)
+    return verdict.issues
 
 
 def _success(text: str) -> bytes:

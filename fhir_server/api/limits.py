@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from fhir_server.api.request import Scope
 from fhir_server.config import Limits
 from fhir_server.errors import SangamError, Throttled, Unavailable
+from fhir_server.operations.table import OPERATIONS
 
 RETRY = {"Retry-After": "1"}
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
+# What entries of a batch may call changes nothing.
+_ASKING = frozenset(f"${one.name}" for one in OPERATIONS if one.batched)
 
 
 @dataclass(slots=True)
@@ -77,5 +80,6 @@ def _client(scope: Scope) -> str:
 
 
 def _writes(scope: Scope) -> bool:
-    """Whether the request may write: a search by POST does not."""
-    return scope["method"] not in _READING and not scope["path"].endswith("/_search")
+    """Whether the request may write: a search by POST does not, nor do most operations."""
+    last = scope["path"].rpartition("/")[2]
+    return scope["method"] not in _READING and last != "_search" and last not in _ASKING

@@ -10,21 +10,28 @@ from fhir_server.api import formats, parts
 from fhir_server.api.answer import Answer
 from fhir_server.api.encoding import takes_gzip
 from fhir_server.api.request import Request
-from fhir_server.interactions.capabilities import Operation, Routed, capabilities
+from fhir_server.interactions import terminology_capabilities
+from fhir_server.interactions.capabilities import (
+    TERMINOLOGY,
+    Operation,
+    Routed,
+    Statement,
+    capabilities,
+)
 from fhir_server.interactions.patching import JSON_PATCH
 from fhir_server.server import Server
 
 _CONDITIONAL = frozenset(("update", "patch", "delete"))
 
 
-def metadata(server: Server, request: Request, routed: Routed) -> Answer:
-    """Answer with the CapabilityStatement; 304 where the client has it."""
+async def metadata(server: Server, request: Request, routed: Routed) -> Answer:
+    """Answer with the CapabilityStatement, or that of terminology; 304 where the client has it."""
     mode = next((value for name, value in request.pairs if name == "mode"), "full")
     others = tuple(pair for pair in request.pairs if pair[0] != "mode")
     part = parts.part(replace(request, pairs=others))
-    statement = capabilities(server, routed, mode)
-    headers = {"ETag": statement.etag, "Vary": "Accept, Accept-Encoding"}
-    if _has(request, statement.etag):
+    found = await statement(server, routed, mode)
+    headers = {"ETag": found.etag, "Vary": "Accept, Accept-Encoding"}
+    if _has(request, found.etag):
         return Answer(304, b"", headers, cacheable=True)
     whole = part == parts.Part() and not formats.is_pretty(request)
     if (
@@ -33,8 +40,15 @@ def metadata(server: Server, request: Request, routed: Routed) -> Answer:
         and takes_gzip(request.headers.get(b"accept-encoding"))
     ):
         headers["Content-Encoding"] = "gzip"
-        return Answer(200, statement.packed, headers, cacheable=True)
-    return Answer(200, parts.cut(server.definitions, statement.body, part), headers, cacheable=True)
+        return Answer(200, found.packed, headers, cacheable=True)
+    return Answer(200, parts.cut(server.definitions, found.body, part), headers, cacheable=True)
+
+
+async def statement(server: Server, routed: Routed, mode: str) -> Statement:
+    """Return what the server says of itself in this mode."""
+    if mode == TERMINOLOGY:
+        return await terminology_capabilities.statement(server)
+    return capabilities(server, routed, mode)
 
 
 def routed(

@@ -3,18 +3,20 @@
 https://hl7.org/fhir/R4/http.html#3.1.0
 """
 
+import asyncio
 import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from fhir_server.api import asynchronous, formats, handlers, metadata, metrics, operations
-from fhir_server.api.answer import Answer, Send, Stream, as_gzip, refusal, send_answer
+from fhir_server.api.answer import LONG, Answer, Send, Stream, as_gzip, refusal, send_answer
 from fhir_server.api.encoding import takes_gzip
 from fhir_server.api.limits import InFlight
 from fhir_server.api.place import Place, place
@@ -23,7 +25,6 @@ from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
 from fhir_server.interactions import search_parameter
 from fhir_server.interactions.binary import BINARY, in_base64, whole
-from fhir_server.interactions.capabilities import capabilities
 from fhir_server.interactions.draft import NEVER_STORED
 from fhir_server.r4.json import decode_keeping
 from fhir_server.r4.outcome import operation_outcome
@@ -51,17 +52,18 @@ class Route:
 
 async def _capabilities(server: Server, _: Caller, request: Request, __: Place) -> Answer:
     """Answer with the CapabilityStatement; it needs no login."""
-    return metadata.metadata(server, request, ROUTED)
+    return await metadata.metadata(server, request, ROUTED)
 
 
 async def _bundle(server: Server, caller: Caller, request: Request, _: Place) -> Answer:
     """Answer a batch or transaction, whose entries may read the capabilities."""
 
-    def capable(mode: str) -> tuple[bytes, str]:
-        statement = capabilities(server, ROUTED, mode)
+    async def capable(mode: str) -> tuple[bytes, str]:
+        statement = await metadata.statement(server, ROUTED, mode)
         return statement.body, statement.etag
 
-    return await handlers.bundle(server, caller, request, capable)
+    called = operations.batched(server, caller, request, ROUTED)
+    return await handlers.bundle(server, caller, request, capable, called)
 
 
 async def _operation(server: Server, caller: Caller, request: Request, where: Place) -> Answer:
@@ -217,7 +219,8 @@ async def _shown(
         if answer.media is None and answer.body:
             answer = await _whole(server, answer, streams=not pretty and wanted == "json")
         if answer.body and answer.media is None and (pretty or wanted == "xml"):
-            answer = _written(server, answer, wanted, pretty=pretty)
+            written = partial(_written, server, answer, wanted, pretty=pretty)
+            answer = await asyncio.to_thread(written) if len(answer.body) > LONG else written()
     except SangamError as error:  # a blob is away
         answer = refusal(error)
     least = server.settings.gzip_from_bytes

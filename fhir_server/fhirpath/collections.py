@@ -20,6 +20,7 @@ from fhir_server.fhirpath.values import (
     identity,
     integer,
     plain,
+    text,
     truth,
 )
 
@@ -116,8 +117,15 @@ def _sort(run: Evaluation, items: Items, *keys: Closure) -> Items:
     return [item for item, _ in sorted(ranked, key=cmp_to_key(compare))]
 
 
-def _trace(_: Evaluation, items: Items, *__: Closure) -> Items:
-    """Data is never logged, so there is nothing to do."""
+def _trace(
+    run: Evaluation, items: Items, label: Closure, projection: Closure | None = None
+) -> Items:
+    """Tell who asked for the evaluation; data is never logged."""
+    tell = run.callbacks.trace
+    if tell is not None:
+        told = [one for item in items for one in projection(run, [item])] if projection else items
+        run.spend(len(told))
+        tell(text(label(run, items)) or "", told)
     return items
 
 

@@ -42,13 +42,30 @@ class Expression:
         context. BadRequest where the expression cannot be evaluated, naming the
         place in it and no data; Unprocessable (`too-costly`) over a limit.
         """
-        items: Items = [context]
+        return self.on(
+            [context],
+            callbacks=callbacks,
+            resource=resource or context,
+            root=root or resource or context,
+            variables=variables,
+        )
+
+    def on(
+        self,
+        items: Items,
+        *,
+        root: Node,
+        callbacks: Callbacks | None = None,
+        resource: Node | None = None,
+        variables: Mapping[str, Items] = _NOTHING,
+    ) -> Items:
+        """Return what the expression gives on a collection, as `run` does on one item."""
         run = Evaluation(
             self.model,
             callbacks or Callbacks(),
             context=items,
-            resource=resource or context,
-            root=root or resource or context,
+            resource=resource or root,
+            root=root,
             variables=variables,
             strict=self.strict,
         )

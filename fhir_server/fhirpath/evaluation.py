@@ -29,7 +29,7 @@ class Callbacks:
 
     `resolve` returns the resource of a reference's text. `member_of` and
     `conforms_to` return None where they do not know the value set or profile.
-    `units` finds a unit of UCUM by its code.
+    `units` finds a unit of UCUM by its code. `trace` is told what `trace()` sees.
     """
 
     resolve: Callable[[str], dict[str, Item] | None] | None = None
@@ -37,6 +37,7 @@ class Callbacks:
     conforms_to: Callable[[Node, str], bool | None] | None = None
     units: Units = _no_unit
     now: Callable[[], datetime] = now_utc
+    trace: Callable[[str, Items], None] | None = None
 
 
 class Evaluation:

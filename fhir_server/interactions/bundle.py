@@ -19,8 +19,8 @@ from fhir_server.errors import BadRequest, Issue, SangamError, TooLarge
 from fhir_server.interactions import provenance as provenances
 from fhir_server.interactions.asynchronous import Ended, Ledger
 from fhir_server.interactions.binary import whole
-from fhir_server.interactions.entry import Entry, Outcome, placed
-from fhir_server.interactions.retrieve import Metadata
+from fhir_server.interactions.entry import Entry, Outcome, placed, target
+from fhir_server.interactions.retrieve import Called, Metadata, query_pairs
 from fhir_server.interactions.step import READS
 from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
@@ -72,13 +72,14 @@ class Manner:
     `provenance` is stored with the versions that it writes, in a batch with each
     entry's; `answer` is what the client prefers to see of writes (None: no resource);
     `metadata` gives the CapabilityStatement; a `ledger` notes what is done, so that it
-    is not done again (asynchronous.py).
+    is not done again (asynchronous.py). `called` answers a batch's calls of operations.
     """
 
     provenance: provenances.Given | None = None
     answer: Literal["minimal", "representation", "OperationOutcome"] | None = None
     metadata: Metadata | None = None
     ledger: Ledger | None = None
+    called: Called | None = None
 
 
 AS_USUAL = Manner()
@@ -146,6 +147,10 @@ async def _alone(
     ledger = manner.ledger
     try:
         entry = _entry(server, index, text)
+        if manner.called and (answer := await _call(server, entry, manner.called)) is not None:
+            if ledger:
+                await ledger.note_alone(index, answer)
+            return answer
         beside = urns if b"urn:" in bytes(text) else ()
 
         async def work(connection: Connection) -> bytes:
@@ -174,6 +179,19 @@ async def _alone(
         if ledger:
             await ledger.note_alone(index, refused)
         return refused
+
+
+async def _call(server: Server, entry: Entry, called: Called) -> bytes | None:
+    """Return the answer of an operation that the entry calls, None where it calls none."""
+    where = target(server.definitions.type_ids, server.bases, entry)
+    if not where.rest or not where.rest[-1].startswith("$"):
+        return None
+    segments = (*filter(None, (where.type, where.id)), *where.rest)
+    outcome = await called(entry, segments, query_pairs(where))
+    status, body = _status(outcome.status), outcome.body or b"{}"
+    if outcome.status >= HTTPStatus.BAD_REQUEST:
+        return b'{"response":{"status":"%b","outcome":%b}}' % (status, body)
+    return b'{"resource":%b,"response":{"status":"%b"}}' % (body, status)
 
 
 def _told(error: Exception) -> SangamError:

@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
 import gzip
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.errors import BadRequest, NotSupported
+from fhir_server.errors import BadRequest
 from fhir_server.interactions.draft import NEVER_STORED
 from fhir_server.search.offer import Offer, includes, offers, reverse_includes, shared_offers
 from fhir_server.search.registry import Registry
@@ -33,7 +33,19 @@ TYPE_INTERACTIONS = (
 )
 # The date of the statement is that of the definitions: equal servers say equal things.
 DATE = "2019-11-01"
-MODES = ("full", "normative", "terminology")
+TERMINOLOGY = "terminology"
+RELEASED = "2026-11-21"
+# What HL7's terminology clients look for before they trust a server with their tests.
+_FEATURE = "http://hl7.org/fhir/uv/application-feature/StructureDefinition/feature"
+_FEATURES: Mapping[str, tuple[str, Any]] = {
+    "http://hl7.org/fhir/uv/tx-tests/FeatureDefinition/test-version": ("valueCode", "1.9.3"),
+    "http://hl7.org/fhir/uv/tx-ecosystem/FeatureDefinition/CodeSystemAsParameter": (
+        "valueBoolean",
+        True,
+    ),
+}
+_TERMINOLOGY_SERVER = "http://hl7.org/fhir/CapabilityStatement/terminology-server"
+MODES = ("full", "normative", TERMINOLOGY)
 # What the StructureDefinition of CapabilityStatement marks as trial use.
 _TRIAL_USE = frozenset(
     (
@@ -107,13 +119,10 @@ class _Said:
 def capabilities(server: Server, routed: Routed, mode: str = "full") -> Statement:
     """Return the CapabilityStatement, made once for each state of registry and settings.
 
-    `mode` is one of `MODES`; NotSupported for `terminology`, as there is no
-    terminology service.
+    `mode` is `full` or `normative`; BadRequest for another.
     """
-    if mode not in MODES:
+    if mode not in MODES or mode == TERMINOLOGY:
         raise BadRequest(f"mode is one of {', '.join(MODES)}", code="value", expression="mode")
-    if mode == "terminology":
-        raise NotSupported("There is no terminology service", expression="mode")
     held, settings = server.registry, server.settings
     said = f"{settings.demo} {settings.write.model_dump_json()} {settings.limits.chain_depth}"
     return _made(_Said(server, held, id(held), routed, mode, server.base, said))
@@ -124,7 +133,12 @@ def _made(said: _Said) -> Statement:
     statement = _statement(said.server, said.held, said.routed)
     if said.mode == "normative":
         statement = _normative(statement)
-    body = msgspec.json.encode(statement)
+    return written(statement)
+
+
+def written(resource: Mapping[str, Any]) -> Statement:
+    """Return the resource as it is sent."""
+    body = msgspec.json.encode(resource)
     etag = f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
     return Statement(body, gzip.compress(body, 6, mtime=0), etag)
 
@@ -156,6 +170,7 @@ def _statement(server: Server, registry: Registry, routed: Routed) -> dict[str, 
     release = version("sangam")
     return {
         "resourceType": "CapabilityStatement",
+        "extension": [_feature(url, *value) for url, value in _FEATURES.items()],
         "url": f"{server.base}/metadata",
         "version": release,
         "name": "Sangam",
@@ -163,13 +178,19 @@ def _statement(server: Server, registry: Registry, routed: Routed) -> dict[str, 
         "status": "active",
         "date": DATE,
         "kind": "instance",
-        "software": {"name": "Sangam", "version": release},
+        "instantiates": [_TERMINOLOGY_SERVER],
+        "software": {"name": "Sangam", "version": release, "releaseDate": RELEASED},
         "implementation": {"description": "Sangam FHIR R4 server", "url": server.base},
         "fhirVersion": "4.0.1",
         "format": list(routed.formats),
         "patchFormat": list(routed.patch_formats),
         "rest": [_rest(server, registry, routed)],
     }
+
+
+def _feature(url: str, kind: str, value: object) -> dict[str, Any]:
+    parts = [{"url": "definition", "valueCanonical": url}, {"url": "value", kind: value}]
+    return {"url": _FEATURE, "extension": parts}
 
 
 def _rest(server: Server, registry: Registry, routed: Routed) -> dict[str, Any]:

@@ -40,7 +40,7 @@ async def create(
     entry = Entry("POST", type_name, data, sent.raw, if_none_exist=if_none_exist, blob=sent.blob)
     alone = if_none_exist is None and provenance is None and type_name != search_parameter.TYPE
     if alone:
-        return await _alone(server, await binary.set_aside(server, entry))
+        return await _alone(server, caller, await binary.set_aside(server, entry))
 
     async def work(connection: Connection) -> Outcome:
         outcomes = await transaction(server, connection, caller, [entry], bundle=False)
@@ -50,12 +50,13 @@ async def create(
     return await atomically(server.database, work)
 
 
-async def _alone(server: Server, entry: Entry) -> Outcome:
+async def _alone(server: Server, caller: Caller, entry: Entry) -> Outcome:
     """Store a resource that nothing can be in the way of, by a single statement."""
     type_name, data, raw = entry.url, entry.resource or {}, entry.raw or b""
     id_ = server.new_id()
     references = literal_references(server, type_name, data)
-    draft = checked(server, Draft(type_name, data, raw, references, blob=entry.blob))
+    draft = Draft(type_name, data, raw, references, blob=entry.blob)
+    await checked(server, draft, door=caller.door)
 
     async def work(connection: Connection) -> Outcome:
         registry = await coverage.refresh(server, connection, after=math.inf)

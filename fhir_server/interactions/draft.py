@@ -10,7 +10,8 @@ from typing import Any
 
 from fhir_server.blobs import Blob
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge, Unprocessable
+from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge
+from fhir_server.interactions import judging
 from fhir_server.interactions.references import (
     LocalReference,
     PlacedReference,
@@ -88,23 +89,33 @@ def parsed(server: Server, type_name: str, raw: bytes) -> dict[str, Any]:
     return data
 
 
-def checked(server: Server, draft: Draft, *, linked: bool = False) -> Draft:
-    """Return the draft; Unprocessable with an issue for each rule that is broken.
+async def checked(
+    server: Server,
+    draft: Draft,
+    *,
+    linked: bool = False,
+    door: str = "rest",
+    patched: bool = False,
+) -> Draft:
+    """Return the draft; a refusal with an issue for each rule that is broken.
 
-    Conditional references are for `linked` drafts, those of a transaction.
+    BadRequest where it has not the structure of R4, Unprocessable where it breaks
+    other rules, or where a patch made it so. Conditional references are for `linked`
+    drafts, those of a transaction. How far is judged depends on the type, and on the
+    `door` by which it came in.
     """
     type_name = draft.type_name
+    far = judging.mode(server, type_name, door)
+    verdict = await judging.judged(server, type_name, draft.data, far=far, raw=draft.raw)
     issues = [
-        *server.validator.validate(type_name, draft.raw, draft.data),
+        *verdict.issues,
         *_subsetted(type_name, draft.data),
         *(() if linked else _conditional(server, draft)),
     ]
-    errors = [issue for issue in issues if issue.severity in {"error", "fatal"}]
-    if errors:
-        raise Unprocessable(
-            f"The {type_name} is not valid",
-            issues=[replace(issue, expression=draft.path(issue.expression)) for issue in errors],
-        )
+    if issues:
+        placed = [replace(issue, expression=draft.path(issue.expression)) for issue in issues]
+        if refusal := judging.refusal(type_name, placed, readable=patched or verdict.readable):
+            raise refusal
     return draft
 
 
@@ -196,6 +207,7 @@ async def keep(
     may lead nowhere in a `trial`, which will be undone.
     """
     integrity = server.settings.write.referential_integrity and not trial
+    await server.codings.note(write.index for write in writes)
     try:
         return await transact(connection, writes, integrity=integrity, registry=registry)
     except Outdated:
@@ -233,7 +245,13 @@ def deletion(server: Server, previous: Current) -> Write:
 
 def indexed(server: Server, draft: Draft, references: Sequence[LocalReference]) -> IndexRows:
     """Return the index rows, with an edge for each reference that no parameter covers."""
-    rows = extract(server.registry, draft.type_name, draft.data)
+    try:
+        rows = extract(server.registry, draft.type_name, draft.data)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if judging.always_judged(server):
+            raise
+        text = f"The {draft.type_name} cannot be indexed, as it has not the shape of R4"
+        raise BadRequest(text, code="structure", expression=draft.place) from error
     covered = {(edge.target_type, edge.target_id) for edge in rows.edges}
     others = {
         (reference.type_id, reference.id, reference.version)

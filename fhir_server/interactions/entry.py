@@ -79,7 +79,7 @@ def target(type_ids: Mapping[str, int], bases: Sequence[str], entry: Entry) -> T
             raise BadRequest("The URL names nothing", code="value")
         return Target("", None, query, ())
     first, *rest = segments
-    if first in _SYSTEM:
+    if first in _SYSTEM or first.startswith("$"):
         return Target("", None, query, tuple(segments))
     if first not in type_ids:
         raise NotFound("There is no such resource type", code="not-supported")

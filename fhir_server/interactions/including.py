@@ -15,8 +15,8 @@ from fhir_server.interactions.searchset import Asked
 from fhir_server.search.pagetoken import PARAMETER, Rest, pack, seal, unpack
 from fhir_server.search.query import Query
 from fhir_server.server import Server
-from fhir_server.store.page import Found
 from fhir_server.store.included import START, Stage, included
+from fhir_server.store.page import Found
 
 # What of a search the includes depend on, beside its matches.
 _CODES = frozenset({"_include", "_revinclude", "_summary", "_type"})

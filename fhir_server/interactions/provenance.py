@@ -31,7 +31,7 @@ class Given:
     raw: bytes
 
 
-def given(server: Server, header: str | None) -> Given | None:
+async def given(server: Server, header: str | None) -> Given | None:
     """Return the Provenance in the header, None without one; BadRequest for what is none.
 
     HTTP headers are bytes and reach us as Latin-1; the JSON in them is UTF-8.
@@ -47,7 +47,7 @@ def given(server: Server, header: str | None) -> Given | None:
             )
         tried = {**data, "target": _ANY_TARGET}
         references = literal_references(server, PROVENANCE, data)
-        checked(server, Draft(PROVENANCE, tried, raw, references))
+        await checked(server, Draft(PROVENANCE, tried, raw, references))
     except SangamError as error:
         raise _refused(error) from None
     return Given(data, raw)

@@ -136,6 +136,7 @@ async def _renew(
         with _noting(errors, coverage.EVERYTHING, body):
             references = local_references(server, draft.references)
             made[body.key, body.version] = indexed(server, draft, references)
+    await server.codings.note(made.values())
     held = await reindex.hold(connection, list(made))
     new = [(key, one) for (key, _), one in made.items() if key in held]
     if not await reindex.replace(connection, new, registry=registry.version):
@@ -163,6 +164,7 @@ async def _extend(
         if rows is not None:
             new.append((key, rows))
             scopes |= delta.scopes
+    await server.codings.note(rows for _, rows in new)
     await reindex.replace(connection, new, scopes=sorted(scopes), sorts=sorts)
 
 

@@ -6,7 +6,7 @@ compartment, and the capabilities.
 https://hl7.org/fhir/R4/http.html#trules
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 from urllib.parse import parse_qsl
@@ -27,10 +27,13 @@ from fhir_server.server import Server
 from fhir_server.store import read as store
 from fhir_server.store.read import Stored
 
-Metadata: TypeAlias = Callable[[str], tuple[bytes, str]]
-"""From a mode (`full`, `normative`...) to the CapabilityStatement's text and entity tag."""
+Metadata: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""From a mode (`full`, `terminology`...) to the statement's text and entity tag."""
 
 Pairs: TypeAlias = Sequence[tuple[str, str]]
+
+Called: TypeAlias = Callable[[Entry, Sequence[str], Pairs], Awaitable[Outcome]]
+"""From an entry that calls an operation, with its path and query, to what that answers."""
 
 _HISTORY = "_history"
 _MODES: dict[str, Mode] = {"true": "true", "text": "text", "data": "data"}
@@ -61,9 +64,9 @@ async def retrieve(
     metadata: Metadata | None,
 ) -> Outcome:
     """Return what the entry's GET or HEAD finds inside the open transaction."""
-    pairs = _pairs(where)
+    pairs = query_pairs(where)
     if where.id is None and where.rest == ("metadata",) and metadata is not None:
-        return _capabilities(entry, pairs, metadata)
+        return await _capabilities(entry, pairs, metadata)
     if where.rest == (_HISTORY,):
         type_name = where.type or None
         body = await history_on(server, connection, caller, type_name, where.id, pairs)
@@ -95,7 +98,7 @@ async def _resource(
     """Return one version, or the part of it that `_summary` or `_elements` asks for."""
     if where.id is None or (where.rest and not _is_version(where.rest)):
         raise NotFound("There is nothing at this path", code="not-supported")
-    mode, elements = _part(_pairs(where))
+    mode, elements = _part(query_pairs(where))
     if where.rest:
         found = await vread_on(server, connection, caller, where.type, where.id, where.rest[1])
     else:
@@ -124,11 +127,11 @@ async def _version(server: Server, entry: Entry, where: Target, found: Stored) -
     return Outcome(status, where.type, where.id or "", found.version, found.last_updated, body)
 
 
-def _capabilities(entry: Entry, pairs: Pairs, metadata: Metadata) -> Outcome:
+async def _capabilities(entry: Entry, pairs: Pairs, metadata: Metadata) -> Outcome:
     for name, _ in pairs:
         if name != "mode":
             raise BadRequest("This interaction has no such parameter", expression=name)
-    body, etag = metadata(dict(pairs).get("mode", "full"))
+    body, etag = await metadata(dict(pairs).get("mode", "full"))
     if entry.if_none_match is not None and etag in entry.if_none_match:
         return Outcome(304, "", "", 0, None, None)
     return Outcome(200, "", "", 0, None, body)
@@ -150,7 +153,8 @@ def _part(pairs: Pairs) -> tuple[Mode | None, tuple[str, ...]]:
     return _MODES.get(summary), tuple(elements.split(",")) if elements else ()
 
 
-def _pairs(where: Target) -> Pairs:
+def query_pairs(where: Target) -> Pairs:
+    """Return the pairs of the URL's query."""
     try:
         return parse_qsl(where.query or "", keep_blank_values=True, errors="strict")
     except ValueError as error:

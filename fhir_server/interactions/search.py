@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, Issue, NotFound, Unavailable
-from fhir_server.interactions import binary, including, searchset
+from fhir_server.interactions import binary, coded, including, searchset
 from fhir_server.interactions.searchset import Asked
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
@@ -116,7 +116,8 @@ async def _outdated(connection: Connection, query: Query, keys: Sequence[int]) -
 
 
 async def _settled(server: Server, connection: Connection, query: Query) -> Query:
-    """Return the query with what only the database knows put in."""
+    """Return the query with what only the database and the terminology know put in."""
+    query = await coded.answered(server, connection, query)
     query = await find.listed(connection, server.registry.context, query)
     return await find.settled(connection, query)
 

@@ -53,17 +53,17 @@ async def transaction(
     asked = [one for one in steps if one.method in WRITES]
     for one in asked:
         if not one.criteria and one.method != "PATCH":
-            await writing.check(server, one, linked=linked)
+            await writing.check(server, caller, one, linked=linked)
     writes = await identity.identified(server, connection, caller, asked)
     identity.refuse_overlap(steps, writes)
     for one in asked:
         if one.criteria and one.method != "PATCH":
-            await writing.check(server, one, linked=linked)
+            await writing.check(server, caller, one, linked=linked)
     await identity.lock(server, connection, caller, writes)
     for one in writes:
         writing.require_present(server, one)
     patches = [one for one in writes if one.method == "PATCH"]
-    await writing.patch(server, connection, patches, linked=linked)
+    await writing.patch(server, connection, caller, patches, linked=linked)
     urls = identity.full_urls(writes)
     known = known_literals(urls, {}, complete=bundle, beside=beside)
     if linked and bundle:

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#update
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Gone, MethodNotAllowed, NotFound
 from fhir_server.interactions import binary
@@ -21,7 +22,7 @@ from fhir_server.store import read as store
 from fhir_server.store.transact import Method, Write
 
 
-async def check(server: Server, step: Step, *, linked: bool) -> None:
+async def check(server: Server, caller: Caller, step: Step, *, linked: bool) -> None:
     """Refuse a resource that is not valid; one that will not be stored is not looked at.
 
     Conditional references are for `linked` entries, those of a transaction. A
@@ -31,7 +32,8 @@ async def check(server: Server, step: Step, *, linked: bool) -> None:
         return
     with step.refusals():
         step.entry = await binary.set_aside(server, step.entry)
-        checked(server, _draft(step), linked=linked)
+        patched = step.method == "PATCH"
+        await checked(server, _draft(step), linked=linked, door=caller.door, patched=patched)
 
 
 def require_present(server: Server, step: Step) -> None:
@@ -64,7 +66,7 @@ def _require_stored(step: Step) -> None:
 
 
 async def patch(
-    server: Server, connection: Connection, steps: Sequence[Step], *, linked: bool
+    server: Server, connection: Connection, caller: Caller, steps: Sequence[Step], *, linked: bool
 ) -> None:
     """Make updates of patches: the stored resources, which are locked, with the patches applied."""
     wanted = [(one.present.type_id, one.present.id) for one in steps if one.present]
@@ -79,7 +81,7 @@ async def patch(
         data = json.decode(raw)
         step.entry = replace(step.entry, resource=data, raw=raw)
         step.references = literal_references(server, type_name, data)
-        await check(server, step, linked=linked)
+        await check(server, caller, step, linked=linked)
 
 
 def made(server: Server, step: Step, known: Known) -> Write | None:

@@ -4,10 +4,9 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -27,8 +26,11 @@ from fhir_server.main.load import PIECE_BYTES, Summary
 from fhir_server.main.load import load as load_files
 from fhir_server.main.loaders import loaders
 from fhir_server.main.log import configure
+from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
+from fhir_server.main.packages import app as package_app
 from fhir_server.main.status import overview
 from fhir_server.main.target import database_of, opened, running_server
+from fhir_server.main.terminology import app as terminology_app
 from fhir_server.main.wiring import JOBS, running
 from fhir_server.worker.runner import work
 
@@ -43,7 +45,7 @@ class Refusing(TyperGroup):
         try:
             return super().invoke(ctx)
         except (supervisor.Refused, SangamError) as error:
-            _fail(str(error))
+            fail(str(error))
 
 
 app = typer.Typer(
@@ -60,14 +62,10 @@ app = typer.Typer(
 app.add_typer(hl7_app, name="hl7")
 app.add_typer(dicom_app, name="dicom")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(package_app, name="package")
+app.add_typer(terminology_app, name="terminology")
 console = Console()
 
-DataDir = Annotated[
-    Path | None, typer.Option(help="Database, blobs and keys.", show_default="sangam-data")
-]
-DatabaseUrl = Annotated[
-    str | None, typer.Option(help="PostgreSQL URL.", show_default="embedded, under --data-dir")
-]
 BrokerUrl = Annotated[
     str | None, typer.Option(help="redis://... or amqp://...", show_default="memory://")
 ]
@@ -76,7 +74,7 @@ BrokerUrl = Annotated[
 @app.callback()
 def main(context: typer.Context) -> None:
     """Give the sub-commands what they open the database with."""
-    context.obj = lambda: opened(_settings())
+    context.obj = lambda: opened(given())
 
 
 @app.command()
@@ -109,7 +107,7 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
 
     Example: `sangam serve --demo --http-port 0`
     """
-    settings = _settings(
+    settings = given(
         demo=demo,
         insecure=insecure,
         data_dir=data_dir,
@@ -132,9 +130,9 @@ def worker(
 
     Example: `sangam worker --database-url postgresql://... --broker-url redis://localhost`
     """
-    settings = _settings(data_dir=data_dir, database_url=database_url, broker_url=broker_url)
+    settings = given(data_dir=data_dir, database_url=database_url, broker_url=broker_url)
     if settings.broker_url.startswith("memory:") or not settings.database_url:
-        _fail("A worker of its own needs --database-url and a --broker-url such as redis://...")
+        fail("A worker of its own needs --database-url and a --broker-url such as redis://...")
     configure("worker")
 
     async def main() -> None:
@@ -151,7 +149,7 @@ def worker(
 @app.command()
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database's tables to this version; `serve` does so by itself."""
-    settings = _settings(data_dir=data_dir, database_url=database_url)
+    settings = given(data_dir=data_dir, database_url=database_url)
     with database_of(settings) as conninfo:
         current = migrations.is_current(conninfo)
         migrations.migrate(conninfo)
@@ -175,7 +173,7 @@ def load(
 
     Example: `sangam load synthea/ patients.ndjson.gz`
     """
-    settings = _settings(data_dir=data_dir, database_url=database_url)
+    settings = given(data_dir=data_dir, database_url=database_url)
     with database_of(settings) as conninfo:
         migrations.migrate(conninfo)
         summary = _load(settings, conninfo, paths, processes or os.cpu_count() or 1)
@@ -232,22 +230,22 @@ def send_hl7(
 
     Example: `sangam send-hl7 docs/examples/chemistry.hl7`
     """
-    server = running_server(_settings(data_dir=data_dir).data_dir)
+    server = running_server(given(data_dir=data_dir).data_dir)
     if server is None and port is None:
-        _fail("No server runs on this data directory. Name its --data-dir, or --host and --port.")
+        fail("No server runs on this data directory. Name its --data-dir, or --host and --port.")
     host = host or (server.host if server else "127.0.0.1")
     port = port or (server.ports["mllp"] if server else 0)
     bad = 0
     for file in files:
         found = messages(file.read_bytes())
         if not found:
-            _fail(f"{file} has no HL7 v2 message: none begins with MSH.")
+            fail(f"{file} has no HL7 v2 message: none begins with MSH.")
         try:
             for number, answer in enumerate(send(host, port, found), start=1):
                 console.print(f"{file}[{number}] {answer.code} {answer.text}", markup=False)
                 bad += answer.code not in {"AA", "CA"}
         except OSError as error:
-            _fail(f"No acknowledgement from {host}:{port} ({error}). Is the server running?")
+            fail(f"No acknowledgement from {host}:{port} ({error}). Is the server running?")
     if bad:
         raise typer.Exit(1)
 
@@ -255,29 +253,13 @@ def send_hl7(
 @app.command()
 def status(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Show processes, ports, jobs, the HL7 inbox and the change feed."""
-    settings = _settings(data_dir=data_dir, database_url=database_url)
+    settings = given(data_dir=data_dir, database_url=database_url)
     server = running_server(settings.data_dir)
     if server is None and not settings.database_url:
-        _fail(f"No server runs on {settings.data_dir}. Start one: sangam serve --demo")
+        fail(f"No server runs on {settings.data_dir}. Start one: sangam serve --demo")
 
     async def main() -> None:
         async with opened(settings) as database:
             console.print(await overview(database, server))
 
     asyncio.run(main())
-
-
-def _settings(**flags: Any) -> Settings:  # noqa: ANN401  (each field checks its own)
-    """Return the settings, flags first; what was not given is left to the others."""
-    try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
-        )
-        _fail(f"These settings cannot be used: {problems}. docs/settings.md lists them.")
-
-
-def _fail(text: str) -> NoReturn:
-    typer.secho(text, err=True, fg="red")
-    raise typer.Exit(1)

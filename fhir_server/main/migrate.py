@@ -3,6 +3,7 @@
 https://alembic.sqlalchemy.org/
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from adapters.dicom import tables as dicom
 from adapters.hl7 import tables as hl7
 from fhir_server import tables
 from fhir_server.errors import Unavailable
+from terminology.postgres import tables as terminology
 
 # Any 64-bit number, the same in every version: two starters must meet on it.
 LOCK = 7_261_964_001
@@ -34,15 +36,31 @@ _PACKAGE = Path(fhir_server.__file__).parent
 _PLACES = (_PACKAGE / "migrations", _PACKAGE.parent / "migrations")
 SCRIPTS = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 SEQUENCES = (tables.process_node,)
-COMPARE: Mapping[str, bool] = {"compare_type": True, "compare_server_default": True}
+SCHEMAS = {None, terminology.SCHEMA}
+_PARTITION = re.compile(r"_\d+$")
 
 ischema_names["xid8"] = tables.Xid8
+
+
+def _is_ours(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+    """Leave out foreign schemas, and the partitions that releases of code systems have."""
+    if kind == "schema":
+        return name in SCHEMAS
+    return kind != "table" or parents["schema_name"] is None or not _PARTITION.search(name or "")
+
+
+COMPARE: Mapping[str, Any] = {
+    "compare_type": True,
+    "compare_server_default": True,
+    "include_schemas": True,
+    "include_name": _is_ours,
+}
 
 
 def declared() -> MetaData:
     """Return every table that this version declares, the core's and the adapters'."""
     whole = MetaData(naming_convention=tables.metadata.naming_convention)
-    parts = (tables.metadata, hl7.metadata, dicom.metadata)
+    parts = (tables.metadata, hl7.metadata, dicom.metadata, terminology.metadata)
     for part in parts:
         for table in part.tables.values():
             table.to_metadata(whole)

@@ -1,6 +1,6 @@
 """The parts of a running server, put together."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from adapters.dicom import fold as dicom
 from adapters.hl7 import process as hl7
 from fhir_server.api import rest
 from fhir_server.blobs import Blobs
+from fhir_server.codings import Codings
 from fhir_server.config import Settings
 from fhir_server.database import Database
 from fhir_server.errors import Conflict
@@ -16,14 +17,20 @@ from fhir_server.fhirpath.evaluation import Callbacks
 from fhir_server.installation import SHORTEST, keys
 from fhir_server.interactions import asynchronous, reindex
 from fhir_server.keys import key_source, new_id
+from fhir_server.profiles import stored
+from fhir_server.profiles.profiles import Profiles
+from fhir_server.profiles.stored import StoredDefinitions
 from fhir_server.r4 import definitions
 from fhir_server.search.context import Context
 from fhir_server.search.registry import Registry
-from fhir_server.search.ucum import unit
 from fhir_server.server import InForce, Server
 from fhir_server.validation.structure import Validator
+from fhir_server.vocabulary import assembly
+from fhir_server.vocabulary.freshness import Freshness
 from fhir_server.worker.runner import Function
-from terminology.library import Shelf
+from terminology.choosing import Choices
+from terminology.memberships import Memberships
+from terminology.ucum.unit import unit
 
 # The embedded database takes 200; each process has a pool for reading and one for writing.
 CONNECTIONS = 160
@@ -72,19 +79,37 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
     blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
     context = Context.of(settings.search, bases)
     context = replace(context, secret=own.terms, page_key=own.pages)
+    registry = Registry.build(known, context)
+    vocabulary = assembly.vocabulary(database, registry, settings.terminology.kept_bytes)
     return Server(
         settings=settings,
         base=base,
         bases=bases,
         database=database,
         definitions=known,
-        in_force=InForce(Registry.build(known, context)),
+        in_force=InForce(registry),
         validator=Validator(known, Callbacks(units=unit)),
-        vocabulary=Shelf(),
+        memberships=Memberships(vocabulary),
+        profiles=Profiles(known),
+        stored_profiles=StoredDefinitions(database, registry, _changes(known, database)),
+        vocabulary=vocabulary,
+        codings=Codings(database),
+        choices=Choices(),
         blobs=_blobs(blobs),
         new_id=new_id,
         new_key=key_source(int(row[0])),
     )
+
+
+def _changes(known: definitions.Definitions, database: Database) -> Callable[[], Awaitable[int]]:
+    """Return what tells whether a StructureDefinition was written since."""
+    type_id = known.type_ids[stored.TYPE]
+    freshness = Freshness(database, [type_id])
+
+    async def generation() -> int:
+        return (await freshness.now())[type_id]
+
+    return generation
 
 
 def _blobs(root: Path) -> Blobs:

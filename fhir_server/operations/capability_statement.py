@@ -42,10 +42,12 @@ SUBSET = Operation(
     definition="http://hl7.org/fhir/OperationDefinition/CapabilityStatement-subset",
     methods={"GET": _subset, "POST": _subset},
     types=frozenset(("CapabilityStatement",)),
+    batched=True,
 )
 VERSIONS = Operation(
     name="versions",
     definition="http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions",
     methods={"GET": _versions, "POST": _versions},
     system=True,
+    batched=True,
 )

@@ -20,7 +20,9 @@ class Call:
     """One call: where, by which method, and the parameters in their order.
 
     A parameter's value is that of its `value[x]`, its `resource`, or its `part` list;
-    from a URL it is a text. `routed` is what the API offers.
+    from a URL it is a text. `routed` is what the API offers. `sent` is the resource in
+    the body, as it came, of an operation that takes it so; `headers` are those of the
+    request, their names in lower case.
     """
 
     level: Level
@@ -29,6 +31,8 @@ class Call:
     method: str
     parameters: Sequence[tuple[str, Any]]
     routed: Routed
+    sent: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self, name: str) -> list[str]:
         """Return the values of a parameter that is a code, uri or string."""
@@ -62,7 +66,9 @@ class Operation:
     """An operation by its name without `$`; what each method does, where it is offered.
 
     `types` and `instances` are the resource types on which, and on whose instances, it
-    is offered; `system` whether on the whole.
+    is offered; `system` whether on the whole. One that `takes_as_sent` gets the resource
+    in the body unvalidated, in `Call.sent`, and judges it itself. Entries of a batch may
+    call what is `batched`: it changes nothing.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Operation:
     system: bool = False
     types: frozenset[str] = frozenset()
     instances: frozenset[str] = frozenset()
+    takes_as_sent: bool = False
+    batched: bool = False
 
     def offered(self, level: Level, type_name: str) -> bool:
         """Return whether it is offered there."""

@@ -3,13 +3,17 @@
 https://hl7.org/fhir/R4/operationslist.html
 """
 
-from fhir_server.operations import capability_statement, reindex
+from fhir_server.operations import capability_statement, fhirpath, reindex, validate
 from fhir_server.operations.operation import Level, Operation
+from fhir_server.operations.terminology import offered as terminology
 
 OPERATIONS: tuple[Operation, ...] = (
     reindex.OPERATION,
     capability_statement.SUBSET,
     capability_statement.VERSIONS,
+    validate.OPERATION,
+    fhirpath.OPERATION,
+    *terminology.OPERATIONS,
 )
 """All of them; two have one name where they are offered on different types."""
 

@@ -6,15 +6,14 @@ https://hl7.org/fhir/R4/fhirpatch.html
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhir_server.errors import BadRequest
+from fhir_server.errors import BadRequest, Unprocessable
 from fhir_server.patch.document import copied, require_few, require_shallow
-from fhir_server.patch.path import Member, parse
+from fhir_server.patch.expression import led, split
 from fhir_server.patch.place import (
     Pair,
     Place,
     Walk,
     attach,
-    find,
     named,
     pairs,
     remove,
@@ -39,7 +38,7 @@ def apply(
     empty goes, too. BadRequest at `Parameters.parameter[i]` for what is no
     operation, over 500 of them, a path that gives nothing or too much, an index
     out of range, a value of another type; code `too-costly` for over a million visits
-    to elements.
+    to elements. Unprocessable for an expression over the limits of FHIRPath.
     """
     operations = _operations(parameters)
     try:
@@ -66,8 +65,8 @@ def _operations(parameters: dict[str, Any]) -> list[Any]:
 def _apply(walk: Walk, root: Place, operation: object, index: int) -> None:
     try:
         _act(walk, root, operation)
-    except BadRequest as error:
-        raise BadRequest(
+    except (BadRequest, Unprocessable) as error:
+        raise type(error)(
             f"Operation {index}: {error.text}",
             code=error.issues[0].code,
             expression=f"Parameters.parameter[{index}]",
@@ -119,7 +118,7 @@ def _integer(parts: _Parts, name: str) -> int:
 
 def _single(walk: Walk, root: Place, parts: _Parts) -> Place:
     """Return the one element that the path leads to."""
-    return _one(find(walk, root, parse(_text(parts, "path"))))
+    return _one(led(walk, root, _text(parts, "path")))
 
 
 def _one(found: list[Place]) -> Place:
@@ -132,11 +131,9 @@ def _one(found: list[Place]) -> Place:
 
 def _list(walk: Walk, root: Place, parts: _Parts) -> tuple[Place, Element]:
     """Return the list that the path names: the element around it, and its definition."""
-    *around, last = parse(_text(parts, "path"))
-    if not isinstance(last, Member):
-        raise BadRequest("the path does not end with the name of a list")
-    parent = _one(find(walk, root, tuple(around)) if around else [root])
-    element = named(walk.definitions, parent, last.name)[0]
+    around, name = split(walk, root, _text(parts, "path"))
+    parent = _one(around)
+    element = named(walk.definitions, parent, name)[0]
     if element.max == 1:
         raise BadRequest("the path does not lead to a list")
     return parent, element
@@ -160,7 +157,7 @@ def _insert(walk: Walk, root: Place, parts: _Parts) -> None:
 
 
 def _delete(walk: Walk, root: Place, parts: _Parts) -> None:
-    found = find(walk, root, parse(_text(parts, "path")))
+    found = led(walk, root, _text(parts, "path"))
     if found:
         remove(_one(found))
 

@@ -17,6 +17,7 @@ from fhir_server.r4.definitions import Definitions, Element
 
 # Of one patch, whatever its operations: paths may look at a long list again and again.
 MAX_STEPS = 1_000_000
+MAX_SECONDS = 2.0
 
 # A value, and the id and extensions of a primitive.
 Pair = tuple[Any, Any]
@@ -67,10 +68,14 @@ def _named(definitions: Definitions, type_name: str, name: str) -> tuple[Element
 
 @dataclass(slots=True)
 class Walk:
-    """All ways through one document; `steps` is how many elements may yet be visited."""
+    """All ways through one document: how many elements may yet be visited, and for how long.
+
+    `seconds` are those that the FHIRPath engine may still take.
+    """
 
     definitions: Definitions
     steps: int = MAX_STEPS
+    seconds: float = MAX_SECONDS
 
     def spend(self, steps: int) -> None:
         """Count visits; BadRequest (code `too-costly`) when there are too many."""
@@ -78,13 +83,24 @@ class Walk:
         if self.steps < 0:
             raise BadRequest("the paths visit too many elements", code="too-costly")
 
+    def spend_time(self, seconds: float) -> None:
+        """Count the engine's time; BadRequest (code `too-costly`) when it takes too long."""
+        self.seconds -= seconds
+        if self.seconds < 0:
+            raise BadRequest("the paths take too long", code="too-costly")
+
 
 def find(walk: Walk, root: Place, path: Path) -> list[Place]:
     """Return what the path leads to; it may begin with the type of `root`."""
     first = path[0]
-    if isinstance(first, Member) and first.name in _ANY_RESOURCE | {root.type}:
+    if isinstance(first, Member) and is_beginning(root, first.name):
         path = path[1:]
     return _follow(walk, [root], path)
+
+
+def is_beginning(root: Place, name: str) -> bool:
+    """Return whether the name is that of the resource itself, with which a path may begin."""
+    return name == root.type or name in _ANY_RESOURCE
 
 
 def _follow(walk: Walk, places: list[Place], path: Path) -> list[Place]:
@@ -97,7 +113,7 @@ def _follow(walk: Walk, places: list[Place], path: Path) -> list[Place]:
 def _step(walk: Walk, places: list[Place], step: Step) -> list[Place]:
     match step:
         case Member(name):
-            return [found for place in places for found in _children(walk, place, name)]
+            return [found for place in places for found in children(walk, place, name)]
         case Index(at):
             return places[at:][:1]
         case OfType(type_name):
@@ -137,7 +153,8 @@ def _instant(text: str) -> str | datetime:
     return text.strip("T")
 
 
-def _children(walk: Walk, place: Place, name: str) -> list[Place]:
+def children(walk: Walk, place: Place, name: str) -> list[Place]:
+    """Return the members of a place by their FHIRPath name."""
     found = [
         _place(walk.definitions, place, element, at, pair)
         for element in named(walk.definitions, place, name)

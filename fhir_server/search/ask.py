@@ -16,7 +16,6 @@ from fhir_server.search.parameter import Parameter
 from fhir_server.search.query import Rules
 from fhir_server.search.registry import COLUMNS, Registry
 from fhir_server.search.searchtype import SEARCH_TYPES
-from fhir_server.search.terminology import NO_TERMINOLOGY
 from fhir_server.search.token import MIME_CODE
 
 _NOT_OFFERED = frozenset({"_contained", "_containedType", "_query", "_filter", "_list"})
@@ -238,18 +237,17 @@ def modifiers(registry: Registry, parameters: Sequence[Parameter]) -> list[str]:
         found |= {"above", "below"}
     elif kind == "reference" and "Reference" in types:
         found.discard("below")  # an extension may be a canonical too, and is read as a reference
-    if kind == "token" and registry.context.terminology is not NO_TERMINOLOGY:
-        found |= terminology.MODIFIERS
     return sorted(found)
 
 
 _TEXTED = frozenset({"CodeableConcept", "Coding", "Identifier"})
 _NOWHERE: frozenset[str] = frozenset()
+_CODED = terminology.TYPES
 _NEEDS: Mapping[tuple[str, str], frozenset[str]] = {
-    **{("token", modifier): _NOWHERE for modifier in terminology.MODIFIERS},
+    **{("token", modifier): _CODED for modifier in terminology.MODIFIERS},
     ("token", "of-type"): frozenset({"Identifier"}),
     ("token", "text"): _TEXTED,
-    ("token", "below"): frozenset({MIME_CODE}),
+    ("token", "below"): _CODED | {MIME_CODE},
     ("reference", "identifier"): frozenset({"Reference"}),
     ("reference", "above"): _NOWHERE,
     ("reference", "below"): frozenset({"canonical"}),

@@ -51,6 +51,22 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Coded:
+    """A coding under `param` is of some meaning, which the terminology service knows.
+
+    `modifier` is `in` (the values are canonicals of value sets), `above` or `below` (the
+    values are `system|code`); `implied` are the codings that a code element can have.
+    `name` is the parameter as it was written, for error texts.
+    """
+
+    param: int
+    name: str
+    modifier: str
+    values: tuple[str, ...]
+    implied: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Ids:
     """The resource is of one of these types, and its own id one of these."""
 
@@ -150,7 +166,7 @@ class Within:
     above: bool
 
 
-Leaf: TypeAlias = Terms | Row | Named | Ids | Updated | Keys | Words | Near | Within
+Leaf: TypeAlias = Terms | Row | Named | Coded | Ids | Updated | Keys | Words | Near | Within
 Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred
 
 NEVER = Either(())
@@ -191,7 +207,7 @@ def implies_type(condition: Condition) -> bool:
     type besides would only mislead the planner, which takes it for independent.
     """
     match condition:
-        case Terms() | Row() | Named() | Ids() | Linked() | Keys() | Near() | Within():
+        case Terms() | Row() | Named() | Coded() | Ids() | Linked() | Keys() | Near() | Within():
             return True
         case Words(param=param):
             return param != 0

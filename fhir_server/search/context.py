@@ -7,7 +7,6 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from fhir_server.config import SearchSettings
-from fhir_server.search.terminology import NO_TERMINOLOGY, Terminology
 
 DEFAULT_SECRET = b"sangam search terms"
 
@@ -18,7 +17,7 @@ class Context:
 
     `bases` end without a slash. `type_ids` numbers the resource types.
     `case_sensitive` are the code systems known to tell codes apart by case.
-    `terminology` answers what value sets and subsumption mean. `near_km` is how far
+    `near_km` is how far
     off a place is near; `full_text` whether the words of resources are indexed, and
     `text_language` in which language they lose their endings; `contained` whether
     chains look into contained resources.
@@ -31,7 +30,6 @@ class Context:
     type_ids: Mapping[str, int] = field(default_factory=dict)
     case_sensitive: frozenset[str] = frozenset()
     exponent_by_digits: bool = False
-    terminology: Terminology = NO_TERMINOLOGY
     near_km: float = 50
     full_text: bool = True
     text_language: str = "simple"

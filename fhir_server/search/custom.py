@@ -10,7 +10,8 @@ from typing import Any
 
 from fhir_server.errors import Unprocessable
 from fhir_server.r4.definitions import Definitions
-from fhir_server.search.expression import ABSTRACT, Facts, alone
+from fhir_server.search.expression import ABSTRACT, Facts
+from fhir_server.search.general import alone
 from fhir_server.search.parameter import Component, Parameter
 from fhir_server.search.path import ExpressionError
 from fhir_server.search.registry import Registry

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fhir_server.search.rows import Edge, IndexRows
+from fhir_server.search.rows import Coding, Edge, IndexRows
 
 SORT_TABLE = "idx_code"
 """One row a resource: the least and the greatest value of each parameter, as JSON."""
@@ -66,7 +66,9 @@ def union(rows: Iterable[IndexRows]) -> IndexRows:
     ranges: dict[str, list[tuple[object, ...]]] = {}
     least: dict[str, str] = {}
     greatest: dict[str, str] = {}
+    codings: set[Coding] = set()
     for one in rows:
+        codings.update(one.codings)
         terms.update(one.terms)
         edges += one.edges
         for table, found in one.ranges.items():
@@ -76,7 +78,12 @@ def union(rows: Iterable[IndexRows]) -> IndexRows:
                 greatest |= high
             else:
                 ranges.setdefault(table, []).extend(found)
-    return IndexRows(tuple(sorted(terms)), tuple(edges), ranges | _sort_row(least, greatest))
+    return IndexRows(
+        tuple(sorted(terms)),
+        tuple(edges),
+        ranges | _sort_row(least, greatest),
+        codings=tuple(sorted(codings)),
+    )
 
 
 def applied(present: Present, delta: Delta, *, sorts: bool) -> IndexRows | None:
@@ -96,7 +103,12 @@ def applied(present: Present, delta: Delta, *, sorts: bool) -> IndexRows | None:
             greatest.pop(gone, None)
         low, high = _sort_values(delta.added)
         ranges |= _sort_row(least | low, greatest | high)
-    return IndexRows(tuple(sorted((has - removed) | added)), delta.added.edges, ranges)
+    return IndexRows(
+        tuple(sorted((has - removed) | added)),
+        delta.added.edges,
+        ranges,
+        codings=delta.added.codings,
+    )
 
 
 def _sort_values(rows: IndexRows) -> tuple[dict[str, str], dict[str, str]]:

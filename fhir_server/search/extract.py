@@ -53,7 +53,8 @@ def _sorted(rows: Rows, words: Words, inner: tuple[Contained, ...] = ()) -> Inde
     if words:
         ranges[TABLE] = words
     edges = tuple(sorted(rows.edges, key=_order))
-    return IndexRows(tuple(sorted(rows.terms)), edges, ranges, inner)
+    codings = rows.codings.union(*(one.rows.codings for one in inner))
+    return IndexRows(tuple(sorted(rows.terms)), edges, ranges, inner, tuple(sorted(codings)))
 
 
 def _all_texts(

@@ -9,12 +9,12 @@ from decimal import Decimal
 from math import asin, cos, degrees, inf, radians, sin
 from typing import Any, Final
 
-from fhir_server.search import ucum
 from fhir_server.search.clause import Clause, split
 from fhir_server.search.condition import Condition, Near, Row, either
 from fhir_server.search.context import Context
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.rows import Rows, Writer
+from terminology.ucum import unit as ucum
 
 TABLE = "idx_position"
 MODIFIERS: frozenset[str] = frozenset()

@@ -10,7 +10,6 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from fhir_server.search import ucum
 from fhir_server.search.clause import Clause, split
 from fhir_server.search.condition import Condition, Row, Test, either
 from fhir_server.search.context import Context
@@ -27,6 +26,7 @@ from fhir_server.search.number import (
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.rows import Rows, Writer
 from fhir_server.search.terms import term
+from terminology.ucum import unit as ucum
 
 TABLE = "idx_quantity"
 MODIFIERS: frozenset[str] = frozenset()

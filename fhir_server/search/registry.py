@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 from fhir_server.errors import NotSupported
 from fhir_server.r4.definitions import Definitions, SearchParameter
-from fhir_server.search import ucum
 from fhir_server.search.context import Context
-from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Write, alone, paths
+from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Write, paths
+from fhir_server.search.general import alone
 from fhir_server.search.parameter import Component, Parameter, parameter_id
 from fhir_server.search.path import Resolves, Root, parse
 from fhir_server.search.reference import parent
 from fhir_server.search.rows import Rows
+from terminology.ucum import unit as ucum
 
 _ABSTRACT_ROOTS = tuple(Root(name) for name in ABSTRACT)
 

@@ -19,18 +19,29 @@ class Edge(NamedTuple):
     target_version: int | None
 
 
+class Coding(NamedTuple):
+    """A coding under a parameter, with the term that stands for both."""
+
+    param: int
+    term: int
+    system: str
+    code: str
+
+
 @dataclass(frozen=True, slots=True)
 class IndexRows:
     """All that search stores of a resource: sorted, without doubles.
 
     `ranges` is keyed by table; each tuple holds that table's columns without `key`.
-    `contained` are the resources in it to which a chain can lead.
+    `contained` are the resources in it to which a chain can lead. `codings` are those of
+    it and of them.
     """
 
     terms: tuple[int, ...]
     edges: tuple[Edge, ...]
     ranges: Mapping[str, list[tuple[Any, ...]]]
     contained: "tuple[Contained, ...]" = ()
+    codings: tuple[Coding, ...] = ()
 
     @property
     def count(self) -> int:
@@ -73,6 +84,7 @@ class Rows:
 
     __slots__ = (
         "codes",
+        "codings",
         "context",
         "edges",
         "inner",
@@ -90,6 +102,7 @@ class Rows:
         self.edges: set[Edge] = set()
         self.ranges: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self.codes: dict[int, list[str]] = {}
+        self.codings: set[Coding] = set()
         self.texts: dict[int, list[str]] = {}
         self.inner: dict[str, set[int]] = {}
         self.parts: dict[tuple[object, ...], tuple[object, Part]] = {}
@@ -97,6 +110,10 @@ class Rows:
     def add(self, parameter: Parameter, form: str, *values: str) -> None:
         """Add one term."""
         self.terms.add(term(self.context.secret, parameter.id, form, *values))
+
+    def use(self, parameter: Parameter, system: str, code: str, term_: int) -> None:
+        """Let a coding be one that is in use."""
+        self.codings.add(Coding(parameter.id, term_, system, code))
 
     def add_text(self, parameter: Parameter, text: str) -> None:
         """Let `text` be one that the modifier `text` of this parameter searches."""
@@ -113,6 +130,9 @@ class Rows:
 
 class PartRows(Rows):
     """Rows of a part of a composite: without the forms that are not searched there."""
+
+    def use(self, parameter: Parameter, system: str, code: str, term_: int) -> None:
+        """Leave the coding out."""
 
     def add_text(self, parameter: Parameter, text: str) -> None:
         """Leave the text out."""

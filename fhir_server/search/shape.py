@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from fhir_server.search.condition import (
     Both,
+    Coded,
     Condition,
     Either,
     Ids,
@@ -30,6 +31,9 @@ from fhir_server.search.condition import (
 )
 from fhir_server.search.date import moment
 from fhir_server.search.query import CodeKey, ColumnKey, RowKey, ScoreKey, SortKey
+
+_MANY = 1_000
+"""Terms from which on so many resources have one that none is looked up by an index."""
 
 _ALIKE = 8
 """Rows tested alike from which on their values are given as arrays: one shape for any number."""
@@ -132,7 +136,7 @@ def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
     match condition:
         case Terms(alternatives):
             values.append(array(alternatives))
-            return ("any",)
+            return ("any",) if len(alternatives) <= _MANY else ("among",)
         case Named(candidates=candidates):
             values.append(array([one for _, one in candidates]))
             return ("any",)
@@ -141,6 +145,8 @@ def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
             return ("row", table, groups_shape(groups, values))
         case Updated(groups):
             return ("updated", _updated_shape(groups, values))
+        case Coded():
+            raise AssertionError("what the coding means was not asked")
         case _:
             return _other_shape(condition, values)
 

@@ -117,6 +117,8 @@ def _leaf(shape: Shape, binds: Binds, keys: Columns) -> Clause:
             return _compared(keys.c.terms, "@>", binds)
         case ("any",):
             return _compared(keys.c.terms, "&&", binds)
+        case ("among",):
+            return _one_among(keys.c.terms, binds)
         case ("updated", groups):
             return tests(groups, keys, binds)
         case ("keys",):
@@ -128,6 +130,15 @@ def _leaf(shape: Shape, binds: Binds, keys: Columns) -> Clause:
 
 def _compared(column: ColumnElement[Any], operator: str, binds: Binds) -> Clause:
     return column.bool_op(operator)(binds.take(BIGINTS))
+
+
+def _one_among(terms: ColumnElement[Any], binds: Binds) -> Clause:
+    """Return whether one of a resource's terms is among very many.
+
+    They are hashed once for the statement; `&&` would compare each with each.
+    """
+    own = func.unnest(terms).table_valued(column("term", BigInteger)).render_derived()
+    return exists().where(own.c.term == func.any(binds.take(BIGINTS)))
 
 
 def _linked(shape: Shape, binds: Binds) -> Select[Any]:
@@ -188,7 +199,7 @@ class _Keyed(NamedTuple):
 
 def _looks_at_terms(shape: Shape) -> bool:
     match shape:
-        case ("all",) | ("any",) | ("updated", _):
+        case ("all",) | ("any",) | ("among",) | ("updated", _):
             return True
         case ("not", inner):
             return _looks_at_terms(inner)

@@ -1,42 +1,85 @@
-"""What a terminology service tells a search: the codes that a token's modifier stands for.
+"""Modifiers of tokens that ask what codes mean: `in`, `not-in`, `above`, `below`.
+
+A search names value sets, or codes of a hierarchy; which codings of those in use are meant
+is found out before the query is compiled.
 
 https://hl7.org/fhir/R4/search.html#token
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from fhir_server.search.clause import Clause
-from fhir_server.search.condition import Condition
+from fhir_server.search.clause import Clause, split
+from fhir_server.search.condition import (
+    Both,
+    Coded,
+    Condition,
+    Either,
+    Linked,
+    Not,
+    Referred,
+    Terms,
+    either,
+)
+from fhir_server.search.query import Query
 
 MODIFIERS = frozenset({"in", "not-in", "above", "below"})
 """Modifiers of token parameters that need a terminology service."""
 
-Terms: TypeAlias = Callable[[str, str], Sequence[int]]
-"""The terms under which a coding (system, code) of the clause's parameter is indexed."""
+TYPES = frozenset({"CodeableConcept", "Coding", "code"})
+"""Element types whose values have a code system."""
 
 
-class Terminology(Protocol):
-    """Value sets and subsumption, as conditions on one token parameter."""
+def condition(clause: Clause) -> Coded:
+    """Return the condition that a coding is in a value set, or above or below a code.
 
-    def condition(self, clause: Clause, terms: Terms) -> Condition:
-        """Return the condition that a value of the parameter is among the codes meant.
-
-        `clause.modifier` is `in` (the values are URLs or canonicals of value sets),
-        `below` or `above` (the values are tokens: what they subsume, or what subsumes
-        them, themselves included); the values are still escaped, and any of them may
-        be met. The caller negates `in` for `not-in`. BadRequest for what is unknown or
-        cannot be expanded: it is never "no match".
-        """
-
-
-class NoTerminology:
-    """The terminology of a server that has none."""
-
-    def condition(self, clause: Clause, terms: Terms) -> Condition:  # noqa: ARG002  (Terminology)
-        """Refuse the modifier by name."""
-        text = f"The modifier {clause.modifier} needs terminology, which is not offered."
-        raise clause.unsupported(text)
+    The caller negates `in` for `not-in`. NotSupported where the values are no codes.
+    """
+    if clause.types.isdisjoint(TYPES):
+        raise clause.unsupported("The values of this parameter are no codes of a system.")
+    values = tuple(clause.unescape(value) for value in clause.values)
+    if clause.modifier != "in":
+        for value in clause.values:
+            parts = split(value, "|")
+            if len(parts) != 2 or not all(parts):  # noqa: PLR2004  (system and code)
+                raise clause.refuse("With this modifier a token is written system|code.")
+    fixed = clause.systems if "code" in clause.types else {}
+    implied = tuple((system, code) for system, codes in fixed.items() for code in sorted(codes))
+    return Coded(clause.parameter.id, clause.name, clause.modifier, values, implied)
 
 
-NO_TERMINOLOGY = NoTerminology()
+def coded(query: Query) -> list[Coded]:
+    """Return the conditions that are still to be answered, each once."""
+    found = (inner for one in query.conditions for inner in _coded(one))
+    return list(dict.fromkeys(found))
+
+
+def _coded(condition: Condition) -> Iterator[Coded]:
+    match condition:
+        case Coded():
+            yield condition
+        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
+            yield from _coded(inner)
+        case Either(parts) | Both(parts):
+            for part in parts:
+                yield from _coded(part)
+
+
+def answered(query: Query, terms: Mapping[Coded, Terms]) -> Query:
+    """Return the query with the terms that stand for each such condition."""
+    conditions = tuple(_answered(one, terms) for one in query.conditions)
+    return replace(query, conditions=conditions)
+
+
+def _answered(condition: Condition, terms: Mapping[Coded, Terms]) -> Condition:
+    match condition:
+        case Coded():
+            return terms[condition]
+        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
+            return replace(condition, condition=_answered(inner, terms))
+        case Either(parts):
+            return either([_answered(part, terms) for part in parts])
+        case Both(parts):
+            return Both(tuple(_answered(part, terms) for part in parts))
+        case _:
+            return condition

@@ -9,7 +9,6 @@ for in both, so that `FINAL` does not find a case-sensitive `final`.
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Protocol
 
 from fhir_server.search import terminology
@@ -69,7 +68,10 @@ def _write_coding(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> No
     rows.add(parameter, "present")
     if value.get("display") is not None:
         rows.add_text(parameter, value["display"])
-    write_token(rows, parameter, value.get("system"), value.get("code"))
+    system, code = value.get("system"), value.get("code")
+    write_token(rows, parameter, system, code)
+    if system and code:
+        rows.use(parameter, system, code, coding_term(rows.context, parameter.id, system, code))
 
 
 def _write_identifier(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
@@ -191,7 +193,7 @@ def condition(context: Context, clause: Clause) -> Condition:
     if clause.modifier == "below" and clause.types == {MIME_CODE}:
         return Terms(tuple(_media_type(context, clause, value) for value in clause.values))
     if clause.modifier in terminology.MODIFIERS:
-        return context.terminology.condition(clause, partial(_coded, context, clause))
+        return terminology.condition(clause)
     read = _of_type if clause.modifier == "of-type" else searched
     found = tuple(t for value in clause.values for t in read(context, clause, value))
     whole = not any(value.endswith("|") for value in clause.values)
@@ -213,13 +215,14 @@ def _media_type(context: Context, clause: Clause, value: str) -> int:
     return term(context.secret, clause.parameter.id, "below", found)
 
 
-def _coded(context: Context, clause: Clause, system: str, code: str) -> list[int]:
-    """Return the terms under which a coding is indexed, by whichever element holds it."""
-    secret, scope = context.secret, clause.parameter.id
-    found = _implied(context, clause, system, code) if code else []
-    if clause.types != {"code"}:
-        found.append(term(secret, scope, "token", system, _compared(context, system, code)))
-    return found
+def coding_term(context: Context, scope: int, system: str, code: str) -> int:
+    """Return the term under which a parameter's coding is indexed."""
+    return term(context.secret, scope, "token", system, _compared(context, system, code))
+
+
+def implied_term(context: Context, scope: int, code: str) -> int:
+    """Return the term of a code whose system the element implies."""
+    return term(context.secret, scope, "code!", code)
 
 
 def searched(context: Context, clause: Clause, value: str) -> list[int]:
@@ -262,7 +265,7 @@ def _implied(context: Context, clause: Clause, system: str, code: str) -> list[i
     """Return the terms of the codes of `system` in the required binding of a code element."""
     known = clause.systems.get(system, frozenset())
     codes = known & {code} if code else known
-    return [term(context.secret, clause.parameter.id, "code!", c) for c in sorted(codes)]
+    return [implied_term(context, clause.parameter.id, c) for c in sorted(codes)]
 
 
 def _of_type(context: Context, clause: Clause, value: str) -> list[int]:

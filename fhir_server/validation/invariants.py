@@ -19,7 +19,7 @@ from fhir_server.r4.definitions import Definitions
 from fhir_server.validation.gates import necessary
 from fhir_server.validation.native import ELSEWHERE, NAMED, NAMES, NATIVE, Broken
 from fhir_server.validation.predicate import predicate
-from fhir_server.validation.walker import Check, Rule, Rules, Trail, Walk
+from fhir_server.validation.walker import Check, Rules, Trail, Walk, hang
 
 # Told: the walk, the item and a primitive's sibling. Returns whether it is broken.
 _Judge = Callable[[Walk, Any, Any], bool]
@@ -109,13 +109,9 @@ class _Placer:
 
     def hang(self, type_name: str, field: Field, check: Check) -> None:
         """Run the check at this member, after what is checked there already."""
-        rules, element = self.types[type_name], self.definitions.elements[type_name][field.name]
-        for name in (field.name, field.beside):
-            if name is None:
-                continue
-            rule = rules.get(name) or Rule.of(element)
-            both = _both(rule.check, check) if rule.check else check
-            rules[name] = rule._replace(check=both)
+        element = self.definitions.elements[type_name][field.name]
+        names = [name for name in (field.name, field.beside) if name]
+        hang(self.types[type_name], element, names, check)
 
     def judge(self, type_name: str, invariant: Invariant) -> _Judge:
         """Return how the invariant is judged of items of this type, made ready when needed."""
@@ -142,14 +138,6 @@ def _names(fields: tuple[Field, ...]) -> tuple[str, ...]:
 
 def _natively(broken: Broken) -> _Judge:
     return lambda walk, item, _: broken(item, walk.data, walk.root)
-
-
-def _both(first: Check, second: Check) -> Check:
-    def check(walk: Walk, data: dict[str, Any], name: str, value: Any, trail: Trail) -> None:  # noqa: ANN401
-        first(walk, data, name, value, trail)
-        second(walk, data, name, value, trail)
-
-    return check
 
 
 def _ask(walk: Walk, invariant: Invariant, judge: _Judge, item: Any, extra: Any) -> bool:  # noqa: ANN401

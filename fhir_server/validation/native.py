@@ -55,11 +55,18 @@ def _bdl_4(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
     return any(("response" in entry) != wanted for entry in data["entry"])
 
 
+def _version(resource: dict[str, Any]) -> str | None:
+    """Its own structure is judged apart, so that nothing is sure here."""
+    meta = resource.get("meta")
+    version = meta.get("versionId") if type(meta) is dict else None
+    return version if type(version) is str else None
+
+
 def _bdl_7(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
     if data.get("type") == "history":
         return False
     known = [
-        (entry["fullUrl"], entry.get("resource", {}).get("meta", {}).get("versionId"))
+        (entry["fullUrl"], _version(entry.get("resource", {})))
         for entry in data["entry"]
         if "fullUrl" in entry
     ]
@@ -71,7 +78,7 @@ def _bdl_8(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
 
 
 def _codes(concepts: Any) -> Iterator[str]:  # noqa: ANN401  (JSON)
-    ahead = _listed(concepts)
+    ahead = [*_listed(concepts)]
     while ahead:
         concept = ahead.pop()
         if type(concept.get("code")) is str:
@@ -86,7 +93,7 @@ def _csd_1(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
 
 def _que_2(data: dict[str, Any], _: dict[str, Any], __: dict[str, Any]) -> bool:
     links: list[str] = []
-    ahead = _listed(data["item"])
+    ahead = [*_listed(data["item"])]
     while ahead:
         item = ahead.pop()
         if type(item.get("linkId")) is str:

@@ -6,7 +6,7 @@ whole, XHTML, extensions with a value or with extensions, contained ids.
 https://hl7.org/fhir/R4/json.html#primitive
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -59,14 +59,28 @@ _NOTHING: dict[str, str] = {}
 _NO_RESOURCE: dict[str, Any] = {}
 
 
+class Coded(NamedTuple):
+    """A coded value that a value set of the terminology service is to be asked for.
+
+    `codings` are its (system, code) pairs, without a system where the element has none.
+    """
+
+    value_set: str
+    strength: str
+    codings: tuple[tuple[str, str], ...]
+    place: str
+
+
 class Walk:
     """One pass over the resource `data`: `issues` found, `inline` resources met.
 
     `root` is the resource that contains it, or itself. Invariants are asked
-    only of a resource that is `sound`, of the shape that R4 gives it.
+    only of a resource that is `sound`, of the shape that R4 gives it. `urls` are
+    the types of what stands in the same Bundle by fullUrl; `coded` are the values
+    whose value sets are not known here.
     """
 
-    __slots__ = ("data", "inline", "issues", "root", "sound", "type")
+    __slots__ = ("coded", "data", "inline", "issues", "root", "sound", "type", "urls")
 
     def __init__(
         self,
@@ -75,11 +89,14 @@ class Walk:
         root: dict[str, Any] = _NO_RESOURCE,
         *,
         sound: bool = False,
+        urls: Mapping[str, str] = _NOTHING,
     ) -> None:
         self.type = type_name
         self.data = data
         self.root = root
         self.sound = sound
+        self.urls = urls
+        self.coded: list[Coded] = []
         self.issues: list[Issue] = []
         self.inline: list[tuple[dict[str, Any], Trail, dict[str, Any]]] = []
 
@@ -126,6 +143,22 @@ class Walk:
             for index, item in enumerate(value):
                 if type(item) is dict:
                     self.go(rules, item, (trail, f"[{index}]"))
+
+
+def hang(rules: Rules, element: Element, names: Iterable[str], check: Check) -> None:
+    """Run the check at the member of these names, after what is checked there already."""
+    for name in names:
+        rule = rules.get(name) or Rule.of(element)
+        both = _both(rule.check, check) if rule.check else check
+        rules[name] = rule._replace(check=both)
+
+
+def _both(first: Check, second: Check) -> Check:
+    def check(walk: Walk, data: dict[str, Any], name: str, value: Any, trail: Trail) -> None:  # noqa: ANN401
+        first(walk, data, name, value, trail)
+        second(walk, data, name, value, trail)
+
+    return check
 
 
 def written(trail: Trail) -> str:

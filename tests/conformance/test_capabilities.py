@@ -111,12 +111,13 @@ async def test_options_of_the_base_is_the_same(
 async def test_modes(client: httpx.AsyncClient, statement: dict[str, Any]) -> None:
     assert (await client.get("/metadata?mode=full")).json() == statement
     normative = resources((await client.get("/metadata?mode=normative")).json())
-    assert set(normative["Patient"]) == {"type", "profile", "interaction", "searchParam"}
+    expected = {"type", "profile", "interaction", "operation", "searchParam"}
+    assert set(normative["Patient"]) == expected
 
 
 @pytest.mark.parametrize(
     ("query", "code"),
-    [("mode=terminology", "not-supported"), ("mode=x", "value"), ("m=full", "invalid")],
+    [("mode=x", "value"), ("mode=terminology&m=x", "invalid"), ("m=full", "invalid")],
 )
 async def test_a_mode_that_is_not_there_is_refused(
     client: httpx.AsyncClient, query: str, code: str
@@ -269,26 +270,96 @@ async def test_every_route_is_claimed(statement: dict[str, Any]) -> None:
         assert claimed.union(codes(one["interaction"])) == routed
 
 
-CALLS = {
-    "reindex": ("", ""),
-    "subset": ("/CapabilityStatement", "?resource=Patient"),
-    "versions": ("", ""),
+def _sent(*given: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Parameters", "parameter": list(given)}
+
+
+_PETS = {
+    "resourceType": "CodeSystem",
+    "url": "http://example.org/pets",
+    "status": "active",
+    "content": "complete",
+    "valueSet": "http://example.org/all-pets",
+    "concept": [{"code": "dog"}],
 }
+_KNOWN = {"name": "tx-resource", "resource": _PETS}
+_URL = {"name": "url", "valueUri": _PETS["url"]}
+_VALUES = {"name": "url", "valueUri": _PETS["valueSet"]}
+_SYSTEM = {"name": "system", "valueUri": _PETS["url"]}
+_DOG = {"name": "code", "valueCode": "dog"}
+_CODED = {"name": "property", "part": [{**_DOG, "valueCode": "code"}, {**_DOG, "name": "value"}]}
+# An operation at a place, with what it takes; None is a GET.
+CALLS: list[tuple[str, dict[str, Any] | None]] = [
+    ("/$reindex", None),
+    ("/CapabilityStatement/$subset?resource=Patient", None),
+    ("/$versions", None),
+    ("/$fhirpath?expression=1&resource={%22resourceType%22:%22Basic%22}", None),
+    ("/$validate", examples.example(DEFINITIONS, "Basic")),
+    *(
+        (f"/{name}/$validate", examples.example(DEFINITIONS, name))
+        for name in DEFINITIONS.resource_types
+        if name not in NEVER_STORED
+    ),
+    ("/CodeSystem/$lookup", _sent(_KNOWN, _SYSTEM, _DOG)),
+    ("/CodeSystem/$validate-code", _sent(_KNOWN, _URL, _DOG)),
+    ("/CodeSystem/$batch-validate-code", _sent()),
+    (
+        "/CodeSystem/$subsumes",
+        _sent(_KNOWN, _SYSTEM, {**_DOG, "name": "codeA"}, {**_DOG, "name": "codeB"}),
+    ),
+    (
+        "/CodeSystem/$find-matches",
+        _sent(_KNOWN, _SYSTEM, _CODED, {"name": "exact", "valueBoolean": True}),
+    ),
+    ("/ValueSet/$expand", _sent(_KNOWN, _VALUES)),
+    ("/ValueSet/$validate-code", _sent(_KNOWN, _VALUES, _SYSTEM, _DOG)),
+    ("/ValueSet/$batch-validate-code", _sent()),
+    ("/ConceptMap/$translate", _sent(_SYSTEM, _DOG)),
+    ("/$closure", _sent({"name": "name", "valueString": "pets"})),
+    ("/$cache-control?mode=start", _sent(_KNOWN)),
+]
 
 
 async def test_each_operation_claimed_is_called_and_each_offered_is_claimed(
     client: httpx.AsyncClient, statement: dict[str, Any]
 ) -> None:
-    places = [*resources(statement).values(), statement["rest"][0]]
-    claimed = {one["name"] for place in places for one in place.get("operation", ())}
-    assert claimed == {one.name for one in OPERATIONS}
-    statuses = {
-        name: (await client.get(f"{CALLS[name][0]}/${name}{CALLS[name][1]}")).status_code
-        for name in claimed
+    (whole,) = statement["rest"]
+    claimed = {f"/${one['name']}" for one in whole["operation"]}
+    for name, place in resources(statement).items():
+        claimed |= {f"/{name}/${one['name']}" for one in place.get("operation", ())}
+    offered = {f"/${one.name}" for one in OPERATIONS if one.system}
+    for one in OPERATIONS:
+        offered |= {f"/{name}/${one.name}" for name in one.types | one.instances}
+    assert claimed == offered
+    answers = {
+        url.partition("?")[0]: await _called(client, url, parameters) for url, parameters in CALLS
     }
-    assert statuses == dict.fromkeys(claimed, 200)
+    statuses = {place: answer.status_code for place, answer in answers.items()}
+    # A SearchParameter is walked again by its id.
+    assert statuses == dict.fromkeys(claimed - {"/SearchParameter/$reindex"}, 200)
     unclaimed = await client.get("/Patient/$subset?resource=Patient")
     assert unclaimed.status_code == 404
+
+
+async def _called(
+    client: httpx.AsyncClient, url: str, parameters: dict[str, Any] | None
+) -> httpx.Response:
+    if parameters is None:
+        return await client.get(url)
+    return await client.post(url, json=parameters, headers=FHIR)
+
+
+async def test_each_definition_of_an_operation_is_the_one_of_its_type(
+    statement: dict[str, Any],
+) -> None:
+    start = "http://hl7.org/fhir/OperationDefinition/"
+    for name in ("CodeSystem", "ValueSet", "ConceptMap"):
+        claimed = resources(statement)[name]["operation"]
+        own = [one for one in claimed if one["name"] != "validate"]
+        official = [one for one in own if one["definition"].startswith(start)]
+        assert official
+        for one in official:
+            assert one["definition"] == f"{start}{name}-{one['name']}"
 
 
 async def test_subset_keeps_the_types_that_are_named(

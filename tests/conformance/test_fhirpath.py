@@ -18,7 +18,7 @@ from fhir_server.fhirpath.values import Node, plain, truth
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import load
 from fhir_server.r4.xml import from_xml
-from fhir_server.search.ucum import unit
+from terminology.ucum.unit import unit
 
 SUITE = "data/fhir-test-cases/r4/fhirpath/tests-fhir-r4.xml"
 FLOOR = 926

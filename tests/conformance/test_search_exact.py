@@ -50,22 +50,22 @@ EVERYTHING = 1_000_000
 EPOCH = Fraction(date(1970, 1, 1).toordinal() * 86400)
 
 
-def drafted(server: Server, resource: Json) -> Write | None:
+async def drafted(server: Server, resource: Json) -> Write | None:
     """Return the write of a resource under its own id; None where the server refuses it."""
     name = resource["resourceType"]
     if name in NEVER_STORED:
         return None
     raw, references = json.encode(resource), literal_references(server, name, resource)
     try:
-        draft = checked(server, Draft(name, resource, raw, references))
+        draft = await checked(server, Draft(name, resource, raw, references))
         return write(server, draft, resource["id"], Method.PUT, None)
-    except (TooLarge, Unprocessable):
+    except (BadRequest, TooLarge, Unprocessable):
         return None
 
 
 async def stored(server: Server, sent: Iterable[Json]) -> dict[str, dict[str, Json]]:
     """Store what is valid; return it by type and id as it is stored."""
-    drafts = [(one, made) for one in sent if (made := drafted(server, one)) is not None]
+    drafts = [(one, made) for one in sent if (made := await drafted(server, one)) is not None]
     resources: dict[str, dict[str, Json]] = {}
     for start in range(0, len(drafts), TOGETHER):
         some, version = drafts[start : start + TOGETHER], server.registry.version
@@ -109,6 +109,7 @@ def said(kind: str, corpus: Corpus, type_name: str, id_: str, pairs: Pairs) -> s
     return f"{kind}: {type_name}/{id_} by {pairs} of {len(corpus.resources[type_name])}"
 
 
+@pytest.mark.xdist_group("corpus")
 @pytest.mark.timeout(1800)
 async def test_each_value_of_a_resource_finds_it(server: Server, corpus: Corpus) -> None:
     chance = random.Random(SEED)
@@ -182,6 +183,7 @@ def ambiguous(corpus: Corpus, type_name: str, pairs: Pairs) -> bool:
     return False
 
 
+@pytest.mark.xdist_group("corpus")
 @pytest.mark.timeout(1800)
 async def test_a_query_finds_what_the_specification_says_and_nothing_else(
     server: Server, corpus: Corpus

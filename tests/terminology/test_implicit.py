@@ -10,6 +10,7 @@ SCT = "http://snomed.info/sct"
     [
         (f"{SCT}?fhir_vs", SCT, None, []),
         (f"{SCT}?fhir_vs=isa/73211009", SCT, None, [("concept", "is-a", "73211009")]),
+        (f"{SCT}?fhir_vs=refset", SCT, None, [("constraint", "=", "^ [refsetId] *")]),
         (f"{SCT}?fhir_vs=refset/5", SCT, None, [("concept", "in", "5")]),
         (f"{SCT}?fhir_vs=ecl/%3C%2073211009", SCT, None, [("constraint", "=", "< 73211009")]),
         (f"{SCT}/11/version/20250101?fhir_vs", SCT, f"{SCT}/11/version/20250101", []),

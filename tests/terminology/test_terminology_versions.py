@@ -4,6 +4,8 @@ from terminology.issues import Refusal
 from terminology.rules import Decision, VersionRules, decide, read_rule
 from terminology.versions import is_wildcard, latest, matches, split
 
+SNOMED, RELEASE = "http://snomed.info", "sct/11000172109/version/20250901"
+
 
 @pytest.mark.parametrize(
     ("pattern", "version", "expected"),
@@ -37,6 +39,8 @@ def test_a_partial_version_is_no_wildcard() -> None:
         (["1.9.0", "1.10.0", None], None, "1.10.0"),
         (["1.0.0", "1.0.0-rc1"], "semver", "1.0.0"),
         (["2024-12-01", "2025-01-01"], None, "2025-01-01"),
+        ([f"{SNOMED}/x{RELEASE}", f"{SNOMED}/{RELEASE}"], None, f"{SNOMED}/{RELEASE}"),
+        ([f"{SNOMED}/x{RELEASE}", None], None, f"{SNOMED}/x{RELEASE}"),
         ([None], None, None),
         ([], None, None),
     ],

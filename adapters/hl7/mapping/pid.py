@@ -3,6 +3,7 @@
 https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-pid-to-patient.html
 """
 
+import re
 from typing import Final
 
 from adapters.hl7.accounting import INVALID_VALUE
@@ -17,6 +18,8 @@ from adapters.hl7.tokenizer import Segment
 # Numbers of a stay or an account do not identify a person (table 0203).
 _NOT_A_PERSON: Final = frozenset(("AN", "VN", "ANON", "VS"))
 _DATE_DIGITS = 8
+_TAGS: Final = "urn:ietf:bcp:47"
+_TAG: Final = re.compile(r"[A-Za-z]{2,3}\Z")
 
 
 def patient(ctx: Context, pid: Segment | None) -> str:
@@ -92,13 +95,27 @@ def _birth(ctx: Context, pid: Segment, resource: Json) -> None:
         resource["multipleBirthBoolean"] = pid.take(24, "Patient.multipleBirth") == "Y"
 
 
+def _tagged(language: Json) -> Json:
+    """Return the language with its tag, or as a text alone: FHIR takes no codes without one.
+
+    The codes of table 0296 that are in use are those of ISO 639, which are tags.
+    """
+    codings = language.get("coding", [])
+    tags = [one["code"] for one in codings if _TAG.match(one.get("code", ""))]
+    if tags:
+        return {**language, "coding": [{"system": _TAGS, "code": tags[0].lower()}, *codings]}
+    told = (one.get("display") or one.get("code") for one in codings)
+    said = language.get("text") or next(filter(None, told), None)
+    return {"text": said} if said else language
+
+
 def _demographics(ctx: Context, pid: Segment, resource: Json) -> None:
     if code := pid.take(8, "Patient.gender"):
         resource["gender"] = GENDER.get(code, "unknown")
         if code not in GENDER and code != "U":
             resource["_gender"] = cwe.alternate("0001", code)
     if language := cwe.first_concept(ctx, pid, 15, "Patient.communication", table="0296"):
-        resource["communication"] = [{"language": language}]
+        resource["communication"] = [{"language": _tagged(language)}]
     marital = cwe.first_concept(
         ctx, pid, 16, "Patient.maritalStatus", table="0002", translate=MARITAL_STATUS
     )

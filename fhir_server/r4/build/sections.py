@@ -7,6 +7,7 @@
 `codes`        required value set -> system -> codes, and case-sensitive systems
 `schemas`      name -> JSON Schema definition
 `invariants`   key -> [severity, text, FHIRPath]; element path -> keys
+`structures`   URL -> a StructureDefinition's content, each compressed by itself
 """
 
 from pathlib import Path
@@ -20,6 +21,7 @@ from fhir_server.r4.build.search_parameters import (
     descriptions,
     search_parameters,
 )
+from fhir_server.r4.build.structures import packed
 from fhir_server.r4.build.value_sets import case_sensitive, required
 
 CORE = "hl7.fhir.r4.core-4.0.1.tgz"
@@ -39,6 +41,7 @@ def sections(folder: Path) -> dict[str, Any]:
     parameters = search_parameters(core.resources["SearchParameter"])
     codes = required(elements, expansions.resources["ValueSet"])
     rules, placed = invariants(definitions)
+    structures = packed(core.resources["StructureDefinition"])
     return {
         "about": {
             "sources": [[p.name, p.version, p.sha256] for p in (core, expansions)],
@@ -50,6 +53,7 @@ def sections(folder: Path) -> dict[str, Any]:
                 "search parameters": len(parameters),
                 "required value sets": len(codes),
                 "invariants": len(rules),
+                "structures": len(structures["known"]),
             },
         },
         "elements": {"resource_types": resource_types, "table": elements},
@@ -64,4 +68,5 @@ def sections(folder: Path) -> dict[str, Any]:
         },
         "schemas": schemas(elements, resource_types, codes),
         "invariants": {"rules": rules, "placed": placed},
+        "structures": structures,
     }

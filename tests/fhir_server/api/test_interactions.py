@@ -117,6 +117,7 @@ TABLE: dict[str, list[Row]] = {
         Row("GET Patient/p", 200, "2", {"id": "p"}, headers={"if-none-match": 'W/"1"'}),
         Row("GET Patient/p", 304, "2", None, headers={"if-modified-since": FUTURE}),
         Row("GET Patient/p", 200, "2", {"id": "p"}, headers={"if-modified-since": PAST}),
+        Row("GET Patient/p", 200, "2", {"id": "p"}, headers={"if-modified-since": "tomorrow"}),
         Row(
             "GET Patient/p",
             200,

@@ -48,6 +48,7 @@ def refused(in_flight: InFlight, asked: Any) -> tuple[int, str, str] | None:
         ([scope("DELETE")], scope("PATCH"), (503, "transient", "1")),
         ([scope("POST")], scope("GET"), None),
         ([scope("POST")], scope("POST", "/fhir/Patient/_search"), None),
+        ([scope("POST")], scope("POST", "/fhir/ValueSet/v/$expand"), None),
         ([scope("POST", "/fhir/Patient/_search")], scope("POST"), None),
     ],
 )

@@ -67,7 +67,7 @@ REWRITTEN: dict[str, Json] = {
     "img/@src": narrative('<img alt="i" src="{}"/>'),
     "implicitRules": {"implicitRules": "{}"},
     "Identifier.system": {"identifier": [{"system": "{}", "value": "v"}]},
-    "Identifier.assigner": {"identifier": [{"assigner": {"reference": "{}"}}]},
+    "Annotation.author": {"note": [{"text": "t", "authorReference": {"reference": "{}"}}]},
     "meta.source": {"meta": {"source": "{}"}},
 }
 

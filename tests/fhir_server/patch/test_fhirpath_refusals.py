@@ -114,7 +114,7 @@ from fhir_server.r4.definitions import load
         ),
         (
             operation("delete", "Patient.telecom.exists()"),
-            "the path is not made of members, indexes, where, first, last, extension and ofType",
+            "the path gives what is no element of the resource",
         ),
         (operation("replace", "Patient.gender", value="x"), "there is nothing at the path"),
         (

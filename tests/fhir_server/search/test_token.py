@@ -1,15 +1,7 @@
 import pytest
 
 from fhir_server.errors import BadRequest, NotSupported
-from fhir_server.r4.definitions import load
-from fhir_server.search.ask import modifiers
-from fhir_server.search.clause import Clause
-from fhir_server.search.condition import Condition
-from fhir_server.search.condition import Terms as Has
-from fhir_server.search.context import Context
 from fhir_server.search.extract import extract
-from fhir_server.search.registry import Registry
-from fhir_server.search.terminology import Terms
 from fhir_server.search.token import identifier_term
 
 from .matching import REGISTRY, Json, finds, query
@@ -172,9 +164,7 @@ def test_forms_that_a_parameter_has_not_are_refused(text: str) -> None:
     assert refused.value.issues[0].expression == name
 
 
-@pytest.mark.parametrize(
-    "modifier", ["exact", "contains", "in", "not-in", "above", "below", "of-type", "Patient"]
-)
+@pytest.mark.parametrize("modifier", ["exact", "contains", "of-type", "Patient"])
 def test_a_modifier_that_is_not_offered_is_refused_by_name(modifier: str) -> None:
     with pytest.raises(NotSupported) as refused:
         query("Observation", f"code:{modifier}=a|b|c")
@@ -218,51 +208,3 @@ def test_a_media_type_has_a_subtype_and_nothing_above_it() -> None:
     assert refused.value.issues[0].code == "value"
     with pytest.raises(NotSupported):
         query("DocumentReference", "contenttype:above=text/xml")
-
-
-class Listed:
-    """A terminology of one value set, whose codes are below one another."""
-
-    def __init__(self, *codings: tuple[str, str]) -> None:
-        self.codings = codings
-        self.asked: list[tuple[str, tuple[str, ...]]] = []
-
-    def condition(self, clause: Clause, terms: Terms) -> Condition:
-        self.asked.append((clause.modifier, clause.values))
-        return Has(tuple(t for coding in self.codings for t in terms(*coding)))
-
-
-ENCOUNTER: Json = {"resourceType": "Encounter", "status": "planned"}
-
-
-@pytest.mark.parametrize(
-    ("text", "stored", "codings", "expected"),
-    [
-        ("code:in=http://x.org/vs|1", PULSE, [(LOINC, "8867-4")], True),
-        ("code:in=http://x.org/vs", PULSE, [(LOINC, "8867")], False),
-        ("code:in=http://x.org/vs", PULSE, [("urn:local", "8867-4")], False),
-        ("code:in=http://x.org/vs", BARE, [(LOINC, "8867-4")], False),
-        ("code:not-in=http://x.org/vs", PULSE, [(LOINC, "8867-4")], False),
-        ("code:not-in=http://x.org/vs", PULSE, [(LOINC, "1")], True),
-        ("code:not-in=http://x.org/vs", COMPONENT, [(LOINC, "8867-4")], True),
-        ("code:below=urn:local|puls", PULSE, [("urn:local", "PULS")], True),
-        ("code:above=urn:local|puls", PULSE, [("urn:local", "PULSE")], False),
-        ("status:in=http://x.org/vs", ENCOUNTER, [(ENCOUNTERS, "planned")], True),
-        ("status:in=http://x.org/vs", ENCOUNTER, [(ENCOUNTERS, "finished")], False),
-        ("status:in=http://x.org/vs", ENCOUNTER, [("urn:x", "planned")], False),
-        ("_filter=code in http://x.org/vs", PULSE, [(LOINC, "8867-4")], True),
-        ("_filter=code ni http://x.org/vs", PULSE, [(LOINC, "8867-4")], False),
-    ],
-)
-def test_a_terminology_says_which_codes_are_meant(
-    text: str, stored: Json, codings: list[tuple[str, str]], *, expected: bool
-) -> None:
-    terminology = Listed(*codings)
-    registry = Registry.build(load(), Context(terminology=terminology))
-    assert finds(text, stored, registry) is expected
-    (((modifier, (value,))),) = terminology.asked
-    assert modifier in {"in", "above", "below"}
-    assert text.endswith(value)
-    assert {"in", "not-in", "above", "below"} <= set(
-        modifiers(registry, [registry.parameters("Observation")["code"]])
-    )

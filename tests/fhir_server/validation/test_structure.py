@@ -259,11 +259,11 @@ def test_inline_resources_are_validated_wherever_they_stand() -> None:
         put("photo", 0, "data", value=" aGVs bG8= "),
         put("photo", 0, "contentType", value="application/fhir+json; fhirVersion=4.0"),
         put("implicitRules", value=URN),
-        put("language", value="a\u00a0b"),
+        put("_gender", value={"extension": [{"url": "http://x", "valueCode": "a\u00a0b"}]}),
         put("name", 0, "family", value="  "),
         put("name", 0, "family", value="a\tb\r\nc"),
         put("text", "div", value=f'<div xmlns="{XHTML}">&nbsp;<!-- x --><a name="y" href="#x"/></div>'),
-        put("link", 0, value={"other": {"reference": "x"}, "_type": {"extension": [{"url": "http://x", "valueCode": "unknown"}]}}),
+        put("link", 0, value={"other": {"reference": "Patient/x"}, "_type": {"extension": [{"url": "http://x", "valueCode": "unknown"}]}}),
         put("name", 0, "_family", value={"extension": [{"url": "http://x", "valueString": "x"}]}),
     ],
 )  # fmt: skip

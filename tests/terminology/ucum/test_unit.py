@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 
-from fhir_server.search.ucum import unit
+from terminology.ucum.unit import unit
 
 
 @pytest.mark.parametrize(

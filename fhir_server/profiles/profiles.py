@@ -1,0 +1,108 @@
+"""Profiles by canonical, compiled when first asked for and kept by their content.
+
+https://hl7.org/fhir/R4/references.html#canonical
+"""
+
+import hashlib
+from collections import OrderedDict
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from fhir_server.errors import Unprocessable
+from fhir_server.fhirpath.model import Model, model
+from fhir_server.profiles.compile import Profile, compiled
+from fhir_server.profiles.core import PREFIX, Core, Sources
+from fhir_server.profiles.seams import Json, ProfileSource
+from fhir_server.profiles.snapshot import snapshot
+from fhir_server.r4.definitions import Definitions
+
+MAX_KEPT: Final = 2_000
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Profiles:
+    """Compiled profiles of a source and of R4 itself; lives as long as the server.
+
+    A profile is made anew when the source answers with another content. Safe to
+    share between requests of one thread.
+    """
+
+    __slots__ = ("_by_content", "_by_object", "definitions", "model", "source")
+
+    def __init__(self, definitions: Definitions, source: ProfileSource | None = None) -> None:
+        self.definitions = definitions
+        self.model: Model = model(definitions)
+        self.source: ProfileSource = Sources(source, Core()) if source else Core()
+        self._by_object: OrderedDict[int, _Kept] = OrderedDict()
+        self._by_content: OrderedDict[bytes, Profile] = OrderedDict()
+
+    def seen_through(self, source: ProfileSource) -> "Profiles":
+        """Return the same compiled profiles, with another source in front of R4's own."""
+        found = Profiles(self.definitions, source)
+        found._by_object, found._by_content = self._by_object, self._by_content
+        return found
+
+    def definition(self, canonical: str) -> Json | None:
+        """Return the StructureDefinition of this canonical."""
+        return self.source.definition(canonical)
+
+    def get(self, canonical: str) -> Profile | None:
+        """Return the profile of this canonical; None where none is known, or it has no meaning."""
+        found = self.definition(canonical)
+        return self.of(found) if found is not None else None
+
+    def type(self, name: str) -> Profile | None:
+        """Return a type of R4 as a profile."""
+        return self.get(PREFIX + name)
+
+    def of(self, definition: Json) -> Profile | None:
+        """Return a StructureDefinition compiled; None where no snapshot can be made of it."""
+        known = self._by_object.get(id(definition))
+        if known is not None and self._holds(known):
+            self._by_object.move_to_end(id(definition))
+            return known.profile
+        used: dict[str, Json | None] = {}
+        try:
+            profile = self._compiled(definition, used)
+        except Unprocessable:
+            return None
+        _put(self._by_object, id(definition), _Kept(definition, profile, tuple(used.items())))
+        return profile
+
+    def _holds(self, kept: "_Kept") -> bool:
+        """Return whether what a snapshot was made of is still what its canonicals name."""
+        return all(self.definition(canonical) is found for canonical, found in kept.used)
+
+    def _compiled(self, definition: Json, used: dict[str, Json | None]) -> Profile:
+        def find(canonical: str) -> Json | None:
+            return used.setdefault(canonical, self.definition(canonical))
+
+        if not definition.get("snapshot"):
+            return compiled(definition, snapshot(definition, find))
+        key = _digest(definition)
+        profile = self._by_content.get(key)
+        if profile is None:
+            profile = compiled(definition, snapshot(definition, find))
+        _put(self._by_content, key, profile)
+        return profile
+
+
+class _Kept(NamedTuple):
+    """A compiled definition, which stays alive so that its identity stays its own."""
+
+    definition: Json
+    profile: Profile
+    used: tuple[tuple[str, Json | None], ...]
+
+
+def _put(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > MAX_KEPT:
+        kept.popitem(last=False)
+
+
+def _digest(definition: Json) -> bytes:
+    return hashlib.blake2b(msgspec.msgpack.encode(definition), digest_size=16).digest()

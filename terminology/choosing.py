@@ -1,0 +1,192 @@
+"""Which of many codings are of one meaning: in a value set, or above or below a code.
+
+The codings are those that somebody uses, a list that only grows; what was chosen is kept
+as long as what it rests on is the same, and only what is new is looked at.
+
+https://hl7.org/fhir/R4/search.html#token
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from terminology.code_system import CodeSystem, Head, Query, Selection
+from terminology.compose import contains, filtered, pins, prepare, systems
+from terminology.concept_map import ConceptMap
+from terminology.concepts import Concept
+from terminology.filters import Filter, UnsupportedFilter
+from terminology.issues import not_found, refusal
+from terminology.library import Library
+from terminology.scope import Scope, find_value_set, resolve, unknown_system
+from terminology.value_set import ValueSet
+
+Coding = tuple[str, str]
+"""System and code."""
+
+_MAX_KEPT = 200
+_OPS = {"below": "is-a", "above": "generalizes"}
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """Codings chosen among the first `seen`, and what that rests on."""
+
+    basis: tuple[object, ...]
+    seen: int = 0
+    found: set[Coding] = field(default_factory=set)
+
+
+class Choices:
+    """What was chosen for the latest questions; a question is a key that names its codings."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], _Chosen] = OrderedDict()
+
+    async def members(
+        self, library: Library, of: object, canonical: str, codings: Sequence[Coding]
+    ) -> set[Coding]:
+        """Return the codings that are in a value set; `of` says whose codings they are.
+
+        A code system that nobody has is taken at the value set's word: the codes that are
+        listed are its, and of a whole system every code. Refusal for an unknown value set
+        or version, and for filters that need an unknown system.
+        """
+        scope = Scope(_Trusting(library), strict=False)
+        value_set = await find_value_set(scope, canonical)
+        if value_set is None:
+            raise refusal("Unable_to_resolve_value_Set_", value_set=canonical)
+        await prepare(scope, value_set)
+        editions = await _editions(scope, value_set)
+        basis = (value_set, *scope.imports.values(), *editions.values())
+        chosen = self._chosen(("in", of, canonical), basis)
+        for system, codes in _new(chosen, codings).items():
+            pinned = [one for (url, _), one in editions.items() if url == system]
+            for edition in pinned:
+                chosen.found |= await _held(scope, value_set, system, edition, codes)
+        return chosen.found
+
+    async def related(
+        self, library: Library, of: object, modifier: str, coding: Coding, codings: Sequence[Coding]
+    ) -> set[Coding]:
+        """Return the codings `above` or `below` one, itself included.
+
+        Refusal for an unknown system or code.
+        """
+        url, code = coding
+        scope = Scope(library, strict=False)
+        system = (await resolve(scope, url, None)).system
+        if system is None:
+            raise unknown_system(url, None, (), expanding=True)
+        if code not in await system.find([code]):
+            raise not_found("the code system does not know the code")
+        chosen = self._chosen((modifier, of, coding), (system,))
+        asked = Filter("concept", _OPS[modifier], code)
+        if codes := _new(chosen, codings).get(url):
+            chosen.found |= {(url, one) for one in await filtered(system, (asked,), codes)}
+        return chosen.found
+
+    def _chosen(self, question: tuple[object, ...], basis: tuple[object, ...]) -> _Chosen:
+        kept = self._kept.get(question)
+        if kept is None or not _same(kept.basis, basis):
+            kept = self._kept[question] = _Chosen(basis)
+        self._kept.move_to_end(question)
+        if len(self._kept) > _MAX_KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+
+def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Return whether two bases are alike: the same systems, value sets that say the same."""
+    if len(one) != len(other):
+        return False
+    return all(
+        a is b or (isinstance(a, ValueSet) and isinstance(b, ValueSet) and a == b)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _new(chosen: _Chosen, codings: Sequence[Coding]) -> dict[str, list[str]]:
+    """Return the codes by system that were not looked at yet, and count them as seen."""
+    codes: defaultdict[str, list[str]] = defaultdict(list)
+    for system, code in codings[chosen.seen :]:
+        codes[system].append(code)
+    chosen.seen = len(codings)
+    return codes
+
+
+async def _editions(scope: Scope, value_set: ValueSet) -> dict[tuple[str, str | None], CodeSystem]:
+    """Return the code systems that a prepared value set includes, by url and pinned version."""
+    found: dict[tuple[str, str | None], CodeSystem] = {}
+    for url in systems(scope, value_set):
+        for pin in pins(scope, value_set, url):
+            resolution = await resolve(scope, url, pin)
+            if resolution.system is None or resolution.unknown is not None:
+                raise unknown_system(url, pin, resolution.versions, expanding=True)
+            found[url, pin] = resolution.system
+    return found
+
+
+async def _held(
+    scope: Scope, value_set: ValueSet, url: str, system: CodeSystem, codes: Sequence[str]
+) -> set[Coding]:
+    """Return those of the codes that the value set has of this edition of their system."""
+    known = await system.find(codes)
+    asked = {(url, system.head.version, one.code) for one in known.values()}
+    held = {code for _, _, code in await contains(scope, value_set, asked)}
+    return {(url, code) for code, one in known.items() if one.code in held}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trusting:
+    """A library in which a code system that nobody has contains whatever is asked for."""
+
+    library: Library
+
+    async def code_systems(self, url: str) -> Sequence[CodeSystem]:
+        """Code systems of a url, or one that knows nothing but that codes are codes."""
+        return await self.library.code_systems(url) or [_Assumed(Head(url))]
+
+    async def value_sets(self, url: str) -> Sequence[ValueSet]:
+        """Value sets of a url."""
+        return await self.library.value_sets(url)
+
+    async def concept_maps(self, url: str | None, system: str | None) -> Sequence[ConceptMap]:
+        """Concept maps of a url, or of a system."""
+        return await self.library.concept_maps(url, system)
+
+    async def systems(self) -> Mapping[str, Sequence[str]]:
+        """The code systems with content."""
+        return await self.library.systems()
+
+
+@dataclass(frozen=True, slots=True)
+class _Assumed:
+    """A code system of which nothing is known."""
+
+    head: Head
+
+    async def find(self, codes: Collection[str]) -> Mapping[str, Concept]:
+        """Every code as a concept."""
+        return {code: Concept(code) for code in codes}
+
+    async def test(self, filters: tuple[Filter, ...], codes: Collection[str]) -> frozenset[str]:
+        """UnsupportedFilter, unless there is none."""
+        for one in filters:
+            raise UnsupportedFilter(one, "the code system is not known")
+        return frozenset(codes)
+
+    async def select(self, query: Query) -> Selection:  # noqa: ARG002
+        """No concept can be listed."""
+        raise unknown_system(self.head.url, None, (), expanding=True)
+
+    async def parents(self, codes: Collection[str]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
+        """None."""
+        return {}
+
+    async def children(self, codes: Collection[str]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
+        """None."""
+        return {}
+
+    async def subsumes(self, ancestor: str, descendant: str) -> bool:  # noqa: ARG002
+        """No code."""
+        return False

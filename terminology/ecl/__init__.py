@@ -1,0 +1,1 @@
+"""SNOMED CT's Expression Constraint Language."""

@@ -1,0 +1,1 @@
+"""Large code systems in PostgreSQL."""

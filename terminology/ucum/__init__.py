@@ -1,0 +1,4 @@
+"""The Unified Code for Units of Measure.
+
+https://ucum.org/ucum
+"""
