@@ -118,23 +118,24 @@ def target_of(options: argparse.Namespace, scratch: Path) -> Iterator[Target]:
 
 def draw(target: Target, system: str, root: str) -> Drawn:
     """Ask a server for codes from all over the code system, and for its largest subtrees."""
-    total = _expand(target, f"{system}?fhir_vs", "&count=0").get("total", 0)
+    total = expand(target, f"{system}?fhir_vs", "&count=0").get("total", 0)
     dice = random.Random(SEED)
     concepts: list[tuple[str, str]] = []
     for _ in range(PAGES):
         offset = dice.randrange(max(1, total - PAGE))
-        page = _expand(
+        page = expand(
             target, f"{system}?fhir_vs", f"&activeOnly=true&count={PAGE}&offset={offset}"
         )
         concepts += [(one["code"], one["display"]) for one in page.get("contains", ())]
     if not concepts:
         raise RuntimeError(f"the server has no codes of {system}")
     dice.shuffle(concepts)
-    sizes = {code: _size(target, system, code) for code in _children(target, system, root)}
+    sizes = {code: size_of(target, system, code) for code in children_of(target, system, root)}
     return Drawn(system, concepts, sorted(sizes.items(), key=lambda pair: -pair[1]))
 
 
-def _expand(target: Target, url: str, more: str) -> dict[str, Any]:
+def expand(target: Target, url: str, more: str) -> dict[str, Any]:
+    """Return the expansion of a value set; `more` are further parameters."""
     path = f"/ValueSet/$expand?url={quote(url, safe='')}{more}"
     status, answer = target.fetch("GET", path)
     if status != 200:
@@ -142,11 +143,13 @@ def _expand(target: Target, url: str, more: str) -> dict[str, Any]:
     return dict(answer["expansion"])
 
 
-def _size(target: Target, system: str, code: str) -> int:
-    return int(_expand(target, f"{system}?fhir_vs=isa/{code}", "&count=0").get("total", 0))
+def size_of(target: Target, system: str, code: str) -> int:
+    """Return the number of concepts at and below a code."""
+    return int(expand(target, f"{system}?fhir_vs=isa/{code}", "&count=0").get("total", 0))
 
 
-def _children(target: Target, system: str, root: str) -> list[str]:
+def children_of(target: Target, system: str, root: str) -> list[str]:
+    """Return the codes right below one."""
     path = f"/CodeSystem/$lookup?system={quote(system, safe='')}&code={root}&property=child"
     _, answer = target.fetch("GET", path)
     properties = [one["part"] for one in answer["parameter"] if one["name"] == "property"]

@@ -162,7 +162,13 @@ def engines(module: Module) -> Iterator[int]:
                 yield node.lineno
 
 
-@rule("pages are found by key, never by OFFSET", {"tests": "the samples below"})
+@rule(
+    "pages are found by key, never by OFFSET",
+    {
+        "tests": "the samples below",
+        "terminology.postgres.selection": "$expand has offset and count, over what never changes",
+    },
+)
 def offsets(module: Module) -> Iterator[int]:
     composes = "sqlalchemy" in module.text
     for node in module.nodes():

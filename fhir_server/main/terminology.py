@@ -96,6 +96,7 @@ def load(  # noqa: PLR0913  (one parameter a flag)
     Example: `sangam terminology load SnomedCT_International.zip --accept-license`
     """
     settings = given(data_dir=data_dir, database_url=database_url)
+    found: list[Release | Resources] = []
     with _progress() as told:
         options = Options(version, url, language_refset, told)
         try:
@@ -111,6 +112,8 @@ def load(  # noqa: PLR0913  (one parameter a flag)
                     migrations.migrate(conninfo)
                     done = [_loaded(settings, conninfo, one, wish, told) for one in found]
         except (LoadRefused, OSError, psycopg.OperationalError) as refused:
+            for one in found:
+                _show(one.report)
             fail(f"Not loaded: {refused}")
     for text, report in done:
         console.print(escape(text))

@@ -12,7 +12,7 @@ import msgspec
 from fhir_server.errors import Unprocessable
 from fhir_server.fhirpath.model import Model, model
 from fhir_server.profiles.compile import Profile, compiled
-from fhir_server.profiles.core import PREFIX, Core, Sources
+from fhir_server.profiles.core import Core, Sources
 from fhir_server.profiles.seams import Json, ProfileSource
 from fhir_server.profiles.snapshot import snapshot
 from fhir_server.r4.definitions import Definitions
@@ -52,10 +52,6 @@ class Profiles:
         """Return the profile of this canonical; None where none is known, or it has no meaning."""
         found = self.definition(canonical)
         return self.of(found) if found is not None else None
-
-    def type(self, name: str) -> Profile | None:
-        """Return a type of R4 as a profile."""
-        return self.get(PREFIX + name)
 
     def of(self, definition: Json) -> Profile | None:
         """Return a StructureDefinition compiled; None where no snapshot can be made of it."""

@@ -61,6 +61,16 @@ def test_a_dry_run_writes_nothing_and_tells_what_is_missing(
     assert "2.80" not in run(database_url, tmp_path, "list").output
 
 
+def test_every_bad_row_is_listed(database_url: str, tmp_path: Path) -> None:
+    header = '"LOINC_NUM","COMPONENT","CLASS","STATUS","LONG_COMMON_NAME"'
+    path = tmp_path / "terms.csv"
+    path.write_text("\n".join([header, *['"1-8","short"'] * 5]))
+    refused = run(database_url, tmp_path, "load", str(path), "--version", "1", "--dry-run")
+    assert refused.exit_code == 1
+    lines = re.findall(r"bad row: terms\.csv:(\d+): 2 columns, the header has 5", refused.output)
+    assert lines == ["2", "3", "4", "5", "6"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -196,3 +196,27 @@ async def test_what_has_no_meaning_is_400(
 ) -> None:
     response = await client.post(path, json=body)
     assert (response.status_code, response.json()["issue"][0]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize("path", ["/$validate", "/Patient"])
+async def test_neither_answer_nor_log_quotes_what_was_sent(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    mark = "Zaphod Marker"
+    sent = {
+        "resourceType": "Patient",
+        mark: mark,
+        "meta": {"profile": [f"http://none.test/{mark}"]},
+        "name": [{"family": mark, "use": mark, "period": {"start": mark}}],
+        "gender": mark,
+        "birthDate": mark,
+        "language": mark,
+        "generalPractitioner": [{"reference": f"Nope/{mark}"}],
+        "maritalStatus": {"coding": [{"system": mark, "code": mark}]},
+        "text": {"status": "generated", "div": f"<div>{mark}<{mark}></div>"},
+    }
+    with caplog.at_level("DEBUG"):
+        response = await client.post(path, json=sent)
+    assert len(response.json()["issue"]) > 5
+    assert mark not in response.text
+    assert mark not in caplog.text

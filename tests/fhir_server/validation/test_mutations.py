@@ -1,5 +1,6 @@
 """One defect of each class in a valid resource: found once, at its place, by its rule."""
 
+import random
 from collections.abc import Callable
 from copy import deepcopy
 from decimal import Decimal
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from fhir_server.fhirpath.evaluation import Callbacks
+from fhir_server.profiles.judging import validate_profiles
+from fhir_server.profiles.profiles import Profiles
 from fhir_server.r4.definitions import load
 from fhir_server.validation.structure import Validator
 from terminology.ucum.unit import unit
@@ -441,3 +444,52 @@ def test_defect_is_found(type_name: str, change: Callable[[Json], None], found: 
 
 def test_there_is_a_defect_of_each_of_sixty_classes() -> None:
     assert len(MUTATIONS) >= 60
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    10**30,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    {"id": 1},
+    "#",
+    "a/1",
+]
+
+
+def mutated(rng: random.Random) -> Json:
+    """Return a resource with one to four members deleted, replaced or wrapped anywhere in it."""
+    data = deepcopy(rng.choice(list(VALID.values())))
+    for _ in range(rng.randint(1, 4)):
+        place: Any = data
+        key: Any = rng.choice([name for name in data if name != "resourceType"])
+        while isinstance(place[key], dict | list) and place[key] and rng.random() < 0.75:
+            place = place[key]
+            key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        chosen = rng.random()
+        if chosen < 0.3 and (place is not data or len(data) > 2):
+            del place[key]
+        elif key != "resourceType":
+            place[key] = deepcopy(rng.choice(ODD)) if chosen < 0.8 else [place[key]]
+    return data
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_mutation_is_judged(seed: int) -> None:
+    rng = random.Random(seed)
+    profiles, sound = Profiles(load()), 0
+    for _ in range(250):
+        data = mutated(rng)
+        found = VALIDATOR.judge(data["resourceType"], data, advice=True).issues
+        assert all(one.text and one.severity and one.code for one in found)
+        if not found:
+            validate_profiles(profiles, data)
+            sound += 1
+    assert 0 < sound < 250
