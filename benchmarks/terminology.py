@@ -123,9 +123,7 @@ def draw(target: Target, system: str, root: str) -> Drawn:
     concepts: list[tuple[str, str]] = []
     for _ in range(PAGES):
         offset = dice.randrange(max(1, total - PAGE))
-        page = expand(
-            target, f"{system}?fhir_vs", f"&activeOnly=true&count={PAGE}&offset={offset}"
-        )
+        page = expand(target, f"{system}?fhir_vs", f"&activeOnly=true&count={PAGE}&offset={offset}")
         concepts += [(one["code"], one["display"]) for one in page.get("contains", ())]
     if not concepts:
         raise RuntimeError(f"the server has no codes of {system}")

@@ -30,10 +30,9 @@ SELECT NULL, NULL, NULL, pg_snapshot_xmin(pg_current_snapshot())::text
 
 @dataclass(slots=True)
 class Used:
-    """The codings of one parameter in the order in which this process met them."""
+    """The codings of one parameter: terms by system and code, as this process met them."""
 
-    codings: list[tuple[str, str]] = field(default_factory=list)
-    terms: dict[tuple[str, str], int] = field(default_factory=dict)
+    terms: dict[str, dict[str, int]] = field(default_factory=dict)
     since: str = "0"
 
 
@@ -73,7 +72,6 @@ class Codings:
         for term, system, code, since in await cursor.fetchall():
             if since is not None:
                 used.since = since
-            elif (system, code) not in used.terms:
-                used.terms[system, code] = term
-                used.codings.append((system, code))
+            else:
+                used.terms.setdefault(system, {}).setdefault(code, term)
         return used

@@ -1,21 +1,22 @@
 """Which of many codings are of one meaning: in a value set, or above or below a code.
 
-The codings are those that somebody uses, a list that only grows; what was chosen is kept
-as long as what it rests on is the same, and only what is new is looked at.
+The codings are those that somebody uses, and only grow; what was chosen is kept as long as
+what it rests on is the same, and only what is new is looked at.
 
 https://hl7.org/fhir/R4/search.html#token
 """
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from terminology.code_system import CodeSystem, Head, Query, Selection
-from terminology.compose import contains, filtered, pins, prepare, systems
+from terminology.compose import contains, filtered, members, pins, prepare, systems
 from terminology.concept_map import ConceptMap
 from terminology.concepts import Concept
 from terminology.filters import Filter, UnsupportedFilter
-from terminology.issues import not_found, refusal
+from terminology.issues import Refusal, not_found, refusal
 from terminology.library import Library
 from terminology.scope import Scope, find_value_set, resolve, unknown_system
 from terminology.value_set import ValueSet
@@ -23,17 +24,32 @@ from terminology.value_set import ValueSet
 Coding = tuple[str, str]
 """System and code."""
 
+Used = Mapping[str, Collection[str]]
+"""Codes by their system; of each system in a steady order, new ones at the end."""
+
 _MAX_KEPT = 200
+_LISTED = 5_000
+"""A value set of so many codes at most is listed, where more codings than that are in use."""
 _OPS = {"below": "is-a", "above": "generalizes"}
 
 
 @dataclass(slots=True)
 class _Chosen:
-    """Codings chosen among the first `seen`, and what that rests on."""
+    """Codings chosen among the first `seen` of each system, and what that rests on."""
 
     basis: tuple[object, ...]
-    seen: int = 0
+    seen: dict[str, int] = field(default_factory=dict)
     found: set[Coding] = field(default_factory=set)
+
+    def new(self, used: Used) -> dict[str, list[str]]:
+        """Return the codes by system that were not looked at yet, and count them as seen."""
+        new: dict[str, list[str]] = {}
+        for system, codes in used.items():
+            seen = self.seen.get(system, 0)
+            if len(codes) > seen:
+                new[system] = list(islice(codes, seen, None))
+                self.seen[system] = len(codes)
+        return new
 
 
 class Choices:
@@ -43,7 +59,7 @@ class Choices:
         self._kept: OrderedDict[tuple[object, ...], _Chosen] = OrderedDict()
 
     async def members(
-        self, library: Library, of: object, canonical: str, codings: Sequence[Coding]
+        self, library: Library, of: object, canonical: str, used: Used
     ) -> set[Coding]:
         """Return the codings that are in a value set; `of` says whose codings they are.
 
@@ -59,14 +75,19 @@ class Choices:
         editions = await _editions(scope, value_set)
         basis = (value_set, *scope.imports.values(), *editions.values())
         chosen = self._chosen(("in", of, canonical), basis)
-        for system, codes in _new(chosen, codings).items():
-            pinned = [one for (url, _), one in editions.items() if url == system]
-            for edition in pinned:
-                chosen.found |= await _held(scope, value_set, system, edition, codes)
+        new = chosen.new(used)
+        if sum(map(len, new.values())) > _LISTED:
+            listed = await _listed(scope, value_set)
+            if listed is not None:
+                chosen.found |= {one for one in listed if one[1] in used.get(one[0], ())}
+                return chosen.found
+        for (url, _), edition in editions.items():
+            if url in new:
+                chosen.found |= await _held(scope, value_set, url, edition, new[url])
         return chosen.found
 
     async def related(
-        self, library: Library, of: object, modifier: str, coding: Coding, codings: Sequence[Coding]
+        self, library: Library, of: object, modifier: str, coding: Coding, used: Used
     ) -> set[Coding]:
         """Return the codings `above` or `below` one, itself included.
 
@@ -81,7 +102,7 @@ class Choices:
             raise not_found("the code system does not know the code")
         chosen = self._chosen((modifier, of, coding), (system,))
         asked = Filter("concept", _OPS[modifier], code)
-        if codes := _new(chosen, codings).get(url):
+        if codes := chosen.new({url: used.get(url, ())}).get(url):
             chosen.found |= {(url, one) for one in await filtered(system, (asked,), codes)}
         return chosen.found
 
@@ -105,13 +126,14 @@ def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     )
 
 
-def _new(chosen: _Chosen, codings: Sequence[Coding]) -> dict[str, list[str]]:
-    """Return the codes by system that were not looked at yet, and count them as seen."""
-    codes: defaultdict[str, list[str]] = defaultdict(list)
-    for system, code in codings[chosen.seen :]:
-        codes[system].append(code)
-    chosen.seen = len(codings)
-    return codes
+async def _listed(scope: Scope, value_set: ValueSet) -> list[Coding] | None:
+    """Return the codings of a prepared value set; None where they are many, or cannot be listed."""
+    limits = replace(scope.limits, codes=_LISTED)
+    try:
+        entries = await members(replace(scope, limits=limits), value_set)
+    except Refusal:
+        return None
+    return [(one.system.head.url, one.concept.code) for one in entries]
 
 
 async def _editions(scope: Scope, value_set: ValueSet) -> dict[tuple[str, str | None], CodeSystem]:
@@ -130,10 +152,14 @@ async def _held(
     scope: Scope, value_set: ValueSet, url: str, system: CodeSystem, codes: Sequence[str]
 ) -> set[Coding]:
     """Return those of the codes that the value set has of this edition of their system."""
-    known = await system.find(codes)
-    asked = {(url, system.head.version, one.code) for one in known.values()}
+    version = system.head.version
+    if system.head.case_sensitive:
+        own = {code: code for code in await system.test((), codes)}
+    else:
+        own = {code: one.code for code, one in (await system.find(codes)).items()}
+    asked = {(url, version, code) for code in own.values()}
     held = {code for _, _, code in await contains(scope, value_set, asked)}
-    return {(url, code) for code, one in known.items() if one.code in held}
+    return {(url, code) for code, one in own.items() if one in held}
 
 
 @dataclass(frozen=True, slots=True)

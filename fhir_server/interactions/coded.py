@@ -4,7 +4,6 @@ https://hl7.org/fhir/R4/search.html#token
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_server.database import Connection
@@ -16,7 +15,7 @@ from fhir_server.search.query import Query
 from fhir_server.search.token import implied_term
 from fhir_server.server import Server
 from fhir_server.store import read
-from terminology.choosing import Choices
+from terminology.choosing import Choices, Used
 from terminology.issues import Refusal
 from terminology.library import Library
 from terminology.versions import join
@@ -46,14 +45,15 @@ async def _terms(server: Server, connection: Connection, library: Library, asked
     ask = _Ask(server.choices, library, asked.modifier, values)
     try:
         async with asyncio.timeout(server.settings.terminology.seconds):
-            chosen = await ask.among(asked.param, used.codings)
-            fixed = await ask.among(asked.implied, asked.implied) if asked.implied else set()
+            chosen = await ask.among(asked.param, used.terms)
+            implied = dict(asked.implied)
+            fixed = await ask.among(asked.implied, implied) if implied else set()
     except Refusal as refused:
         raise _refusal(asked, refused) from refused
     except TimeoutError as error:
         text = "It takes too long to tell which codes are meant."
         raise BadRequest(text, code="too-costly", expression=asked.name) from error
-    terms = {used.terms[one] for one in chosen}
+    terms = {used.terms[system][code] for system, code in chosen}
     terms |= {implied_term(server.registry.context, asked.param, code) for _, code in fixed}
     return Terms(tuple(sorted(terms)))
 
@@ -67,7 +67,7 @@ class _Ask:
     modifier: str
     values: tuple[str, ...]
 
-    async def among(self, of: object, codings: Sequence[Coding]) -> set[Coding]:
+    async def among(self, of: object, codings: Used) -> set[Coding]:
         """Return those of the codings that some value means; `of` says whose they are."""
         found: set[Coding] = set()
         for value in self.values:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from adapters.dicom import fold as dicom
@@ -88,7 +89,7 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         database=database,
         definitions=known,
         in_force=InForce(registry),
-        validator=Validator(known, Callbacks(units=unit)),
+        validator=_validator(known),
         memberships=Memberships(vocabulary),
         profiles=Profiles(known),
         stored_profiles=StoredDefinitions(database, registry, _changes(known, database)),
@@ -99,6 +100,11 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         new_id=new_id,
         new_key=key_source(int(row[0])),
     )
+
+
+@lru_cache(maxsize=1)
+def _validator(known: definitions.Definitions) -> Validator:
+    return Validator(known, Callbacks(units=unit))
 
 
 def _changes(known: definitions.Definitions, database: Database) -> Callable[[], Awaitable[int]]:

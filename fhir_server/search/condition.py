@@ -55,7 +55,7 @@ class Coded:
     """A coding under `param` is of some meaning, which the terminology service knows.
 
     `modifier` is `in` (the values are canonicals of value sets), `above` or `below` (the
-    values are `system|code`); `implied` are the codings that a code element can have.
+    values are `system|code`); `implied` are the codes by system that a code element can have.
     `name` is the parameter as it was written, for error texts.
     """
 
@@ -63,7 +63,7 @@ class Coded:
     name: str
     modifier: str
     values: tuple[str, ...]
-    implied: tuple[tuple[str, str], ...] = ()
+    implied: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/searchparameter-registry.html
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -92,17 +93,7 @@ class Registry:
         `context` holds the server's key, zone and base URLs; type ids and
         code systems are taken from the definitions. ValueError when two ids collide.
         """
-        by_url = {p.url: p for p in definitions.search_parameters}
-        table: dict[str, dict[str, Parameter]] = {t: {} for t in definitions.resource_types}
-        for definition in definitions.search_parameters:
-            if not definition.expression:
-                continue
-            for base in definition.base:
-                for type_name in definitions.resource_types if base in ABSTRACT else (base,):
-                    if not _applies(definitions, base, type_name):
-                        continue
-                    table[type_name][definition.code] = _parameter(definition, type_name, by_url)
-        _check(table)
+        table, plans = _official(definitions)
         return cls(
             definitions,
             replace(
@@ -110,8 +101,9 @@ class Registry:
                 type_ids=definitions.type_ids,
                 case_sensitive=definitions.case_sensitive | {ucum.SYSTEM},
             ),
-            {name: MappingProxyType(dict(sorted(row.items()))) for name, row in table.items()},
+            table,
             frozenset(d.code for d in definitions.search_parameters if "Resource" in d.base),
+            _plans=plans,
         )
 
     @property
@@ -185,6 +177,29 @@ class Registry:
             own = indexed[parameter.code] == (parameter,) and parameter.code not in COLUMNS
             compiler.add(parameter, index=own)
         return _plan(compiler.function(), compiler.facts, indexed)
+
+
+@lru_cache(maxsize=4)
+def _official(
+    definitions: Definitions,
+) -> tuple[Mapping[str, Mapping[str, Parameter]], dict[str, Plan]]:
+    """Return R4's parameters by type and code, and where the plans compiled of them are kept.
+
+    Neither depends on a server's context, so that the servers of a process share them.
+    """
+    by_url = {p.url: p for p in definitions.search_parameters}
+    table: dict[str, dict[str, Parameter]] = {t: {} for t in definitions.resource_types}
+    for definition in definitions.search_parameters:
+        if not definition.expression:
+            continue
+        for base in definition.base:
+            for type_name in definitions.resource_types if base in ABSTRACT else (base,):
+                if not _applies(definitions, base, type_name):
+                    continue
+                table[type_name][definition.code] = _parameter(definition, type_name, by_url)
+    _check(table)
+    ordered = {name: MappingProxyType(dict(sorted(row.items()))) for name, row in table.items()}
+    return ordered, {}
 
 
 def _extended(official: Plan, definitions: Definitions, customs: Sequence[Custom]) -> Plan:

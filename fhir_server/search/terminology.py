@@ -44,7 +44,7 @@ def condition(clause: Clause) -> Coded:
             if len(parts) != 2 or not all(parts):  # noqa: PLR2004  (system and code)
                 raise clause.refuse("With this modifier a token is written system|code.")
     fixed = clause.systems if "code" in clause.types else {}
-    implied = tuple((system, code) for system, codes in fixed.items() for code in sorted(codes))
+    implied = tuple((system, tuple(sorted(codes))) for system, codes in sorted(fixed.items()))
     return Coded(clause.parameter.id, clause.name, clause.modifier, values, implied)
 
 

@@ -109,6 +109,14 @@ async def page(
     return array("i", found)
 
 
+async def fitting(connections: Connections, release: Release, where: Where) -> frozenset[str]:
+    """All codes for which the conditions hold, in no order."""
+    source = _source(release, where, "code")
+    sql = f"SELECT ARRAY(SELECT c.code FROM {source.sql})"
+    ((found,),) = await rows(connections, sql, source.parameters, prepare=False)
+    return frozenset(found)
+
+
 def _source(release: Release, where: Where, column: str) -> Condition:
     """What follows FROM: concepts `c` for which the conditions hold, with a column of theirs."""
     concepts = f"tx.concept_{release.id}"
