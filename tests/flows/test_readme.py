@@ -70,7 +70,8 @@ def test_the_two_commands_are_in_the_makefile() -> None:
 
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk is not installed")
 def test_the_first_result_and_the_first_image_come_out(running: Running, tmp_path: Path) -> None:
-    message, observations, simulate, store, study, create, search, load = section("A first result")
+    message, observations, simulate, store, study, *rest = section("A first result")
+    create, search, codes, judged, load = rest
     assert "AA" in run(running, message, tmp_path)
     assert running.until(30, lambda: running.total("Observation") == 3)
     assert '"value": 5.40' in run(running, observations, tmp_path)
@@ -81,6 +82,8 @@ def test_the_first_result_and_the_first_image_come_out(running: Running, tmp_pat
     assert '"family":"Rao"' in run(running, create, tmp_path)
     # The analyzer's patient has the same name.
     assert '"total":2,' in run(running, search, tmp_path)
+    assert '"code":"female"' in run(running, codes, tmp_path)
+    assert '"Patient.gender"' in run(running, judged, tmp_path)
     ndjson = tmp_path / "patients.ndjson"
     ndjson.write_text('{"resourceType":"Patient","id":"n1"}\n{"resourceType":"Patient"}\n')
     subprocess.run(["gzip", str(ndjson)], check=True)
