@@ -131,21 +131,19 @@ def observations(file: Path, known: Sequence[str], number: int) -> None:
 
 
 def subtrees(target: Target, wanted: int) -> tuple[Subtrees, Subtrees]:
-    """Return the subtree nearest to a size, and small ones, found from the root down."""
-    seen: dict[str, int] = {}
+    """Return the subtree nearest to a size, and small ones, the largest looked into first."""
+    seen = {ROOT: 1 << 62}
+    left = dict(seen)
     small: Subtrees = []
-    todo = [ROOT]
-    while todo and len(small) < ASKED:
-        code = todo.pop()
-        for child in children_of(target, SYSTEM, code):
+    while left and (len(small) < ASKED or max(left.values()) > wanted):
+        largest = max(left, key=left.__getitem__)
+        del left[largest]
+        for child in children_of(target, SYSTEM, largest):
             if child not in seen:
-                seen[child] = size_of(target, SYSTEM, child)
+                seen[child] = left[child] = size_of(target, SYSTEM, child)
                 if 1 < seen[child] <= SMALL:
                     small.append((child, seen[child]))
-                elif seen[child] > SMALL:
-                    todo.append(child)
-    nearest = min(seen.items(), key=lambda pair: abs(pair[1] - wanted))
-    return [nearest], small
+    return [min(seen.items(), key=lambda pair: abs(pair[1] - wanted))], small
 
 
 def scenarios(large: Subtrees, small: Subtrees) -> dict[str, Callable[[], Iterator[str]]]:

@@ -4,11 +4,14 @@ They are noted before the resource is stored, in a transaction of their own: a c
 is listed though no resource has it does no harm, and no write waits for another's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fhir_server.database import Connection, Database
+from fhir_server.search.condition import Coded
 from fhir_server.search.rows import Coding, IndexRows
+from fhir_server.search.terminology import Meant
 
 _KNOWN = 500_000
 """Codings of which a process remembers that they are listed."""
@@ -28,6 +31,20 @@ SELECT NULL, NULL, NULL, pg_snapshot_xmin(pg_current_snapshot())::text
 """
 
 
+Basis: TypeAlias = Sequence[tuple[set[tuple[str, str]], int]]
+"""Sets of codings, which only grow, each with its size."""
+
+_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The condition that was made of some sets of codings."""
+
+    basis: Basis
+    condition: Meant
+
+
 @dataclass(slots=True)
 class Used:
     """The codings of one parameter: terms by system and code, as this process met them."""
@@ -43,6 +60,7 @@ class Codings:
         self._database = database
         self._known: set[tuple[int, int]] = set()
         self._used: dict[int, Used] = {}
+        self.meant: dict[Coded, Kept] = {}
 
     async def note(self, indexed: Iterable[IndexRows | None]) -> None:
         """List the codings of resources that are about to be stored."""
@@ -61,6 +79,14 @@ class Codings:
         if len(self._known) > _KNOWN:
             self._known.clear()
         self._known.update(one[:2] for one in new)
+
+    def keep(self, asked: Coded, kept: Kept) -> Meant:
+        """Keep the condition of what was asked; return it."""
+        self.meant.pop(asked, None)
+        self.meant[asked] = kept
+        if len(self.meant) > _KEPT:
+            del self.meant[next(iter(self.meant))]
+        return kept.condition
 
     async def used(self, connection: Connection, param: int) -> Used:
         """Return the codings of a parameter, of all resources that are visible from now on.

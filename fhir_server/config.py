@@ -192,6 +192,11 @@ class Limits(_Group):
         16 << 20, ge=0, description="Large Binary data shown on a page; the rest is left out."
     )
     index_rows: int = Field(5_000, ge=1, description="Index rows of one resource.")
+    terminology_index_rows: int = Field(
+        200_000,
+        ge=1,
+        description="Of a CodeSystem, ValueSet or ConceptMap; a code may be one.",
+    )
     bundle_index_rows: int = Field(
         200_000, ge=1, description="Index rows of all resources of one transaction."
     )

@@ -27,6 +27,9 @@ SESSION = (
 # time (docs/decisions/0002).
 GENERIC = f"{SESSION} -c plan_cache_mode=force_generic_plan"
 
+ASIDE = 2
+"""Connections for a word aside, fewer beside small pools."""
+
 
 class Database:
     """Pools of asynchronous connections: for reading, for writing, and for a word aside.
@@ -40,8 +43,9 @@ class Database:
         self.conninfo = conninfo
         self._reading = _pool(conninfo, size, f"{SESSION} -c statement_timeout={read_seconds}s")
         self._writing = _pool(conninfo, size, f"{GENERIC} -c statement_timeout={write_seconds}s")
+        aside = max(1, min(ASIDE, size - 1))
         self._aside = _pool(
-            conninfo, 2, f"{GENERIC} -c statement_timeout={write_seconds}s", least=0
+            conninfo, aside, f"{GENERIC} -c statement_timeout={write_seconds}s", least=0
         )
 
     async def open(self) -> None:

@@ -15,8 +15,10 @@ from fhir_server.r4.definitions import Definitions
 from fhir_server.search.registry import Registry
 from fhir_server.validation.structure import Validator
 from terminology.choosing import Choices
-from terminology.library import Library
+from terminology.library import Library, Shelf
 from terminology.memberships import Memberships
+from terminology.readings import Readings
+from terminology.recent import Recent
 
 
 @dataclass(slots=True)
@@ -63,6 +65,8 @@ class Server:
     vocabulary: Vocabulary
     codings: Codings
     choices: Choices
+    readings: Readings
+    caches: Recent[str, Shelf]
     blobs: Blobs
     new_id: Callable[[], str]
     new_key: Callable[[], int]

@@ -6,8 +6,7 @@ what it rests on is the same, and only what is new is looked at.
 https://hl7.org/fhir/R4/search.html#token
 """
 
-from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -18,6 +17,7 @@ from terminology.concepts import Concept
 from terminology.filters import Filter, UnsupportedFilter
 from terminology.issues import Refusal, not_found, refusal
 from terminology.library import Library
+from terminology.recent import Recent
 from terminology.scope import Scope, find_value_set, resolve, unknown_system
 from terminology.value_set import ValueSet
 
@@ -27,7 +27,8 @@ Coding = tuple[str, str]
 Used = Mapping[str, Collection[str]]
 """Codes by their system; of each system in a steady order, new ones at the end."""
 
-_MAX_KEPT = 200
+_MAX_KEPT = 1_000_000
+"""Codings of all answers that are kept, some 100 bytes each."""
 _LISTED = 5_000
 """A value set of so many codes at most is listed, where more codings than that are in use."""
 _OPS = {"below": "is-a", "above": "generalizes"}
@@ -37,26 +38,31 @@ _OPS = {"below": "is-a", "above": "generalizes"}
 class _Chosen:
     """Codings chosen among the first `seen` of each system, and what that rests on."""
 
+    question: tuple[object, ...]
     basis: tuple[object, ...]
     seen: dict[str, int] = field(default_factory=dict)
     found: set[Coding] = field(default_factory=set)
 
     def new(self, used: Used) -> dict[str, list[str]]:
-        """Return the codes by system that were not looked at yet, and count them as seen."""
-        new: dict[str, list[str]] = {}
-        for system, codes in used.items():
-            seen = self.seen.get(system, 0)
-            if len(codes) > seen:
-                new[system] = list(islice(codes, seen, None))
-                self.seen[system] = len(codes)
-        return new
+        """Return the codes by system that were not looked at yet."""
+        return {
+            system: list(islice(codes, self.seen.get(system, 0), None))
+            for system, codes in used.items()
+            if len(codes) > self.seen.get(system, 0)
+        }
+
+    def learn(self, seen: Mapping[str, int], held: Iterable[Coding]) -> None:
+        """Take in which codings of the first `seen` are meant; others may have learned more."""
+        self.found.update(held)
+        for system, number in seen.items():
+            self.seen[system] = max(number, self.seen.get(system, 0))
 
 
 class Choices:
     """What was chosen for the latest questions; a question is a key that names its codings."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], _Chosen] = OrderedDict()
+        self._kept: Recent[tuple[object, ...], _Chosen] = Recent(_MAX_KEPT)
 
     async def members(
         self, library: Library, of: object, canonical: str, used: Used
@@ -75,15 +81,19 @@ class Choices:
         editions = await _editions(scope, value_set)
         basis = (value_set, *scope.imports.values(), *editions.values())
         chosen = self._chosen(("in", of, canonical), basis)
-        new = chosen.new(used)
+        new, seen = chosen.new(used), {system: len(codes) for system, codes in used.items()}
+        listed = None
         if sum(map(len, new.values())) > _LISTED:
             listed = await _listed(scope, value_set)
-            if listed is not None:
-                chosen.found |= {one for one in listed if one[1] in used.get(one[0], ())}
-                return chosen.found
-        for (url, _), edition in editions.items():
-            if url in new:
-                chosen.found |= await _held(scope, value_set, url, edition, new[url])
+        if listed is not None:
+            held = {one for one in listed if one[1] in used.get(one[0], ())}
+        else:
+            held = set()
+            for (url, _), edition in editions.items():
+                if url in new:
+                    held |= await _held(scope, value_set, url, edition, new[url])
+        chosen.learn(seen, held)
+        self._keep(chosen)
         return chosen.found
 
     async def related(
@@ -102,18 +112,23 @@ class Choices:
             raise not_found("the code system does not know the code")
         chosen = self._chosen((modifier, of, coding), (system,))
         asked = Filter("concept", _OPS[modifier], code)
-        if codes := chosen.new({url: used.get(url, ())}).get(url):
-            chosen.found |= {(url, one) for one in await filtered(system, (asked,), codes)}
+        known = used.get(url, ())
+        seen = {url: len(known)}
+        if codes := chosen.new({url: known}).get(url):
+            held = await filtered(system, (asked,), codes)
+            chosen.learn(seen, ((url, one) for one in held))
+            self._keep(chosen)
         return chosen.found
 
     def _chosen(self, question: tuple[object, ...], basis: tuple[object, ...]) -> _Chosen:
         kept = self._kept.get(question)
         if kept is None or not _same(kept.basis, basis):
-            kept = self._kept[question] = _Chosen(basis)
-        self._kept.move_to_end(question)
-        if len(self._kept) > _MAX_KEPT:
-            self._kept.popitem(last=False)
+            kept = _Chosen(question, basis)
+            self._keep(kept)
         return kept
+
+    def _keep(self, chosen: _Chosen) -> None:
+        self._kept.put(chosen.question, chosen, 1 + len(chosen.found))
 
 
 def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:

@@ -121,6 +121,14 @@ class Layers:
         }
 
 
+class Instead(Layers):
+    """Two libraries as one: a code system of the first stands for every version of it."""
+
+    async def code_systems(self, url: str) -> Sequence[CodeSystem]:
+        """Code systems of a url in the first, or in the second."""
+        return await self._first.code_systems(url) or await self._second.code_systems(url)
+
+
 def whole_system(system: CodeSystem) -> ValueSet:
     """The implicit value set of all codes of a system (CodeSystem.valueSet)."""
     head = system.head

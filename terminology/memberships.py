@@ -7,14 +7,15 @@ https://hl7.org/fhir/R4/terminologies.html#binding
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from terminology.issues import Refusal
 from terminology.library import Library
 from terminology.membership import is_member
+from terminology.once import Once
+from terminology.recent import Recent
 from terminology.scope import Scope, find_value_set
 from terminology.value_set import Include, ValueSet
 
@@ -23,10 +24,8 @@ MAX_TABLE: Final = 20_000
 _MAX_TABLES: Final = 500
 _MAX_ANSWERS: Final = 50_000
 _SECONDS: Final = 60.0
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 10.0
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 _Table = frozenset[tuple[str, str]]
 
 
@@ -49,14 +48,14 @@ class Memberships:
     def __init__(self, library: Library, clock: Callable[[], float] = monotonic) -> None:
         self._library = library
         self._clock = clock
-        self._tables: OrderedDict[str, tuple[float, _Table | None]] = OrderedDict()
-        self._answers: OrderedDict[Question, tuple[float, bool | None]] = OrderedDict()
+        self._tables: Recent[str, tuple[float, _Table]] = Recent(_MAX_TABLES)
+        self._answers: Recent[Question, tuple[float, bool | None]] = Recent(_MAX_ANSWERS)
 
     def known(self, question: Question) -> tuple[bool, bool | None]:
         """Return whether the answer is known, and the answer; None where nobody can tell."""
         now = self._clock()
         table = self._tables.get(question.value_set)
-        if table is not None and table[0] > now and table[1] is not None:
+        if table is not None and table[0] > now:
             return True, _in_table(table[1], question)
         answer = self._answers.get(question)
         if answer is not None and answer[0] > now:
@@ -64,14 +63,18 @@ class Memberships:
         return False, None
 
     async def find(self, questions: Iterable[Question]) -> None:
-        """Ask the library for all answers that are not known."""
-        for question in dict.fromkeys(questions):
-            if self.known(question)[0]:
-                continue
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await self._find(question)
-            except (Refusal, TimeoutError):
+        """Ask the library for all answers that are not known.
+
+        What it cannot tell within some seconds, all questions together, nobody can tell.
+        """
+        library, left = Once(self._library), list(dict.fromkeys(questions))[::-1]
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while left:
+                    await self._answer(library, left[-1])
+                    left.pop()
+        except TimeoutError:
+            for question in left:
                 self._keep(question, None)
 
     async def has(self, question: Question) -> bool | None:
@@ -79,8 +82,16 @@ class Memberships:
         await self.find([question])
         return self.known(question)[1]
 
-    async def _find(self, question: Question) -> None:
-        scope = Scope(self._library)
+    async def _answer(self, library: Library, question: Question) -> None:
+        if self.known(question)[0]:
+            return
+        try:
+            await self._find(library, question)
+        except Refusal:
+            self._keep(question, None)
+
+    async def _find(self, library: Library, question: Question) -> None:
+        scope = Scope(library)
         value_set = await find_value_set(scope, question.value_set)
         if value_set is None:
             self._keep(question, None)
@@ -88,7 +99,7 @@ class Memberships:
         until = self._clock() + _SECONDS
         table = _listed(value_set)
         if table is not None:
-            _put(self._tables, question.value_set, (until, table), _MAX_TABLES)
+            self._tables.put(question.value_set, (until, table))
             return
         systems = [question.system] if question.system else _systems(value_set)
         answers = [await is_member(scope, question.value_set, s, question.code) for s in systems]
@@ -96,14 +107,7 @@ class Memberships:
 
     def _keep(self, question: Question, answer: bool | None) -> None:  # noqa: FBT001  (a value)
         until = self._clock() + _SECONDS
-        _put(self._answers, question, (until, answer), _MAX_ANSWERS)
-
-
-def _put(kept: OrderedDict[_K, _V], key: _K, value: _V, most: int) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > most:
-        kept.popitem(last=False)
+        self._answers.put(question, (until, answer))
 
 
 def _in_table(table: _Table, question: Question) -> bool:

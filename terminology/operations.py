@@ -15,7 +15,7 @@ from terminology.expansion_resource import write_expansion
 from terminology.find_matches import find_matches
 from terminology.issues import Refusal, bad_request, refusal
 from terminology.languages import Languages, parse
-from terminology.library import Layers, Library, Shelf
+from terminology.library import Instead, Layers, Library, Shelf
 from terminology.lookup import lookup
 from terminology.parameters import (
     Given,
@@ -74,8 +74,9 @@ async def answer(library: Library, call: Call, readings: Readings | None = None)
         if operation is None:
             raise bad_request("the operation is unknown", "not-supported")
         given = read_parameters(call.parameters)
-        shelf = given.resources("tx-resource") + _code_systems(call, given)
+        shelf, own = given.resources("tx-resource"), _code_systems(call, given)
         library = Layers(Shelf(shelf, readings), library) if shelf else library
+        library = Instead(Shelf(own, readings), library) if own else library
         return Answer(OK, await operation(library, call, given))
     except Refusal as refused:
         return Answer(refused.status, write_outcome(refused.issues))

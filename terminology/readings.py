@@ -3,8 +3,8 @@
 Clients send the same resources along with each of many requests (tx-resource).
 """
 
-from collections import OrderedDict
 from hashlib import sha256
+from threading import Lock
 
 import msgspec
 
@@ -13,6 +13,7 @@ from terminology.code_system_resource import read_code_system
 from terminology.concept_map import ConceptMap, read_concept_map
 from terminology.concepts import Json
 from terminology.issues import bad_request
+from terminology.recent import Recent
 from terminology.value_set import ValueSet, read_value_set
 
 Reading = CodeSystem | ValueSet | ConceptMap
@@ -35,18 +36,18 @@ class Readings:
 
     def __init__(self, most: int = 20_000_000) -> None:
         """`most` is the size in bytes of all resources kept, written as JSON."""
-        self._most, self._size = most, 0
-        self._kept: OrderedDict[bytes, tuple[Reading, int]] = OrderedDict()
+        self._kept: Recent[bytes, Reading] = Recent(most)
+        # Large resources are read in threads, so that others are answered meanwhile.
+        self._lock = Lock()
 
     def read(self, resource: Json) -> Reading:
         """What the resource says, read once for the same content."""
         written = msgspec.json.encode(resource)
         key = sha256(written).digest()
-        if key not in self._kept:
-            self._kept[key] = read(resource), len(written)
-            self._size += len(written)
-        self._kept.move_to_end(key)
-        while self._size > self._most and len(self._kept) > 1:
-            _, (_, size) = self._kept.popitem(last=False)
-            self._size -= size
-        return self._kept[key][0]
+        with self._lock:
+            found = self._kept.get(key)
+        if found is None:
+            found = read(resource)
+            with self._lock:
+                self._kept.put(key, found, len(written))
+        return found

@@ -5,22 +5,28 @@ https://hl7.org/fhir/R4/search.html#token
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
+from fhir_server.codings import Basis, Kept
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest
 from fhir_server.r4 import json
 from fhir_server.search import terminology
-from fhir_server.search.condition import Coded, Terms
+from fhir_server.search.condition import Coded
 from fhir_server.search.query import Query
+from fhir_server.search.terminology import Meant
 from fhir_server.search.token import implied_term
 from fhir_server.server import Server
 from fhir_server.store import read
-from terminology.choosing import Choices, Used
+from terminology.choosing import Choices, Coding, Used
 from terminology.issues import Refusal
-from terminology.library import Library
-from terminology.versions import join
+from terminology.library import Layers, Library, Shelf
+from terminology.readings import Readings
 
-Coding = tuple[str, str]
+Json = dict[str, Any]
+
+# What was read of value sets asked for by their place, by its content.
+_READINGS = Readings()
 
 
 async def answered(server: Server, connection: Connection, query: Query) -> Query:
@@ -37,61 +43,72 @@ async def answered(server: Server, connection: Connection, query: Query) -> Quer
     return terminology.answered(query, found)
 
 
-async def _terms(server: Server, connection: Connection, library: Library, asked: Coded) -> Terms:
+async def _terms(server: Server, connection: Connection, library: Library, asked: Coded) -> Meant:
     used = await server.codings.used(connection, asked.param)
-    values = asked.values
-    if asked.modifier == "in":
-        values = tuple([await _canonical(server, connection, asked, one) for one in values])
-    ask = _Ask(server.choices, library, asked.modifier, values)
+    placed = await _placed(server, connection, asked) if asked.modifier == "in" else []
     try:
+        library = Layers(Shelf(placed, _READINGS), library) if placed else library
+        ask = _Ask(server.choices, library, asked.modifier, asked.values)
         async with asyncio.timeout(server.settings.terminology.seconds):
             chosen = await ask.among(asked.param, used.terms)
             implied = dict(asked.implied)
-            fixed = await ask.among(asked.implied, implied) if implied else set()
+            fixed = await ask.among(asked.implied, implied) if implied else []
     except Refusal as refused:
         raise _refusal(asked, refused) from refused
     except TimeoutError as error:
         text = "It takes too long to tell which codes are meant."
         raise BadRequest(text, code="too-costly", expression=asked.name) from error
-    terms = {used.terms[system][code] for system, code in chosen}
-    terms |= {implied_term(server.registry.context, asked.param, code) for _, code in fixed}
-    return Terms(tuple(sorted(terms)))
+    basis = [(one, len(one)) for one in (*chosen, *fixed)]
+    known = server.codings.meant.get(asked)
+    if known is not None and _same(known.basis, basis):
+        return known.condition
+    terms = {used.terms[system][code] for found in chosen for system, code in found}
+    context = server.registry.context
+    terms |= {implied_term(context, asked.param, code) for found in fixed for _, code in found}
+    return server.codings.keep(asked, Kept(basis, terminology.meant(terms)))
+
+
+def _same(one: Basis, other: Basis) -> bool:
+    """Return whether answers rest on the same sets, to which nothing was added."""
+    return len(one) == len(other) and all(
+        a is b and n == m for (a, n), (b, m) in zip(one, other, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """One modifier with its values: canonicals of value sets, or `system|code`."""
+    """One modifier with its values: canonicals or places of value sets, or `system|code`."""
 
     choices: Choices
     library: Library
     modifier: str
     values: tuple[str, ...]
 
-    async def among(self, of: object, codings: Used) -> set[Coding]:
-        """Return those of the codings that some value means; `of` says whose they are."""
-        found: set[Coding] = set()
-        for value in self.values:
-            if self.modifier == "in":
-                found |= await self.choices.members(self.library, of, value, codings)
-            else:
-                system, _, code = value.partition("|")
-                coding = system, code
-                found |= await self.choices.related(
-                    self.library, of, self.modifier, coding, codings
-                )
-        return found
+    async def among(self, of: object, codings: Used) -> list[set[Coding]]:
+        """Return those of the codings that each value means; `of` says whose they are."""
+        return [await self._meant(of, value, codings) for value in self.values]
+
+    async def _meant(self, of: object, value: str, codings: Used) -> set[Coding]:
+        if self.modifier == "in":
+            return await self.choices.members(self.library, of, value, codings)
+        system, _, code = value.partition("|")
+        return await self.choices.related(self.library, of, self.modifier, (system, code), codings)
 
 
-async def _canonical(server: Server, connection: Connection, asked: Coded, value: str) -> str:
-    """Return the canonical of a value set; of one by its place (`ValueSet/id`) what it says."""
-    type_name, slash, id_ = value.partition("/")
-    if type_name != "ValueSet" or not slash:
-        return value
-    found = await read.current(connection, server.definitions.type_ids[type_name], id_)
-    said = json.decode(found.body) if found and not found.deleted else {}
-    if not said.get("url"):
-        raise BadRequest(_UNKNOWN["in"], code="not-found", expression=asked.name)
-    return join(said["url"], said.get("version"))
+async def _placed(server: Server, connection: Connection, asked: Coded) -> list[Json]:
+    """Return the value sets that are asked for by their place, with it as their url.
+
+    Their own url may be missing, or also that of another.
+    """
+    found = []
+    for place in asked.values:
+        type_name, _, id_ = place.partition("/")
+        if type_name == "ValueSet":
+            stored = await read.current(connection, server.definitions.type_ids[type_name], id_)
+            if stored is None or stored.deleted:
+                raise BadRequest(_UNKNOWN["in"], code="not-found", expression=asked.name)
+            found.append({**json.decode(stored.body), "url": place})
+    return found
 
 
 _UNKNOWN = {

@@ -37,6 +37,7 @@ from fhir_server.store.transact import (
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 SUBSETTED = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 NEVER_STORED = frozenset(("Parameters", "OperationOutcome"))
+_TERMINOLOGY = frozenset(("CodeSystem", "ValueSet", "ConceptMap"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,13 @@ def indexed(server: Server, draft: Draft, references: Sequence[LocalReference]) 
         Edge(NO_SEARCH_PARAMETER, type_id, id_, version)
         for type_id, id_, version in sorted(others, key=lambda other: other[:2])
     )
-    if rows.count + len(edges) > server.settings.limits.index_rows:
+    if rows.count + len(edges) > most_rows(server, draft.type_name):
         raise TooLarge(f"The {draft.type_name} has more index values than one resource may have")
     return replace(rows, edges=rows.edges + edges)
+
+
+def most_rows(server: Server, type_name: str) -> int:
+    """Return how many index rows a resource of the type may have."""
+    limits = server.settings.limits
+    terminology = type_name in _TERMINOLOGY
+    return limits.terminology_index_rows if terminology else limits.index_rows

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from fhir_server.database import Connection, plan_for_values
 from fhir_server.errors import SangamError, TooLarge
-from fhir_server.interactions.draft import Draft, indexed
+from fhir_server.interactions.draft import Draft, indexed, most_rows
 from fhir_server.interactions.references import literal_references, local_references
 from fhir_server.jobs import Job, enqueue
 from fhir_server.r4 import json
@@ -193,7 +193,7 @@ def _delta(
     for one in asked:
         with _noting(errors, one.coverage, body):
             rows = written(server.registry.context, one.write, data)
-            if rows.count > server.settings.limits.index_rows:
+            if rows.count > most_rows(server, data["resourceType"]):
                 raise TooLarge("More index values than one resource may have")
             (added if one.adds else removed).append(rows)
     return Delta(union(added), union(removed))

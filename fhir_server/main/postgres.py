@@ -95,10 +95,11 @@ def uri(socket_directory: str, port: int, database: str) -> str:
 def sized(memory: int) -> dict[str, str]:
     """Return the settings that go by the machine's memory, in bytes.
 
-    An eighth for the database's own buffers: what it must fetch from the operating
-    system's cache costs several times as much (docs/performance.md).
+    A quarter for the database's own buffers, as PostgreSQL's manual advises: what it
+    must fetch from the operating system's cache costs several times as much
+    (docs/performance.md).
     """
-    buffers = min(max(memory // 8, 128 << 20), 4 << 30)
+    buffers = min(max(memory // 4, 128 << 20), 8 << 30)
     return {
         "shared_buffers": f"{buffers >> 20}MB",
         "effective_cache_size": f"{max(memory // 2, 256 << 20) >> 20}MB",

@@ -12,7 +12,7 @@ from fhir_server.api import rest
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
 from fhir_server.config import Settings
-from fhir_server.database import Database
+from fhir_server.database import ASIDE, Database
 from fhir_server.errors import Conflict
 from fhir_server.fhirpath.evaluation import Callbacks
 from fhir_server.installation import SHORTEST, keys
@@ -31,11 +31,16 @@ from fhir_server.vocabulary.freshness import Freshness
 from fhir_server.worker.runner import Function
 from terminology.choosing import Choices
 from terminology.memberships import Memberships
+from terminology.readings import Readings
+from terminology.recent import Recent
 from terminology.ucum.unit import unit
 
-# The embedded database takes 200; each process has a pool for reading and one for writing.
+# The embedded database takes 200; each process has a pool for reading, one for writing, and
+# some connections aside.
 CONNECTIONS = 160
 OTHER_PROCESSES = 3
+SENT_BYTES = 20_000_000
+"""Bytes of JSON of which a process keeps what it read: of resources sent along, of caches."""
 
 JOBS: Mapping[str, Function] = {
     asynchronous.CARRY_OUT: rest.carry_out,
@@ -53,9 +58,10 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
 
     `base` is the FHIR base URL; the database is migrated.
     """
+    share = CONNECTIONS // (settings.processes + OTHER_PROCESSES)
     database = Database(
         conninfo,
-        size=max(2, min(16, CONNECTIONS // (2 * (settings.processes + OTHER_PROCESSES)))),
+        size=max(2, min(16, (share - ASIDE) // 2)),
         read_seconds=settings.limits.search_seconds,
         write_seconds=settings.limits.write_seconds,
     )
@@ -96,6 +102,8 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         vocabulary=vocabulary,
         codings=Codings(database),
         choices=Choices(),
+        readings=Readings(SENT_BYTES),
+        caches=Recent(SENT_BYTES),
         blobs=_blobs(blobs),
         new_id=new_id,
         new_key=key_source(int(row[0])),

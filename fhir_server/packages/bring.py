@@ -73,7 +73,8 @@ def _roomy(server: Server) -> Server:
     """
     settings = server.settings
     rows = settings.packages.index_rows
-    limits = settings.limits.model_copy(update={"index_rows": rows})
+    most = {"index_rows": rows, "terminology_index_rows": rows}
+    limits = settings.limits.model_copy(update=most)
     write = settings.write.model_copy(update={"referential_integrity": False})
     return replace(server, settings=settings.model_copy(update={"limits": limits, "write": write}))
 

@@ -6,7 +6,9 @@ https://hl7.org/fhir/R4/datatypes.html#Coding
 from typing import Final, NamedTuple
 
 from terminology.concepts import Concept
+from terminology.issues import Refusal
 from terminology.library import Library
+from terminology.once import Once
 
 _MOST_ASKED: Final = 2_000
 
@@ -37,28 +39,31 @@ class Codings:
         return self._known.get(coding)
 
     async def find(self) -> None:
-        """Look up what was noted."""
+        """Look up what was noted; of what the library cannot tell, nothing is said."""
+        library = Once(self._library)
         for coding in self.asked:
-            self._known[coding] = await self._problem(coding)
+            try:
+                self._known[coding] = await _problem(library, coding)
+            except Refusal:
+                self._known[coding] = None
         self.asked.clear()
 
-    async def _problem(self, coding: Coding) -> str | None:
-        systems = await self._library.code_systems(coding.system)
-        if systems and all(one.head.supplements for one in systems):
-            return "The system is a supplement"
-        whole = [one for one in systems if one.head.content == "complete"]
-        found = [
-            concept
-            for one in whole
-            if (concept := (await one.find([coding.code])).get(coding.code)) is not None
-        ]
-        if whole and not found:
-            return "The code system has no such code"
-        known = {text.casefold() for one in found for text in _names(one)}
-        shown = " ".join((coding.display or "").split()).casefold()
-        return (
-            "The display is none of the code's" if shown and known and shown not in known else None
-        )
+
+async def _problem(library: Library, coding: Coding) -> str | None:
+    systems = await library.code_systems(coding.system)
+    if systems and all(one.head.supplements for one in systems):
+        return "The system is a supplement"
+    whole = [one for one in systems if one.head.content == "complete"]
+    found = [
+        concept
+        for one in whole
+        if (concept := (await one.find([coding.code])).get(coding.code)) is not None
+    ]
+    if whole and not found:
+        return "The code system has no such code"
+    known = {text.casefold() for one in found for text in _names(one)}
+    shown = " ".join((coding.display or "").split()).casefold()
+    return "The display is none of the code's" if shown and known and shown not in known else None
 
 
 def _names(concept: Concept) -> list[str]:

@@ -4,8 +4,7 @@ https://hl7.org/fhir/R4/references.html#canonical
 """
 
 import hashlib
-from collections import OrderedDict
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,10 +15,9 @@ from fhir_server.profiles.core import Core, Sources
 from fhir_server.profiles.seams import Json, ProfileSource
 from fhir_server.profiles.snapshot import snapshot
 from fhir_server.r4.definitions import Definitions
+from terminology.recent import Recent
 
 MAX_KEPT: Final = 2_000
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 class Profiles:
@@ -35,8 +33,8 @@ class Profiles:
         self.definitions = definitions
         self.model: Model = model(definitions)
         self.source: ProfileSource = Sources(source, Core()) if source else Core()
-        self._by_object: OrderedDict[int, _Kept] = OrderedDict()
-        self._by_content: OrderedDict[bytes, Profile] = OrderedDict()
+        self._by_object: Recent[int, _Kept] = Recent(MAX_KEPT)
+        self._by_content: Recent[bytes, Profile] = Recent(MAX_KEPT)
 
     def seen_through(self, source: ProfileSource) -> "Profiles":
         """Return the same compiled profiles, with another source in front of R4's own."""
@@ -57,14 +55,13 @@ class Profiles:
         """Return a StructureDefinition compiled; None where no snapshot can be made of it."""
         known = self._by_object.get(id(definition))
         if known is not None and self._holds(known):
-            self._by_object.move_to_end(id(definition))
             return known.profile
         used: dict[str, Json | None] = {}
         try:
             profile = self._compiled(definition, used)
         except Unprocessable:
             return None
-        _put(self._by_object, id(definition), _Kept(definition, profile, tuple(used.items())))
+        self._by_object.put(id(definition), _Kept(definition, profile, tuple(used.items())))
         return profile
 
     def _holds(self, kept: "_Kept") -> bool:
@@ -81,7 +78,7 @@ class Profiles:
         profile = self._by_content.get(key)
         if profile is None:
             profile = compiled(definition, snapshot(definition, find))
-        _put(self._by_content, key, profile)
+            self._by_content.put(key, profile)
         return profile
 
 
@@ -91,13 +88,6 @@ class _Kept(NamedTuple):
     definition: Json
     profile: Profile
     used: tuple[tuple[str, Json | None], ...]
-
-
-def _put(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
 
 
 def _digest(definition: Json) -> bytes:

@@ -3,7 +3,6 @@
 https://hl7.org/fhir/R4/references.html#canonical
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from fhir_server.profiles.seams import Json
 from fhir_server.r4 import json
 from fhir_server.search.registry import Registry
 from fhir_server.search.terms import term
+from terminology.recent import Recent
 
 TYPE: Final = "StructureDefinition"
 _MAX_KEPT: Final = 2_000
@@ -46,7 +46,7 @@ class StoredDefinitions:
         self._generation = generation
         self._seen = -1
         self._known: dict[str, Json | None] = {}
-        self._parsed: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
+        self._parsed: Recent[tuple[int, int], dict[str, Any]] = Recent(_MAX_KEPT)
 
     def known(self, canonical: str) -> tuple[bool, Json | None]:
         """Return whether it is known what is stored under this canonical, and that."""
@@ -60,11 +60,12 @@ class StoredDefinitions:
 
     async def find(self, canonicals: Iterable[str]) -> None:
         """Look up all that are not known."""
+        # What is read while another forgets is of the state before, and goes with it.
+        known = self._known
         for canonical in dict.fromkeys(canonicals):
-            if canonical not in self._known:
+            if canonical not in known:
                 url, _, version = canonical.partition("|")
-                found = await self._by_url(url)
-                self._known[canonical] = _best(found, url, version)
+                known[canonical] = _best(await self._by_url(url), url, version)
 
     async def _by_url(self, url: str) -> list[dict[str, Any]]:
         """Return the definitions of this URL, written last first."""
@@ -78,11 +79,11 @@ class StoredDefinitions:
         return [self._read((key, version), bytes(text)) for key, version, text in rows]
 
     def _read(self, place: tuple[int, int], text: bytes) -> dict[str, Any]:
-        if place not in self._parsed:
-            self._parsed[place] = json.decode(text)
-            if len(self._parsed) > _MAX_KEPT:
-                self._parsed.popitem(last=False)
-        return self._parsed[place]
+        found = self._parsed.get(place)
+        if found is None:
+            found = json.decode(text)
+            self._parsed.put(place, found)
+        return found
 
 
 def _best(found: list[dict[str, Any]], url: str, version: str) -> Json | None:
@@ -102,7 +103,7 @@ def _has_version(definition: Json, version: str) -> bool:
 
 
 class Noted:
-    """Definitions and memberships that are known now; what is not is noted in `asked`."""
+    """Stored definitions that are known now; those that are not are noted in `asked`."""
 
     __slots__ = ("_core", "_stored", "asked")
 

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/elementdefinition.html
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 Definition: TypeAlias = dict[str, Any]
@@ -98,18 +98,3 @@ def _final(node: Tree, name: str, slice_name: str | None, last: dict[int, Tree])
         found = known
     last[id(child)] = found
     return found
-
-
-def flattened(tree: Tree) -> list[Definition]:
-    """Return the elements of a snapshot, with their paths and ids."""
-    return list(_flat(tree, tree.name, tree.name, ""))
-
-
-def _flat(tree: Tree, path: str, id_: str, slice_name: str) -> Iterator[Definition]:
-    """Yield an element, what is inside it, and its slices; `id_` is that without its slice."""
-    own = f"{id_}:{slice_name}" if slice_name else id_
-    yield {**tree.definition, "id": own, "path": path}
-    for name, child in tree.children.items():
-        yield from _flat(child, f"{path}.{name}", f"{own}.{name}", "")
-    for name, one in tree.slices.items():
-        yield from _flat(one, path, id_, name)

@@ -24,6 +24,16 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """The resource has one of very many terms, `array` as PostgreSQL writes it.
+
+    So many that each stands for a resource, and matches are met soon by walking.
+    """
+
+    array: str
+
+
+@dataclass(frozen=True, slots=True)
 class Test:
     """A comparison of a column of a range row with a value."""
 
@@ -166,7 +176,7 @@ class Within:
     above: bool
 
 
-Leaf: TypeAlias = Terms | Row | Named | Coded | Ids | Updated | Keys | Words | Near | Within
+Leaf: TypeAlias = Terms | Among | Row | Named | Coded | Ids | Updated | Keys | Words | Near | Within
 Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred
 
 NEVER = Either(())
@@ -207,7 +217,18 @@ def implies_type(condition: Condition) -> bool:
     type besides would only mislead the planner, which takes it for independent.
     """
     match condition:
-        case Terms() | Row() | Named() | Coded() | Ids() | Linked() | Keys() | Near() | Within():
+        case (
+            Terms()
+            | Among()
+            | Row()
+            | Named()
+            | Coded()
+            | Ids()
+            | Linked()
+            | Keys()
+            | Near()
+            | Within()
+        ):
             return True
         case Words(param=param):
             return param != 0

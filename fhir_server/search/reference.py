@@ -251,8 +251,11 @@ def _around(context: Context, clause: Clause) -> Condition:
 def parent(parameters: Mapping[str, Parameter]) -> Parameter | None:
     """Return the parameter by which resources of a type lie in others of it, None without one."""
     for parameter in parameters.values():
-        upward = any(parameter.expression == f"{parameter.base}.{one}" for one in _UPWARD)
-        if upward and parameter.type == "reference" and parameter.base in parameter.target:
+        if (
+            parameter.type == "reference"
+            and parameter.base in parameter.target
+            and parameter.expression in [f"{parameter.base}.{one}" for one in _UPWARD]
+        ):
             return parameter
     return None
 

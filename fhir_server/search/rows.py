@@ -112,7 +112,8 @@ class Rows:
         self.terms.add(term(self.context.secret, parameter.id, form, *values))
 
     def use(self, parameter: Parameter, system: str, code: str, term_: int) -> None:
-        """Let a coding be one that is in use."""
+        """Let a coding be one that is in use, and its term find the resource."""
+        self.terms.add(term_)
         self.codings.add(Coding(parameter.id, term_, system, code))
 
     def add_text(self, parameter: Parameter, text: str) -> None:

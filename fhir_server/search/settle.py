@@ -36,9 +36,6 @@ resources for a page of those that have takes the longer the fewer there are.
 FEW = 5000
 """So many keys are looked up rather than walked to."""
 
-VERY_MANY = 2000
-"""Alternatives from which on it is not asked: they are codings in use, so many have one."""
-
 
 def named(query: Query) -> list[Named]:
     """Return the references whose type was not said."""
@@ -107,7 +104,7 @@ def many(query: Query) -> list[Terms]:
     return [
         condition
         for condition in query.conditions
-        if isinstance(condition, Terms) and MANY < len(condition.alternatives) <= VERY_MANY
+        if isinstance(condition, Terms) and len(condition.alternatives) > MANY
     ]
 
 

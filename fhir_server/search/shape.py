@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from fhir_server.search.condition import (
+    Among,
     Both,
     Coded,
     Condition,
@@ -31,9 +32,6 @@ from fhir_server.search.condition import (
 )
 from fhir_server.search.date import moment
 from fhir_server.search.query import CodeKey, ColumnKey, RowKey, ScoreKey, SortKey
-
-_MANY = 1_000
-"""Terms from which on so many resources have one that none is looked up by an index."""
 
 _ALIKE = 8
 """Rows tested alike from which on their values are given as arrays: one shape for any number."""
@@ -136,7 +134,10 @@ def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
     match condition:
         case Terms(alternatives):
             values.append(array(alternatives))
-            return ("any",) if len(alternatives) <= _MANY else ("among",)
+            return ("any",)
+        case Among(text):
+            values.append(text)
+            return ("among",)
         case Named(candidates=candidates):
             values.append(array([one for _, one in candidates]))
             return ("any",)

@@ -6,11 +6,13 @@ is found out before the query is compiled.
 https://hl7.org/fhir/R4/search.html#token
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from fhir_server.search.clause import Clause, split
 from fhir_server.search.condition import (
+    Among,
     Both,
     Coded,
     Condition,
@@ -22,6 +24,9 @@ from fhir_server.search.condition import (
     either,
 )
 from fhir_server.search.query import Query
+from fhir_server.search.shape import array
+
+Meant: TypeAlias = Terms | Among
 
 MODIFIERS = frozenset({"in", "not-in", "above", "below"})
 """Modifiers of token parameters that need a terminology service."""
@@ -48,6 +53,16 @@ def condition(clause: Clause) -> Coded:
     return Coded(clause.parameter.id, clause.name, clause.modifier, values, implied)
 
 
+MANY = 1_000
+"""Terms from which on so many resources have one that none is looked up by an index."""
+
+
+def meant(terms: Collection[int]) -> Meant:
+    """Return the condition that a resource has one of the terms."""
+    found = sorted(terms)
+    return Terms(tuple(found)) if len(found) <= MANY else Among(array(found))
+
+
 def coded(query: Query) -> list[Coded]:
     """Return the conditions that are still to be answered, each once."""
     found = (inner for one in query.conditions for inner in _coded(one))
@@ -65,13 +80,13 @@ def _coded(condition: Condition) -> Iterator[Coded]:
                 yield from _coded(part)
 
 
-def answered(query: Query, terms: Mapping[Coded, Terms]) -> Query:
+def answered(query: Query, terms: Mapping[Coded, Meant]) -> Query:
     """Return the query with the terms that stand for each such condition."""
     conditions = tuple(_answered(one, terms) for one in query.conditions)
     return replace(query, conditions=conditions)
 
 
-def _answered(condition: Condition, terms: Mapping[Coded, Terms]) -> Condition:
+def _answered(condition: Condition, terms: Mapping[Coded, Meant]) -> Condition:
     match condition:
         case Coded():
             return terms[condition]

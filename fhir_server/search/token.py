@@ -216,8 +216,14 @@ def _media_type(context: Context, clause: Clause, value: str) -> int:
 
 
 def coding_term(context: Context, scope: int, system: str, code: str) -> int:
-    """Return the term under which a parameter's coding is indexed."""
-    return term(context.secret, scope, "token", system, _compared(context, system, code))
+    """Return the term of a coding in use: no other code of the system has it.
+
+    Most codes have no letters, or are of a system known to tell them apart by case; the
+    token is enough for those.
+    """
+    alone = system in context.case_sensitive or code.casefold() == code.upper()
+    form, compared = ("token", _compared(context, system, code)) if alone else ("coding", code)
+    return term(context.secret, scope, form, system, compared)
 
 
 def implied_term(context: Context, scope: int, code: str) -> int:

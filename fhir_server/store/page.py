@@ -14,7 +14,7 @@ from fhir_server.database import Connection
 from fhir_server.search import compile as compiled
 from fhir_server.search import explain
 from fhir_server.search.compile import Position, Statement
-from fhir_server.search.condition import is_met_by_few
+from fhir_server.search.condition import Among, Condition, Not, is_met_by_few
 from fhir_server.search.query import Query
 from fhir_server.store.find import counting, rows
 
@@ -66,8 +66,18 @@ async def gatherable(connection: Connection, query: Query, reach: Reach) -> bool
     """Return whether PostgreSQL expects that all matches are gathered within `reach`."""
     if any(map(is_met_by_few, query.conditions)):
         return True
+    # So many are among many that only what else is asked can make them few.
+    rest = tuple(one for one in query.conditions if not _is_among(one))
+    if len(rest) < len(query.conditions):
+        if not rest:
+            return False
+        query = replace(query, conditions=rest)
     expected = await counting(connection, query, reach.matches + 1)
     return expected.cost <= reach.cost and expected.matches <= reach.matches * _FAR_BEYOND
+
+
+def _is_among(condition: Condition) -> bool:
+    return isinstance(condition.condition if isinstance(condition, Not) else condition, Among)
 
 
 async def gathered(

@@ -7,7 +7,6 @@ only advise, are noted for the terminology service.
 https://hl7.org/fhir/R4/terminologies.html#binding
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from fhir_server.errors import Issue
 from fhir_server.fhirpath.quantity import Units
 from fhir_server.r4.definitions import Definitions, Element
 from fhir_server.validation.walker import Check, Coded, Rules, Trail, Walk, hang, written
+from terminology.grammars.forms import is_media_type, is_tag
 
 UCUM: Final = "http://unitsofmeasure.org"
 BCP_47: Final = "urn:ietf:bcp:47"
@@ -29,30 +29,11 @@ _COMMON: Final = {
 }
 _CODED: Final = frozenset(("code", "uri", "Coding", "CodeableConcept", "Quantity", "Duration"))
 
-_LANGUAGE = re.compile(
-    r"(?:(?:[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})"
-    r"(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?"
-    r"(?:-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"
-    r"(?:-[0-9A-WY-Za-wy-z](?:-[A-Za-z0-9]{2,8})+)*(?:-[xX](?:-[A-Za-z0-9]{1,8})+)?"
-    r"|[xXiI](?:-[A-Za-z0-9]{1,8})+)\Z"
-)
-_MIME_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+\-]{1,127}/[A-Za-z0-9!#$&^_.+\-]{1,127}(?:\s*;.*)?\Z")
-
 _NO_LANGUAGE = "Not a language tag (BCP 47)"
 _NO_MIME_TYPE = "Not a MIME type (BCP 13)"
 
 # Whether a (system, code) pair is of a value set; None where that is not known.
 _Member = Callable[[str, str], bool | None]
-
-
-def is_language(code: str) -> bool:
-    """Return whether the text has the form of a language tag of BCP 47."""
-    return _LANGUAGE.match(code) is not None
-
-
-def is_mime_type(code: str) -> bool:
-    """Return whether the text has the form of a MIME type."""
-    return _MIME_TYPE.match(code) is not None
 
 
 def attach(types: Mapping[str, Rules], definitions: Definitions, units: Units) -> None:
@@ -82,12 +63,12 @@ def _refusing(definitions: Definitions, element: Element, units: Units) -> Check
         return None
     if element.type == "code":
         text = {_LANGUAGES: _NO_LANGUAGE, _EXPRESSIONS: _NO_MIME_TYPE}.get(binding.value_set)
-        reads = is_language if binding.value_set == _LANGUAGES else is_mime_type
+        reads = is_tag if binding.value_set == _LANGUAGES else is_media_type
         return _grammar(reads, text) if text else None
     if element.type != "CodeableConcept":
         return None
     if binding.value_set == _LANGUAGES:
-        member: _Member = lambda system, code: system == BCP_47 and is_language(code)  # noqa: E731
+        member: _Member = lambda system, code: system == BCP_47 and is_tag(code)  # noqa: E731
         return _concept(member, _NO_LANGUAGE, required=False)
     if binding.strength != "required":
         return None

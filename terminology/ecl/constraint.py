@@ -15,9 +15,9 @@ from terminology.ecl.unsupported import UnsupportedEcl
 from terminology.filters import Filter, UnsupportedFilter
 from terminology.issues import Refusal, refusal
 from terminology.postgres.conditions import Condition
-from terminology.postgres.recent import Recent
 from terminology.postgres.releases import Release
 from terminology.postgres.rows import Connections, rows
+from terminology.recent import Recent
 
 SNOMED = "http://snomed.info/sct"
 KEPT = 500

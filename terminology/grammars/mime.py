@@ -3,20 +3,15 @@
 https://www.rfc-editor.org/rfc/rfc6838#section-4.2
 """
 
-import re
-
 from terminology.code_system import Head
 from terminology.concepts import Concept
+from terminology.grammars.forms import is_media_type
 from terminology.grammars.grammar import GrammarCodeSystem
-
-_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&\-^_.+]{0,126}"
-_VALUE = r"(?:[A-Za-z0-9!#$%&'*+\-.^_`|~]+|\"[^\"\\]*\")"
-_TYPE = re.compile(rf"{_NAME}/{_NAME}(?:\s*;\s*{_NAME}={_VALUE})*")
 
 
 def read_media_type(code: str) -> Concept | None:
-    """Return the concept of a media type, with parameters or without; None for what is none."""
-    return Concept(code) if _TYPE.fullmatch(code) else None
+    """Return the concept of a media type; None for what is none."""
+    return Concept(code) if is_media_type(code) else None
 
 
 MEDIA_TYPES = GrammarCodeSystem(

@@ -14,10 +14,6 @@ class LoadRefused(Exception):
     """The release cannot be loaded; what served before goes on serving."""
 
 
-class BadRow(Exception):
-    """A row cannot be read; the reader of the file adds file and line."""
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that was not taken: `bad row`, `unknown code`, `missing file`, `not read`."""

@@ -46,6 +46,8 @@ _SESSION: Final = (
     " -c idle_in_transaction_session_timeout=0 -c jit=off -c default_statistics_target=100"
 )
 _EDGES = 50_000
+MAX_PAIRS = 200_000_000
+"""Pairs of a concept and an ancestor; SNOMED CT has some 6 million, a chain of 20,000 so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,8 @@ class _Writing:
         size = len(parents)
         for number, block in closure_lines(parents):
             self.pairs += block.count(b"\n")
+            if self.pairs > MAX_PAIRS:
+                raise LoadRefused(f"concepts have more than {MAX_PAIRS:,} ancestors in all")
             self._progress(Step("hierarchy", number, size, self.pairs))
             yield block
 

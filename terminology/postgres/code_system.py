@@ -22,15 +22,15 @@ from terminology.postgres.entries import (
 from terminology.postgres.filters import CODE, condition, values
 from terminology.postgres.mapped import mapped
 from terminology.postgres.patterns import matching, texts_of
-from terminology.postgres.recent import Recent
 from terminology.postgres.releases import Release
 from terminology.postgres.rows import Connections, Row, rows
 from terminology.postgres.selection import Wanted, Window, fitting, page, window
+from terminology.recent import Recent
 
 CHUNK = 1000
+"""Concepts read at once."""
 MANY = 1000
 """Codes from which on they are tested by a list of all that fit."""
-"""Concepts read at once."""
 
 PARENTS = """
 SELECT c.code, array_agg(o.code ORDER BY o.seq)

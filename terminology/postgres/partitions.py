@@ -28,12 +28,6 @@ async def create_partitions(connection: Connection, cs_id: int) -> None:
         )
 
 
-async def attach_partitions(connection: Connection, cs_id: int) -> None:
-    """Index, analyse and attach the tables of a release."""
-    for table in PARTITIONED:
-        await attach_partition(connection, table, cs_id)
-
-
 async def attach_partition(connection: Connection, table: str, cs_id: int) -> None:
     """Index, analyse and attach one table of a release; the CHECK saves a scan."""
     for statement in _attach(table, cs_id):

@@ -16,8 +16,8 @@ FHIR = {"content-type": "application/fhir+json"}
 # those that break a rule of R4 (tests/conformance/test_r4_examples_structure.py lists them).
 # All but Parameters, OperationOutcome, what is too large, and the reviewed examples that break a
 # rule (test_r4_examples_structure.py); 5,282 before invariants were checked. Basic-referral has
-# modifier extensions that nobody defines, Bundle-hla-1 parts that its extension does not define, and
-# the Bundle of all value sets is too large to be judged by what each of them claims.
+# modifier extensions that nobody defines, Bundle-hla-1 parts that its extension does not define,
+# and the Bundle of all value sets is too large to be judged by what each of them claims.
 STORED = 5_263
 
 

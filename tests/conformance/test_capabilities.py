@@ -167,11 +167,11 @@ def minimal(shared: Path) -> dict[str, bytes]:
                 if file is not None:
                     heapq.heappush(found, (-member.size, member.name, file.read()))
                     del found[: max(0, len(found) - CANDIDATES)]
-    return {t: _valid(t, smallest.get(t, [])) for t in STORED_TYPES}
-
-
-def _valid(type_name: str, candidates: list[tuple[int, str, bytes]]) -> bytes:
     validator = Validator(DEFINITIONS)
+    return {t: _valid(validator, t, smallest.get(t, [])) for t in STORED_TYPES}
+
+
+def _valid(validator: Validator, type_name: str, candidates: list[tuple[int, str, bytes]]) -> bytes:
     for _, _, raw in sorted(candidates, reverse=True):
         data = json.loads(raw)
         if data.get("resourceType") == type_name and not validator.validate(type_name, raw, data):
@@ -583,9 +583,9 @@ def values(registry: Registry, offer: Offer, modifier: str) -> list[str]:
     """Values of which the modifier takes one, if it is a modifier of the parameter."""
     if modifier in MODIFIERS:
         return [MODIFIERS[modifier]]
-    # Above and below are for targets that lie in one another, canonicals and media types.
+    # Above and below are for codes, targets that lie in one another, canonicals and media types.
     lying = [f"{name}/a" for name in offer.target if parent(registry.parameters(name))]
-    return [value(offer), "http://example.org/a", "text/xml", *lying[:1]]
+    return [value(offer), "http://example.org/a", "text/xml", "urn:example:s|v", *lying[:1]]
 
 
 def taken(registry: Registry, type_name: str, name: str, sample: str) -> bool:

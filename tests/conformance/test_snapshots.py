@@ -8,7 +8,7 @@ from typing import Any
 
 from fhir_server.profiles.core import Core
 from fhir_server.profiles.snapshot import snapshot
-from fhir_server.profiles.tree import flattened
+from fhir_server.profiles.tree import Definition, Tree
 
 CORE = "data/r4/hl7.fhir.r4.core-4.0.1.tgz"
 
@@ -53,6 +53,21 @@ def essence(element: dict[str, Any]) -> dict[str, Any]:
         "types": sorted(types, key=str),
         "binding": (binding.get("strength"), binding.get("valueSet")),
     }
+
+
+def flattened(tree: Tree) -> list[Definition]:
+    """Return the elements of a snapshot, with their paths and ids."""
+    return list(_flat(tree, tree.name, tree.name, ""))
+
+
+def _flat(tree: Tree, path: str, id_: str, slice_name: str) -> Iterator[Definition]:
+    """Yield an element, what is inside it, and its slices; `id_` is that without its slice."""
+    own = f"{id_}:{slice_name}" if slice_name else id_
+    yield {**tree.definition, "id": own, "path": path}
+    for name, child in tree.children.items():
+        yield from _flat(child, f"{path}.{name}", f"{own}.{name}", "")
+    for name, one in tree.slices.items():
+        yield from _flat(one, path, id_, name)
 
 
 def test_snapshots_are_those_published(shared: Path) -> None:

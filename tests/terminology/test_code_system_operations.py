@@ -1,5 +1,8 @@
 import pytest
-from resources import ANIMALS, Json, animals, ask, values
+from resources import ANIMALS, Json, animals, ask, parameters, values
+
+from terminology.library import Shelf
+from terminology.operations import Call, answer
 
 
 def parts(resource: Json, name: str) -> list[Json]:
@@ -90,3 +93,31 @@ async def test_subsumption_that_means_nothing_is_refused(
 
 async def test_an_unknown_operation_is_refused() -> None:
     assert (await ask([], "CodeSystem/dance")).status == 400
+
+
+FOUR_LEGS = {
+    "name": "property",
+    "part": [{"name": "code", "valueCode": "legs"}, {"name": "value", "valueInteger": 4}],
+}
+
+
+@pytest.mark.parametrize("version", ["1.0.0", None])
+@pytest.mark.parametrize(
+    ("operation", "given", "told"),
+    [
+        ("validate-code", {"code": "dog"}, "True"),
+        ("subsumes", {"codeA": "animal", "codeB": "dog"}, "subsumes"),
+        ("find-matches", {"exact": True, "property": FOUR_LEGS}, "dog"),
+    ],
+    ids=["validate-code", "subsumes", "find-matches"],
+)
+async def test_an_instance_answers_for_itself_though_there_is_a_later_version(
+    operation: str, given: Json, told: str, version: str | None
+) -> None:
+    later = animals("2.0.0", concept=[{"code": "yeti"}])
+    call = Call("CodeSystem", operation, parameters(**given), instance=animals(version))
+    answered = await answer(Shelf([later]), call)
+    (first, *_) = answered.resource["parameter"]
+    one = first["part"][0] if "part" in first else first
+    (value,) = (value for key, value in one.items() if key.startswith("value"))
+    assert (value["code"] if isinstance(value, dict) else str(value)) == told

@@ -1,9 +1,11 @@
 """Memberships: asked once, kept for a while, forgotten in time."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
+from terminology import memberships as memberships_module
 from terminology.code_system import CodeSystem
 from terminology.concept_map import ConceptMap
 from terminology.library import Shelf
@@ -84,6 +86,27 @@ async def test_answers(question: tuple[str, str, str], answer: bool | None) -> N
     assert memberships.known(asked) == (False, None)
     await memberships.find([asked])
     assert memberships.known(asked) == (True, answer)
+
+
+class Hanging(Counted):
+    """A library that never answers."""
+
+    async def value_sets(self, url: str) -> Sequence[ValueSet]:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return await super().value_sets(url)
+
+
+async def test_all_questions_together_are_waited_for_as_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memberships_module, "_PATIENCE", 0)
+    library = Hanging(Shelf())
+    memberships = Memberships(library)
+    questions = [Question("urn:below", "urn:s", code) for code in "abc"]
+    await memberships.find(questions)
+    assert library.asked == 1
+    assert [memberships.known(one) for one in questions] == [(True, None)] * 3
 
 
 async def test_an_answer_is_asked_once_and_forgotten_after_a_minute() -> None:

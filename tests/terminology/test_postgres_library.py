@@ -12,7 +12,6 @@ from terminology.issues import Refusal
 from terminology.loaders.write import remove_release
 from terminology.operations import Call, answer
 from terminology.postgres.library import PostgresLibrary
-from terminology.postgres.recent import Recent
 from terminology.postgres.texts import index_text, query_text
 
 
@@ -80,15 +79,6 @@ async def test_the_operations_answer_from_what_is_loaded(
 
 def _call(kind: str, operation: str, *parameters: dict[str, Any]) -> Call:
     return Call(kind, operation, {"resourceType": "Parameters", "parameter": list(parameters)})
-
-
-def test_what_was_not_used_for_longest_goes_first() -> None:
-    recent: Recent[str, int] = Recent(2)
-    recent.put("one", 1)
-    recent.put("two", 2)
-    recent.get("one")
-    recent.put("three", 3)
-    assert [recent.get(key) for key in ("one", "two", "three")] == [1, None, 3]
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,16 @@ from typing import Any, TypeVar
 from fhir_server.caller import Caller
 from fhir_server.interactions.read import read
 from fhir_server.operations.operation import Call, Result, Run
-from fhir_server.operations.terminology import kept
+from fhir_server.operations.terminology import caches
 from fhir_server.operations.terminology.context import value_set
-from fhir_server.operations.terminology.once import Once
 from fhir_server.operations.terminology.sent import parameters
 from fhir_server.r4 import json
 from fhir_server.server import Server
 from terminology import operations
 from terminology.issues import Issue, Refusal
 from terminology.library import Library
+from terminology.once import Once
 from terminology.parameters import read_parameters, write_outcome
-from terminology.readings import Readings
 from terminology.scope import Limits
 
 Json = dict[str, Any]
@@ -30,9 +29,6 @@ TOO_COSTLY = 422
 LARGE = 100_000
 """Bytes of a body that takes some milliseconds to read."""
 THRESHOLD = "x-too-costly-threshold"
-
-# What was read of resources that clients send along again and again, by its content.
-READINGS = Readings()
 
 
 def asks(type_name: str, name: str) -> Run:
@@ -50,8 +46,8 @@ def asks(type_name: str, name: str) -> Run:
             limits=limits(server, call),
         )
         try:
-            await _read_aside(call, sent)
-            given = await within(server, operations.answer(library, asked, READINGS))
+            await _read_aside(server, call, sent)
+            given = await within(server, operations.answer(library, asked, server.readings))
         except Refusal as refused:
             return refusal(refused)
         return Result(given.status, json.encode(given.resource))
@@ -62,17 +58,17 @@ def asks(type_name: str, name: str) -> Run:
 async def library_of(server: Server, call: Call, sent: Json) -> Library:
     """Return where the call looks: in the cache that it names, then in what the server knows."""
     named = (one.get("valueId") for one in sent["parameter"] if _is_cache(one))
-    id_ = call.headers.get(kept.HEADER) or next(named, None)
-    return await kept.over(server, id_, Once(await server.vocabulary.present()), READINGS)
+    id_ = call.headers.get(caches.HEADER) or next(named, None)
+    return await caches.over(server, id_, Once(await server.vocabulary.present()))
 
 
-async def _read_aside(call: Call, sent: Json) -> None:
+async def _read_aside(server: Server, call: Call, sent: Json) -> None:
     """Read the resources of a large body in a thread, so that others are answered meanwhile."""
     length = call.headers.get("content-length", "")
     if len(length) < len(str(LARGE)):
         return
     for one in read_parameters(sent).resources("tx-resource"):
-        await asyncio.to_thread(READINGS.read, one)
+        await asyncio.to_thread(server.readings.read, one)
 
 
 def _is_cache(parameter: object) -> bool:

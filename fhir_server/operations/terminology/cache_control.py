@@ -9,7 +9,7 @@ https://build.fhir.org/ig/HL7/fhir-tx-ecosystem-ig/
 from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest
 from fhir_server.operations.operation import Call, Operation, Result
-from fhir_server.operations.terminology import ask, kept
+from fhir_server.operations.terminology import ask, caches
 from fhir_server.operations.terminology.sent import parameters
 from fhir_server.r4 import json
 from fhir_server.server import Server
@@ -26,10 +26,10 @@ async def _cache_control(server: Server, _: Caller, call: Call) -> Result:
             raise BadRequest("mode is start or end", code="value", expression="mode")
         if mode == "start":
             resources = given.resources("tx-resource")
-            id_ = await kept.keep(server, resources, ask.READINGS)
+            id_ = await caches.keep(server, resources)
         else:
             id_ = _named(given, call)
-            await kept.forget(server, id_)
+            await caches.forget(server, id_)
     except Refusal as refused:
         return ask.refusal(refused)
     told = write_parameters([parameter("cache-id", "Id", id_)])
@@ -46,7 +46,7 @@ OPERATION = Operation(
 
 
 def _named(given: Given, call: Call) -> str:
-    id_ = given.text("cache-id") or call.headers.get(kept.HEADER)
+    id_ = given.text("cache-id") or call.headers.get(caches.HEADER)
     if not id_:
         raise BadRequest("Name the cache", code="required", expression="cache-id")
     return id_

@@ -40,6 +40,12 @@ def observation(id_: str, subject: str) -> dict[str, Any]:
     }
 
 
+def numbers(count: int) -> dict[str, Any]:
+    concepts = [{"code": str(number)} for number in range(count)]
+    system = {"resourceType": "CodeSystem", "status": "active", "content": "complete"}
+    return {**system, "concept": concepts}
+
+
 SAME = [{"system": "urn:same", "value": "1"}]
 WORLD = (
     patient("p"),
@@ -323,6 +329,13 @@ TABLE: dict[str, list[Row]] = {
             "too-long",
             body=observation("x", "Patient/p"),
             settings={"limits": {"index_rows": 5}},
+        ),
+        Row(
+            "POST CodeSystem",
+            413,
+            "too-long",
+            body=numbers(5),
+            settings={"limits": {"terminology_index_rows": 5}},
         ),
     ],
     "URL over limit": [Row(f"GET Patient?family={'x' * 17_000}", 414, "too-long")],

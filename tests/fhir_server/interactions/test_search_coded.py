@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.search import shape
+from fhir_server.search import terminology
 
 from .searching import Json, get, ids, observation, put
 
@@ -187,10 +187,46 @@ async def test_what_changes_counts_at_once(filled: httpx.AsyncClient) -> None:
 async def test_very_many_codes_are_found_without_a_cap(
     filled: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shape, "_MANY", 2)
+    monkeypatch.setattr(terminology, "MANY", 2)
     asked = f"/Observation?code:below={ANIMALS}|animal"
     for more in ("", "&_sort=-date", "&_total=accurate", "&status:not=entered-in-error"):
         assert ids(await get(filled, asked + more)) == "animal dog lion tiger"
     assert (await get(filled, f"{asked}&_summary=count"))["total"] == 4
     others = await get(filled, f"/Observation?code:not-in={VS}/whole")
     assert ids(others) == "bare rose text wrong"
+
+
+CASED = "http://example.org/cased"
+
+
+@pytest.mark.parametrize(
+    ("sensitive", "found"), [(True, "lower"), (False, "lower upper")], ids=["counts", "does not"]
+)
+async def test_the_case_of_codes_counts_as_their_system_says(
+    sensitive: bool,  # noqa: FBT001  (a member of a resource)
+    found: str,
+    client: httpx.AsyncClient,
+) -> None:
+    codes = [concept("aB"), concept("Ab")] if sensitive else [concept("Ab")]
+    await put(
+        client,
+        {"resourceType": "Patient", "id": "p"},
+        code_system("cased", CASED, *codes, caseSensitive=sensitive),
+        value_set("lower", {"system": CASED, "concept": [{"code": "Ab"}]}),
+        seen("upper", (CASED, "aB")),
+        seen("lower", (CASED, "Ab")),
+    )
+    for asked in (f"in={VS}/lower", f"below={CASED}|Ab", f"above={CASED}|Ab"):
+        assert ids(await get(client, f"/Observation?code:{asked}")) == found
+
+
+async def test_a_value_set_asked_for_by_its_place_is_that_one(filled: httpx.AsyncClient) -> None:
+    dogs, cats, bare = (
+        value_set(name, {"system": ANIMALS, "concept": [{"code": code}]})
+        for name, code in (("two-dogs", "dog"), ("two-lions", "lion"), ("bare", "tiger"))
+    )
+    del bare["url"]
+    await put(filled, dogs, {**cats, "url": dogs["url"]}, bare)
+    assert ids(await get(filled, "/Observation?code:in=ValueSet/two-dogs")) == "dog"
+    assert ids(await get(filled, "/Observation?code:in=ValueSet/two-lions")) == "lion"
+    assert ids(await get(filled, "/Observation?code:in=ValueSet/bare")) == "tiger"

@@ -202,8 +202,8 @@ def test_a_stop_waits_for_no_client(directory: Path) -> None:
     ("memory", "buffers", "cache"),
     [
         (512 << 20, "128MB", "256MB"),
-        (8 << 30, "1024MB", "4096MB"),
-        (256 << 30, "4096MB", "131072MB"),
+        (8 << 30, "2048MB", "4096MB"),
+        (256 << 30, "8192MB", "131072MB"),
     ],
 )
 def test_the_buffers_go_by_the_machines_memory(memory: int, buffers: str, cache: str) -> None:

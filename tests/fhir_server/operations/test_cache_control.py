@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from fhir_server.config import Settings, TerminologySettings
-from fhir_server.operations.terminology import kept
 from fhir_server.server import Server
 
 Json = dict[str, Any]
@@ -62,18 +61,21 @@ async def test_a_cache_is_seen_by_those_who_name_it(client: httpx.AsyncClient) -
     assert unnamed.status_code == 404
 
 
-async def test_another_process_has_it_too(client: httpx.AsyncClient) -> None:
+async def test_another_process_has_it_too(client: httpx.AsyncClient, server: Server) -> None:
     id_ = await start(client, pets("dog"))
-    kept.SHELVES.clear()
+    server.caches.clear()
     assert await expanded(client, id_) == ["dog"]
 
 
-async def test_a_cache_that_has_ended_is_gone_everywhere(client: httpx.AsyncClient) -> None:
+async def test_a_cache_that_has_ended_is_gone_everywhere(
+    client: httpx.AsyncClient, server: Server
+) -> None:
     id_ = await start(client, pets("dog"))
-    shelf = kept.SHELVES[id_]
+    shelf = server.caches.get(id_)
+    assert shelf is not None
     end = await client.post(f"/$cache-control?mode=end&cache-id={id_}", headers=FHIR)
     assert end.status_code == 200
-    kept.SHELVES[id_] = shelf  # another process has read it
+    server.caches.put(id_, shelf)  # another process has read it
     assert await expanded(client, id_) == 404
     again = await client.post("/$cache-control?mode=end", headers={**FHIR, "x-cache-id": id_})
     assert again.status_code == 404

@@ -1,6 +1,6 @@
 """What R4 means and states in no rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +9,9 @@ from fhir_server.errors import Issue
 from fhir_server.profiles.advice.canonical import is_snomed_id
 from fhir_server.profiles.codings import Codings
 from fhir_server.profiles.walk import Strictness
+from terminology.code_system import CodeSystem
+from terminology.issues import Issue as Reason
+from terminology.issues import Refusal
 from terminology.library import Shelf
 from tests.fhir_server.profiles.conftest import Judge
 
@@ -207,3 +210,19 @@ async def test_codings(code: str, display: str | None, found: str | None) -> Non
     await codings.find()
     assert codings.problem("http://s", code, display) == found
     assert codings.problem("http://unknown", code, display) is None
+
+
+class Busy(Shelf):
+    """A library that cannot answer in time."""
+
+    async def code_systems(self, url: str) -> Sequence[CodeSystem]:
+        words = f"of {url}: ask for less"
+        raise Refusal(422, Reason("error", "too-costly", None, words))
+
+
+async def test_nothing_is_said_of_a_coding_that_cannot_be_looked_up() -> None:
+    codings = Codings(Busy())
+    assert codings.problem("http://s", "a", None) is None
+    await codings.find()
+    assert (codings.asked, codings.problem("http://s", "a", None)) == ({}, None)
+    assert codings.asked == {}

@@ -10,7 +10,6 @@ LOINC = "http://loinc.org"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 STATUS = "http://hl7.org/fhir/observation-status"
-ENCOUNTERS = "http://hl7.org/fhir/encounter-status"
 
 
 def coded(*codings: Json, **more: object) -> Json:

@@ -1,7 +1,6 @@
 import pytest
 
 from fhir_server.r4.definitions import load
-from fhir_server.validation.bindings import is_language, is_mime_type
 from fhir_server.validation.references import target_type
 
 TYPES = frozenset(load().resource_types)
@@ -40,31 +39,3 @@ TYPES = frozenset(load().resource_types)
 )
 def test_a_reference_tells_its_type_or_has_no_form(text: str, type_name: str | None) -> None:
     assert target_type(TYPES, text) == type_name
-
-
-@pytest.mark.parametrize(
-    ("code", "is_one"),
-    [
-        *((code, True) for code in ("en", "en-US", "hi-Deva-IN", "de-CH-1901", "sl-rozaj-biske")),
-        *((code, True) for code in ("zh-cmn-Hans-CN", "es-419", "x-whatever", "i-klingon")),
-        *((code, True) for code in ("de-a-value", "en-US-u-islamcal")),
-        *((code, False) for code in ("", "e", "en_US", "en-", "english language", "a-DE", "1x")),
-    ],
-)
-def test_a_language_tag_has_the_form_of_bcp_47(code: str, is_one: bool) -> None:  # noqa: FBT001
-    assert is_language(code) == is_one
-
-
-@pytest.mark.parametrize(
-    ("code", "is_one"),
-    [
-        ("text/plain", True),
-        ("application/fhir+json; charset=utf-8", True),
-        ("text", False),
-        ("text/", False),
-        ("text/a b", False),
-        ("a/b/c", False),
-    ],
-)
-def test_a_mime_type_has_a_type_and_a_subtype(code: str, is_one: bool) -> None:  # noqa: FBT001
-    assert is_mime_type(code) == is_one

@@ -3,6 +3,7 @@
 import pytest
 
 from terminology.filters import Filter
+from terminology.grammars.forms import is_media_type, is_tag
 from terminology.grammars.languages import read_tag
 from terminology.grammars.library import Grammars
 from terminology.grammars.mime import read_media_type
@@ -51,8 +52,25 @@ def test_language_tags_are_read_in_their_usual_case(tag: str, code: str | None) 
 
 
 @pytest.mark.parametrize(
+    ("tag", "is_one"),
+    [
+        *((tag, True) for tag in ("en", "en-US", "hi-Deva-IN", "de-CH-1901", "sl-rozaj-biske")),
+        *((tag, True) for tag in ("zh-cmn-Hans-CN", "es-419", "x-whatever", "i-klingon")),
+        *((tag, True) for tag in ("de-a-value", "en-US-u-islamcal", "en-GB-oed", "sgn-BE-FR")),
+        *((tag, False) for tag in ("", "e", "en_US", "en-", "english language", "a-DE", "1x")),
+        *((tag, False) for tag in ("i-unheard-of", "en\n")),
+    ],
+)
+def test_a_language_tag_has_the_form_of_bcp_47(tag: str, is_one: bool) -> None:  # noqa: FBT001
+    assert is_tag(tag) == is_one
+
+
+@pytest.mark.parametrize(
     ("code", "known"),
     [
+        ("text/", False),
+        ("text/a b", False),
+        ("text/plain; charset", False),
         ("application/fhir+json", True),
         ("text/plain; charset=utf-8", True),
         ("image/*", False),
@@ -61,7 +79,7 @@ def test_language_tags_are_read_in_their_usual_case(tag: str, code: str | None) 
     ],
 )
 def test_media_types_are_a_type_and_a_subtype(code: str, known: bool) -> None:  # noqa: FBT001
-    assert (read_media_type(code) is not None) is known
+    assert is_media_type(code) is (read_media_type(code) is not None) is known
 
 
 @pytest.mark.parametrize(("code", "valid"), [("mg/dL", True), ("mg/dl{x}", True), ("mgg", False)])

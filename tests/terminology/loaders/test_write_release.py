@@ -70,6 +70,15 @@ def test_numbers_are_in_the_order_of_codes_and_seq_in_that_of_definition(databas
     assert found == [("a", 1, 2), ("b", 2, 4), ("c", 3, 3), ("d", 4, 1)]
 
 
+def test_a_hierarchy_with_too_many_ancestors_is_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_PAIRS", 4)
+    with pytest.raises(LoadRefused, match="more than 4 ancestors in all"):
+        load(database_url, letters("d", "a", "c", "b"))
+    assert tables(database_url) == []
+
+
 def test_every_ancestor_is_written_with_its_least_distance(database_url: str) -> None:
     load(database_url, letters("d", "a", "c", "b"))
     found = rows(

@@ -1,4 +1,4 @@
-"""A library that is asked everything once in a call.
+"""A library that is asked everything once in a call, or for many questions together.
 
 The rules ask for the same code system again and again, and each question costs a look into the
 database. What is written meanwhile is for the next call, so that a call sees one state.

@@ -1,7 +1,7 @@
 """A call asks each question once."""
 
-from fhir_server.operations.terminology.once import Once
 from terminology.library import Shelf
+from terminology.once import Once
 from terminology.operations import Call, answer
 
 PETS = {
