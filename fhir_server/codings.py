@@ -12,6 +12,7 @@ from fhir_server.database import Connection, Database
 from fhir_server.search.condition import Coded
 from fhir_server.search.rows import Coding, IndexRows
 from fhir_server.search.terminology import Meant
+from terminology.recent import Recent
 
 _KNOWN = 500_000
 """Codings of which a process remembers that they are listed."""
@@ -34,7 +35,8 @@ SELECT NULL, NULL, NULL, pg_snapshot_xmin(pg_current_snapshot())::text
 Basis: TypeAlias = Sequence[tuple[set[tuple[str, str]], int]]
 """Sets of codings, which only grow, each with its size."""
 
-_KEPT = 50
+_MAX_KEPT = 1_000_000
+"""Codings of all conditions that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Codings:
         self._database = database
         self._known: set[tuple[int, int]] = set()
         self._used: dict[int, Used] = {}
-        self.meant: dict[Coded, Kept] = {}
+        self.meant: Recent[Coded, Kept] = Recent(_MAX_KEPT)
 
     async def note(self, indexed: Iterable[IndexRows | None]) -> None:
         """List the codings of resources that are about to be stored."""
@@ -82,10 +84,7 @@ class Codings:
 
     def keep(self, asked: Coded, kept: Kept) -> Meant:
         """Keep the condition of what was asked; return it."""
-        self.meant.pop(asked, None)
-        self.meant[asked] = kept
-        if len(self.meant) > _KEPT:
-            del self.meant[next(iter(self.meant))]
+        self.meant.put(asked, kept, 1 + sum(number for _, number in kept.basis))
         return kept.condition
 
     async def used(self, connection: Connection, param: int) -> Used:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from terminology.code_system import CodeSystem, Head, Query, Selection
-from terminology.compose import contains, filtered, members, pins, prepare, systems
+from terminology.compose import (
+    contains,
+    filtered,
+    includes,
+    members,
+    pins,
+    prepare,
+    systems,
+)
 from terminology.concept_map import ConceptMap
 from terminology.concepts import Concept
 from terminology.filters import Filter, UnsupportedFilter
@@ -23,6 +31,9 @@ from terminology.value_set import ValueSet
 
 Coding = tuple[str, str]
 """System and code."""
+
+Editions = dict[tuple[str, str | None], CodeSystem]
+"""Code systems by url and pinned version."""
 
 Used = Mapping[str, Collection[str]]
 """Codes by their system; of each system in a steady order, new ones at the end."""
@@ -71,7 +82,7 @@ class Choices:
 
         A code system that nobody has is taken at the value set's word: the codes that are
         listed are its, and of a whole system every code. Refusal for an unknown value set
-        or version, and for filters that need an unknown system.
+        or version, and for filters that need an unknown system or cannot be evaluated.
         """
         scope = Scope(_Trusting(library), strict=False)
         value_set = await find_value_set(scope, canonical)
@@ -81,12 +92,14 @@ class Choices:
         editions = await _editions(scope, value_set)
         basis = (value_set, *scope.imports.values(), *editions.values())
         chosen = self._chosen(("in", of, canonical), basis)
+        if not chosen.seen:
+            await _understood(scope, value_set, editions)
         new, seen = chosen.new(used), {system: len(codes) for system, codes in used.items()}
         listed = None
         if sum(map(len, new.values())) > _LISTED:
             listed = await _listed(scope, value_set)
         if listed is not None:
-            held = {one for one in listed if one[1] in used.get(one[0], ())}
+            held = _among(used, listed, editions)
         else:
             held = set()
             for (url, _), edition in editions.items():
@@ -151,9 +164,27 @@ async def _listed(scope: Scope, value_set: ValueSet) -> list[Coding] | None:
     return [(one.system.head.url, one.concept.code) for one in entries]
 
 
-async def _editions(scope: Scope, value_set: ValueSet) -> dict[tuple[str, str | None], CodeSystem]:
+def _among(used: Used, listed: Collection[Coding], editions: Editions) -> set[Coding]:
+    """Return the codings in use that are listed, in any case where their system says so."""
+    loose = {url for (url, _), one in editions.items() if not one.head.case_sensitive}
+    found = {one for one in listed if one[0] not in loose and one[1] in used.get(one[0], ())}
+    folded = {(url, code.casefold()) for url, code in listed if url in loose}
+    for url in loose:
+        found |= {(url, one) for one in used.get(url, ()) if (url, one.casefold()) in folded}
+    return found
+
+
+async def _understood(scope: Scope, value_set: ValueSet, editions: Editions) -> None:
+    """Refusal for a filter that its code system cannot evaluate, whatever codes there are."""
+    for include in (*includes(scope, value_set), *value_set.excludes):
+        system = editions.get((include.system or "", include.version))
+        if system is not None and include.filters:
+            await filtered(system, include.filters, [""])
+
+
+async def _editions(scope: Scope, value_set: ValueSet) -> Editions:
     """Return the code systems that a prepared value set includes, by url and pinned version."""
-    found: dict[tuple[str, str | None], CodeSystem] = {}
+    found: Editions = {}
     for url in systems(scope, value_set):
         for pin in pins(scope, value_set, url):
             resolution = await resolve(scope, url, pin)

@@ -34,7 +34,7 @@ class Coding:
         """`system|version#code ('display')` for texts."""
         version = f"|{self.version}" if self.version else ""
         display = f" ('{self.display}')" if self.display else ""
-        return f"{self.system or ''}{version}#{self.code}{display}"
+        return f"{self.system or ''}{version}#{self.code or ''}{display}"
 
 
 def read_coding(source: Json, path: str) -> Coding:

@@ -42,8 +42,8 @@ class Entry:
 async def prepare(scope: Scope, value_set: ValueSet, trail: tuple[str, ...] = ()) -> None:
     """Find all that a value set imports.
 
-    Refusal for an unknown import, one that leads back to itself, too deep ones, and filters
-    without a value.
+    Refusal for an unknown import, one that leads back to itself, too deep ones, filters
+    without a value, codes without a system, and an expansion that has not all codes.
     """
     name = value_set.canonical
     if value_set.url and name in trail:
@@ -53,14 +53,22 @@ async def prepare(scope: Scope, value_set: ValueSet, trail: tuple[str, ...] = ()
         return
     if len(trail) >= scope.limits.depth:
         raise refusal("VALUESET_TOO_DEEP", value_set=trail[0], limit=scope.limits.depth)
+    if value_set.partial:
+        raise refusal("VALUESET_EXPANSION_PARTIAL", value_set=name)
     for system, version in value_set.editions.items():
         scope.editions.setdefault(system, version)
     for include in (*value_set.includes, *value_set.excludes):
+        _require_system(value_set, include)
         _require_values(include)
         for canonical in include.value_sets:
             imported = await _import(scope, value_set, canonical)
             await prepare(scope, imported, (*trail, name))
     scope.prepared.add(id(value_set))
+
+
+def _require_system(value_set: ValueSet, include: Include) -> None:
+    if not include.system and (include.concepts or include.filters or not include.value_sets):
+        raise refusal("VALUESET_INCLUDE_WITHOUT_SYSTEM", value_set=value_set.canonical)
 
 
 def _require_values(include: Include) -> None:

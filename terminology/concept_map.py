@@ -61,6 +61,7 @@ class ConceptMap:
     source: str | None
     target: str | None
     groups: tuple[Group, ...]
+    status: str | None = None
 
     @property
     def canonical(self) -> str:
@@ -77,6 +78,7 @@ def read_concept_map(resource: Json) -> ConceptMap:
         source=resource.get("sourceUri") or resource.get("sourceCanonical"),
         target=resource.get("targetUri") or resource.get("targetCanonical"),
         groups=tuple(_group(one) for one in resource.get("group", ())),
+        status=resource.get("status"),
     )
 
 

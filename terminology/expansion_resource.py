@@ -17,12 +17,11 @@ from terminology.expand import Expansion, Wish
 from terminology.languages import Languages
 from terminology.nesting import Node
 from terminology.notices import notices
-from terminology.value_set import ConceptReference, ValueSet
+from terminology.value_set import UNCLOSED, ConceptReference, ValueSet
 
 R5 = "http://hl7.org/fhir/5.0/StructureDefinition/"
 EXPANSION_PROPERTY = R5 + "extension-ValueSet.expansion.property"
 CONTAINS_PROPERTY = R5 + "extension-ValueSet.expansion.contains.property"
-UNCLOSED = STRUCTURE_DEFINITION + "valueset-unclosed"
 UNCLOSED_REASON = STRUCTURE_DEFINITION + "valueset-unclosed-reason"
 LANGUAGE_SYSTEM = "urn:ietf:bcp:47"
 PREFERRED = {

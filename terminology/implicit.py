@@ -85,7 +85,7 @@ def _filtered(system: Json, name: str, op: str, value: str) -> Json:
 
 
 async def is_known(value_set: ValueSet, systems: Sequence[CodeSystem]) -> bool:
-    """False where the url names a concept, or a reference set, that no version meant has.
+    """False where the url names a concept, list or reference set that no version meant has.
 
     True where there is no such version: that is to be told of the system.
     """
@@ -95,14 +95,14 @@ async def is_known(value_set: ValueSet, systems: Sequence[CodeSystem]) -> bool:
         for one in systems
         if include.version is None or matches(include.version, one.head.version)
     ]
-    if not (meant and include.filters) or include.system != SNOMED:
+    if not (meant and include.filters):
         return True
     return any([await _names(one, include.filters[0]) for one in meant])
 
 
 async def _names(system: CodeSystem, asked: Filter) -> bool:
     code = asked.value or ""
-    if asked.property != "concept":
+    if asked.property == "constraint":
         return True
     if not await system.find([code]):
         return False

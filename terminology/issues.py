@@ -78,6 +78,8 @@ _SHAPES: dict[str, tuple[str, str, str | None]] = {
     "ECL_NOT_SUPPORTED": ("error", "not-supported", "vs-invalid"),
     "ECL_TOO_COSTLY": ("error", "too-costly", None),
     "VALUESET_CIRCULAR_REFERENCE": ("error", "processing", "vs-invalid"),
+    "VALUESET_EXPANSION_PARTIAL": ("error", "processing", "vs-invalid"),
+    "VALUESET_INCLUDE_WITHOUT_SYSTEM": ("error", "invalid", "vs-invalid"),
     "VALUESET_TOO_DEEP": ("error", "too-costly", None),
     "VALUESET_TOO_MANY_STEPS": ("error", "too-costly", None),
     "VALUESET_TOO_COSTLY": ("error", "too-costly", None),

@@ -108,7 +108,7 @@ class Layers:
     async def concept_maps(self, url: str | None, system: str | None) -> Sequence[ConceptMap]:
         """Concept maps in both."""
         near = await self._first.concept_maps(url, system)
-        hidden = {one.canonical for one in near}
+        hidden = {one.canonical for one in near if one.url}
         far = await self._second.concept_maps(url, system)
         return [*near, *(one for one in far if one.canonical not in hidden)]
 

@@ -75,12 +75,8 @@ class Memberships:
                     left.pop()
         except TimeoutError:
             for question in left:
-                self._keep(question, None)
-
-    async def has(self, question: Question) -> bool | None:
-        """Return the answer; None where the value set or code system is not known."""
-        await self.find([question])
-        return self.known(question)[1]
+                if not self.known(question)[0]:
+                    self._keep(question, None)
 
     async def _answer(self, library: Library, question: Question) -> None:
         if self.known(question)[0]:
@@ -118,7 +114,7 @@ def _in_table(table: _Table, question: Question) -> bool:
 
 def _listed(value_set: ValueSet) -> _Table | None:
     """Return the codes of a value set that lists them all, None of any other."""
-    if value_set.excludes or not all(map(_is_list, value_set.includes)):
+    if value_set.partial or value_set.excludes or not all(map(_is_list, value_set.includes)):
         return None
     if sum(len(one.concepts) for one in value_set.includes) > MAX_TABLE:
         return None

@@ -119,6 +119,12 @@ TEXTS = {
     "ECL_NOT_SUPPORTED": "Of expression constraints this is not supported: {feature}",
     "ECL_TOO_COSTLY": "The expression constraint is too costly: {reason}",
     "VALUESET_CIRCULAR_REFERENCE": ("The value set '{value_set}' includes itself through: {path}"),
+    "VALUESET_EXPANSION_PARTIAL": (
+        "The value set '{value_set}' is known by an expansion alone, which has not all of its codes"
+    ),
+    "VALUESET_INCLUDE_WITHOUT_SYSTEM": (
+        "The value set '{value_set}' includes or excludes codes without naming their system"
+    ),
     "VALUESET_TOO_DEEP": "The value set '{value_set}' imports value sets more than {limit} deep",
     "VALUESET_TOO_MANY_STEPS": (
         "The value set '{value_set}' cannot be evaluated within {limit} steps"

@@ -254,7 +254,8 @@ def _batch(type_name: str) -> "Operation":
         )
         out = []
         pause = Pause()
-        for one in given.resources("validation"):
+        for named in given.named("validation"):
+            one = named.get("resource", {})
             answered = await _one_of_batch(library, replace(call, type=type_name), one, shared)
             out.append({"name": "validation", "resource": answered.resource})
             await pause()

@@ -4,7 +4,6 @@ Clients send the same resources along with each of many requests (tx-resource).
 """
 
 from hashlib import sha256
-from threading import Lock
 
 import msgspec
 
@@ -37,17 +36,13 @@ class Readings:
     def __init__(self, most: int = 20_000_000) -> None:
         """`most` is the size in bytes of all resources kept, written as JSON."""
         self._kept: Recent[bytes, Reading] = Recent(most)
-        # Large resources are read in threads, so that others are answered meanwhile.
-        self._lock = Lock()
 
     def read(self, resource: Json) -> Reading:
         """What the resource says, read once for the same content."""
         written = msgspec.json.encode(resource)
         key = sha256(written).digest()
-        with self._lock:
-            found = self._kept.get(key)
+        found = self._kept.get(key)
         if found is None:
             found = read(resource)
-            with self._lock:
-                self._kept.put(key, found, len(written))
+            self._kept.put(key, found, len(written))
         return found

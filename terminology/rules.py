@@ -6,7 +6,7 @@ https://build.fhir.org/ig/HL7/fhir-tx-ecosystem-ig/requirements.html (system-ver
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from terminology.issues import refusal
+from terminology.issues import bad_request, refusal
 from terminology.versions import split
 
 
@@ -29,12 +29,12 @@ class Decision:
 
 
 def read_rule(canonicals: Iterable[str]) -> dict[str, str]:
-    """Versions by url of `url|version` texts; Refusal when one url has two versions."""
+    """Versions by url of `url|version` texts; Refusal when one url has none, or two."""
     rule: dict[str, str] = {}
     for canonical in canonicals:
         url, version = split(canonical)
         if version is None:
-            continue
+            raise bad_request("a parameter about versions is written url|version")
         if rule.setdefault(url, version) != version:
             raise refusal("SYSTEM_VERSION_MULTIPLE_OVERRIDE", system=url)
     return rule

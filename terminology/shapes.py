@@ -153,6 +153,8 @@ class Contains(TypedDict, total=False):
 class Expansion(TypedDict, total=False):
     """The codes of a value set as somebody expanded it."""
 
+    extension: list[Extension]
+    total: int
     contains: list[Contains]
 
 

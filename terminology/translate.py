@@ -12,7 +12,7 @@ from terminology.implicit import SNOMED
 from terminology.implicit_maps import implicit_concept_map
 from terminology.issues import not_found
 from terminology.scope import Scope, systems_of
-from terminology.versions import order, split
+from terminology.versions import SortKey, order, split
 
 NO_MATCH = frozenset({"unmatched", "disjoint"})
 
@@ -44,7 +44,11 @@ class Question:
 
     codings: Sequence[Coding]
     maps: tuple[ConceptMap, ...] = ()
-    """Maps given with the request; else those of `url`, else all of the codes' systems."""
+    """Maps given with the request; else that of `url`, else all of the codes' systems.
+
+    Of several versions the best one: active ones before drafts, those before retired ones,
+    then the highest. Where no map is named, retired ones are left out.
+    """
     url: str | None = None
     version: str | None = None
     source: str | None = None
@@ -85,12 +89,16 @@ async def _maps(scope: Scope, question: Question) -> Sequence[ConceptMap]:
         url, version = split(question.url)
         known = await _implied(scope, url, question)
         return [known or await _map(scope, url, question.version or version)]
-    found: dict[str, ConceptMap] = {}
-    for coding in question.codings:
-        for one in await scope.library.concept_maps(None, coding.system):
-            if _is_between(one, question):
-                found[one.canonical] = one
-    return list(found.values())
+    found: dict[str, list[ConceptMap]] = {}
+    for system in dict.fromkeys(coding.system for coding in question.codings):
+        for one in await scope.library.concept_maps(None, system):
+            if one.status != "retired" and _is_between(one, question):
+                found.setdefault(one.url or f"#{len(found)}", []).append(one)
+    return [max(versions, key=_goodness) for versions in found.values()]
+
+
+def _goodness(one: ConceptMap) -> tuple[bool, bool, tuple[SortKey, bool, SortKey]]:
+    return one.status == "active", one.status != "retired", order(one.version)
 
 
 async def _implied(scope: Scope, url: str, question: Question) -> ConceptMap | None:
@@ -107,7 +115,7 @@ async def _map(scope: Scope, url: str, version: str | None) -> ConceptMap:
     fitting = [one for one in known if version is None or one.version == version]
     if not fitting:
         raise not_found(f"the concept map {url} is unknown")
-    return max(fitting, key=lambda one: order(one.version))
+    return max(fitting, key=_goodness)
 
 
 def _is_between(one: ConceptMap, question: Question) -> bool:

@@ -361,7 +361,7 @@ async def _judge_concept(scope: Scope, value_set: ValueSet, finding: Finding, ru
 
 
 def _say_unknown_code(finding: Finding, system: CodeSystem, *, whole: bool) -> None:
-    head, code = system.head, finding.coding.code
+    head, code = system.head, finding.coding.code or ""
     version = f" version '{head.version}'" if head.version else ""
     if head.content == "fragment":
         finding.listed = finding.listed and not whole

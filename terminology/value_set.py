@@ -24,6 +24,7 @@ FILTER_OP = (
 SUPPLEMENT = STRUCTURE_DEFINITION + "valueset-supplement"
 EXPANSION_PARAMETER = STRUCTURE_DEFINITION + "valueset-expansion-parameter"
 DEPRECATED = STRUCTURE_DEFINITION + "valueset-deprecated"
+UNCLOSED = STRUCTURE_DEFINITION + "valueset-unclosed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class ValueSet:
     """True when another version is better, though this one's number may be higher."""
     editions: Mapping[str, str] = field(default_factory=dict)
     """The version of a system that was published with it: used where nothing else decides."""
+    partial: bool = False
+    """True when it is known by an expansion alone, and that has not all of its codes."""
 
     @property
     def canonical(self) -> str:
@@ -96,7 +99,15 @@ def read_value_set(resource: Json) -> ValueSet:
         status=resource.get("status"),
         standards_status=standards_status(extensions),
         experimental=resource.get("experimental", False),
+        partial=not resource.get("compose") and _is_partial(resource.get("expansion", {})),
     )
+
+
+def _is_partial(expansion: Json) -> bool:
+    """Whether an expansion is a page of more codes, or says that there are others."""
+    unclosed = extension_value(expansion.get("extension", []), UNCLOSED)
+    listed = sum("code" in one for one in _contained(expansion))
+    return unclosed is True or expansion.get("total", 0) > listed
 
 
 def _includes(compose: Json, name: str) -> tuple[Include, ...]:
@@ -146,15 +157,20 @@ def _parameters(compose: Json) -> Iterator[tuple[str, str]]:
 
 def _compose_of(expansion: Json) -> Json:
     includes: dict[tuple[str | None, str | None], Json] = {}
-    todo = list(reversed(expansion.get("contains", [])))
-    while todo:
-        one = todo.pop()
-        todo.extend(reversed(one.get("contains", [])))
+    for one in _contained(expansion):
         if "code" in one and not (one.get("abstract") and "contains" in one):
             key = one.get("system"), one.get("version")
             group = includes.setdefault(key, _group(*key))
             group["concept"].append(one)
     return {"include": list(includes.values())}
+
+
+def _contained(expansion: Json) -> Iterator[Json]:
+    todo = list(reversed(expansion.get("contains", [])))
+    while todo:
+        one = todo.pop()
+        todo.extend(reversed(one.get("contains", [])))
+        yield one
 
 
 def _group(system: str | None, version: str | None) -> Json:

@@ -52,9 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.stash[_run] = Path(given["sangam_run"])
+        os.environ["SANGAM_TEST_RUN"] = given["sangam_run"]
         return
     place = tempfile.mkdtemp(prefix="sangam-test-")
     config.stash[_run] = Path(place)
+    os.environ["SANGAM_TEST_RUN"] = place
     if config.option.basetemp is None:
         # The usual place is closed to other accounts again by each run that starts, and
         # a PostgreSQL that root starts runs under one.
@@ -68,6 +70,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: object) -> None:
     """Tell a worker of pytest-xdist which run it belongs to."""
     node.workerinput["sangam_run"] = str(node.config.stash[_run])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name each test's group, as pytest-xdist 3.8 fails to with pytest 9.2.
+
+    It sets `_nodeid`, which pytest no longer reads: every group was split among the workers.
+    """
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        for mark in item.iter_markers("xdist_group"):
+            suffix = f"@{mark.args[0]}"
+            if not item.nodeid.endswith(suffix):
+                item._id = type(item._id).parse(f"{item.nodeid}{suffix}")  # noqa: SLF001
 
 
 def pytest_collection_finish() -> None:

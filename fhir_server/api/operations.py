@@ -54,7 +54,11 @@ def batched(
             raise NotSupported("A batch does not call this operation")
         body = (entry.raw, entry.resource) if entry.raw and entry.resource else None
         call = _call(server, found, where, request, (list(pairs), body), routed)
-        result = await run(server, caller, call)
+        # The conditions of the whole batch are none of an entry's.
+        own = {"if-match": entry.if_match, "if-none-exist": entry.if_none_exist}
+        given = {**call.headers, **own}
+        headers = {name: text for name, text in given.items() if text is not None}
+        result = await run(server, caller, replace(call, method=entry.method, headers=headers))
         return Outcome(result.status, "", "", 0, None, result.body)
 
     return called

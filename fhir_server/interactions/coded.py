@@ -21,12 +21,8 @@ from fhir_server.store import read
 from terminology.choosing import Choices, Coding, Used
 from terminology.issues import Refusal
 from terminology.library import Layers, Library, Shelf
-from terminology.readings import Readings
 
 Json = dict[str, Any]
-
-# What was read of value sets asked for by their place, by its content.
-_READINGS = Readings()
 
 
 async def answered(server: Server, connection: Connection, query: Query) -> Query:
@@ -47,7 +43,7 @@ async def _terms(server: Server, connection: Connection, library: Library, asked
     used = await server.codings.used(connection, asked.param)
     placed = await _placed(server, connection, asked) if asked.modifier == "in" else []
     try:
-        library = Layers(Shelf(placed, _READINGS), library) if placed else library
+        library = Layers(Shelf(placed, server.readings), library) if placed else library
         ask = _Ask(server.choices, library, asked.modifier, asked.values)
         async with asyncio.timeout(server.settings.terminology.seconds):
             chosen = await ask.among(asked.param, used.terms)

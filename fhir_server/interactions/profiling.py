@@ -1,7 +1,8 @@
 """A resource judged by profiles, whose definitions and codes may have to be looked up.
 
 Judging does not wait: it notes what it does not know, that is looked up, and the
-resource is judged again, until nothing is left to be asked.
+resource is judged again, until nothing is left to be asked. A large resource is judged in
+a thread, so that others are answered meanwhile.
 
 https://hl7.org/fhir/R4/profiling.html
 """
@@ -18,6 +19,7 @@ from fhir_server.profiles.stored import Noted
 from fhir_server.profiles.walk import Strictness
 from fhir_server.server import Server
 from terminology.memberships import Memberships, Question
+from terminology.pausing import MANY, aside
 from terminology.ucum.unit import unit
 
 _ROUNDS: Final = 12
@@ -54,7 +56,7 @@ async def by_profiles(
     By these profiles, by those that it claims, and by the definitions of its extensions;
     with `advice` also what R4 means and states in no rule, as warnings.
     """
-    wanted = list(canonicals)
+    wanted, size = list(canonicals), _size(data)
     codings = Codings(server.vocabulary)
     strictness = _strictness(server.settings.validation, advice=advice)
     await server.stored_profiles.refresh()
@@ -62,13 +64,25 @@ async def by_profiles(
         noted, codes = Noted(server.stored_profiles), _Codes(server.memberships)
         profiles = server.profiles.seen_through(noted)
         around = Surroundings(codes, Nothing(), unit, codings, strictness)
-        issues = validate_profiles(profiles, data, wanted, around)
+        issues = await aside(size, validate_profiles, profiles, data, wanted, around)
         if not noted.asked and not codes.asked and not codings.asked:
             break
         await server.stored_profiles.find(noted.asked)
         await server.memberships.find(codes.asked)
         await codings.find()
     return issues
+
+
+def _size(data: Mapping[str, Any]) -> int:
+    """Return how many objects and lists a resource has; it is not counted beyond many."""
+    ahead: list[Any] = [data]
+    count = 0
+    while ahead and count <= MANY:
+        one = ahead.pop()
+        inside = one.values() if isinstance(one, dict) else one
+        ahead += (inner for inner in inside if isinstance(inner, dict | list))
+        count += 1
+    return count
 
 
 def _strictness(said: ValidationSettings, *, advice: bool) -> Strictness:

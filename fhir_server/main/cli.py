@@ -29,7 +29,7 @@ from fhir_server.main.log import configure
 from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
 from fhir_server.main.packages import app as package_app
 from fhir_server.main.status import overview
-from fhir_server.main.target import database_of, opened, running_server
+from fhir_server.main.target import base_of, database_of, opened, running_server
 from fhir_server.main.terminology import app as terminology_app
 from fhir_server.main.wiring import JOBS, running
 from fhir_server.worker.runner import work
@@ -183,8 +183,7 @@ def load(
 
 
 def _load(settings: Settings, conninfo: str, paths: list[Path], processes: int) -> Summary:
-    server = running_server(settings.data_dir)
-    base = server.base if server else settings.base_url or "http://127.0.0.1:8080/fhir"
+    base = base_of(settings)
     size = sources.size(paths)
     processes = min(processes, size // PIECE_BYTES + 1)
     columns = (TextColumn("Loading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())

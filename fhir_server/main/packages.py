@@ -16,7 +16,7 @@ from fhir_server.config import Settings
 from fhir_server.errors import SangamError
 from fhir_server.main import migrate
 from fhir_server.main.options import DatabaseUrl, DataDir, given
-from fhir_server.main.target import database_of, running_server
+from fhir_server.main.target import base_of, database_of
 from fhir_server.main.wiring import running
 from fhir_server.packages import record
 from fhir_server.packages.bring import Done, Wish
@@ -145,8 +145,7 @@ def _run(settings: Settings, work: Callable[[Server], Awaitable[_T]]) -> _T:
         async with running(settings, conninfo, base) as server:
             return await work(server)
 
-    here = running_server(settings.data_dir)
-    base = here.base if here else settings.base_url or "http://127.0.0.1:8080/fhir"
+    base = base_of(settings)
     with database_of(settings) as conninfo:
         migrate.migrate(conninfo)
         try:

@@ -37,6 +37,12 @@ def running_server(data_dir: Path) -> Running | None:
     return Running(**said)
 
 
+def base_of(settings: Settings) -> str:
+    """Return the base URL of the running server, else the one that a server would have."""
+    server = running_server(settings.data_dir)
+    return server.base if server else settings.base_url or "http://127.0.0.1:8080/fhir"
+
+
 @contextmanager
 def database_of(settings: Settings) -> Iterator[str]:
     """Lend the URL of the database: given, of the running server, or started meanwhile."""

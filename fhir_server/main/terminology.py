@@ -28,7 +28,7 @@ from fhir_server.main import migrate as migrations
 from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
 from fhir_server.main.piece import Done, store
 from fhir_server.main.sources import Document
-from fhir_server.main.target import database_of, running_server
+from fhir_server.main.target import base_of, database_of, running_server
 from fhir_server.main.wiring import running
 from terminology.loaders import write
 from terminology.loaders.recognise import releases
@@ -154,10 +154,8 @@ def _loaded(
 
 async def _store(settings: Settings, conninfo: str, one: Resources, told: "_Told") -> Done:
     """Store resources as a client would, each under its own id."""
-    server = running_server(settings.data_dir)
-    base = server.base if server else settings.base_url or "http://127.0.0.1:8080/fhir"
     whole = Done()
-    async with running(settings, conninfo, base) as handle:
+    async with running(settings, conninfo, base_of(settings)) as handle:
         for piece in _pieces(one.resources):
             done = await store(handle, [_document(resource) for resource in piece])
             whole.stored.update(done.stored)
@@ -184,20 +182,20 @@ def _document(resource: Json) -> Document:
 
 @app.command("list")
 def list_releases(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Show the releases that serve.
+    """Show the releases that serve: url and version as `remove` takes them.
 
     Example: `sangam terminology list`
     """
     settings = given(data_dir=data_dir, database_url=database_url)
-    table = Table("code system", "version", "content", "concepts", "ancestors", "loaded", "notes")
     with database_of(settings) as conninfo:
         migrations.migrate(conninfo)
         with psycopg.connect(conninfo) as connection:
             for url, version, content, concepts, at, pairs, problems in connection.execute(_LIST):
-                notes = ", ".join(f"{count:,} {kind}" for kind, count in (problems or {}).items())
-                counts = (f"{concepts:,}", f"{pairs:,}", f"{at:%Y-%m-%d %H:%M}")
-                table.add_row(url, version, content, *counts, notes)
-    console.print(table)
+                told = [f"{concepts:,} concepts", f"{pairs:,} pairs of ancestors", content]
+                told += [f"{count:,} {kind}" for kind, count in (problems or {}).items()]
+                # Neither is cut to the width of a terminal: `remove` takes them as they are.
+                console.out(url, version, highlight=False)
+                console.out(f"    {', '.join(told)}, loaded {at:%Y-%m-%d %H:%M}", highlight=False)
 
 
 @app.command()
@@ -256,9 +254,10 @@ def _progress() -> Iterator[_Told]:
 
 
 def _show(report: Report) -> None:
+    # A dry run counts no rows of some tables: it need not write them to tell what is wrong.
     if report.rows.total():
         rows = Table("rows", "count")
-        for name, count in sorted(report.rows.items()):
+        for name, count in sorted((+report.rows).items()):
             rows.add_row(name, f"{count:,}")
         console.print(rows)
     if not report.problems:

@@ -110,6 +110,7 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
     )
 
 
+# It holds rules alone, which take a while to make: one does for all handles of a process.
 @lru_cache(maxsize=1)
 def _validator(known: definitions.Definitions) -> Validator:
     return Validator(known, Callbacks(units=unit))

@@ -22,7 +22,6 @@ from fhir_server.packages.record import Installed
 from fhir_server.packages.remove import take_away
 from fhir_server.r4 import json
 from fhir_server.r4.walk import references
-from fhir_server.search.terms import term
 from fhir_server.server import Server
 from fhir_server.store import read as store
 
@@ -172,9 +171,9 @@ class Bringing:
 
     def _terms(self, one: Content) -> list[int]:
         """Return the index terms of a canonical, none for what has none."""
-        registry = self.server.registry.official
-        found = registry.plan(one.type).indexed.get("url", ()) if one.canonical else ()
-        return [term(registry.context.secret, p.id, "uri", one.canonical or "") for p in found]
+        if not one.canonical:
+            return []
+        return self.server.registry.official.uri_terms(one.type, ["url"], one.canonical)
 
     async def _is_unversioned(self, one: Content, match: There) -> bool:
         place = (self.server.definitions.type_ids[one.type], match.id)

@@ -12,7 +12,7 @@ from fhir_server.errors import BadRequest
 from fhir_server.fhirpath.values import Node
 from fhir_server.profiles.enabling import value_of
 from fhir_server.profiles.place import Item
-from fhir_server.profiles.scope import Scope, target
+from fhir_server.profiles.scope import Scope, kind_named, target
 from fhir_server.profiles.values import equal
 from fhir_server.profiles.walk import Walk
 
@@ -168,7 +168,7 @@ def _by_target(walk: Walk, question: Json, item: Item, scope: Scope) -> None:
     if not kinds or type(reference) is not str:
         return
     found = target(scope, reference, walk.targets)
-    kind = found.scope.resource.node.type if found else walk.kind_named(reference)
+    kind = found.scope.resource.node.type if found else kind_named(walk.profiles.model, reference)
     if kind is not None and kind not in kinds:
         walk.note("error", "invalid", "The target has a type that is not asked for", item.place)
 

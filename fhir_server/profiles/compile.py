@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fhir_server.profiles.core import PREFIX
 from fhir_server.profiles.seams import Json
 from fhir_server.profiles.snapshot import found_by_path
 from fhir_server.profiles.tree import Definition, Tree
+from fhir_server.r4.definitions import load
 
 _MAX_VALUE_SET: Final = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
 _LATER: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition."
@@ -173,7 +175,7 @@ def _part(tree: Tree, path: str, parts: dict[int, Part]) -> Part:
         most=values["maxValue"],
         max_length=element.get("maxLength"),
         binding=_binding(element.get("binding")),
-        rules=tuple(_rule(one) for one in element.get("constraint", ()) if "expression" in one),
+        rules=tuple(_rule(one) for one in element.get("constraint", ()) if _adds(one)),
         slicing=_slicing(element.get("slicing")),
         min_length=next(_extended(element, _MIN_LENGTH), None),
         languages=tuple(_extended(element, _LANGUAGES)),
@@ -245,6 +247,13 @@ def _additional(binding: Json) -> Iterator[str]:
     for one in binding.get("extension", ()):
         if one.get("url") in _ADDITIONAL and "required" in _extended(one, "purpose"):
             yield from _extended(one, "valueSet")
+
+
+def _adds(rule: Json) -> bool:
+    """Return whether a rule can be run, and is none of R4's own, which are judged before."""
+    source = str(rule.get("source", ""))
+    own = source.startswith(PREFIX) and source.removeprefix(PREFIX) in load().elements
+    return "expression" in rule and not own
 
 
 def _rule(rule: Json) -> Rule:

@@ -142,7 +142,7 @@ class _Resources:
             if profile is None:
                 self.walk.note("error", "not-found", "The profile is not known", item.place)
             else:
-                yield from self.imposing(profile)
+                yield from self.imposing(profile, item)
 
     def claimed(self, item: Item) -> Iterator[Profile]:
         """Yield the profiles that a resource claims, and those that they impose."""
@@ -151,7 +151,7 @@ class _Resources:
         for index, canonical in enumerate(claims if type(claims) is list else ()):
             profile = self.walk.profiles.get(canonical) if type(canonical) is str else None
             if profile is not None:
-                yield from self.imposing(profile)
+                yield from self.imposing(profile, item)
             elif canonical is not None:
                 place = f"{item.place}.meta.profile[{index}]"
                 self.walk.note("warning", "not-found", "The profile is not known", place)
@@ -167,15 +167,24 @@ class _Resources:
                 if profile is not None and self.walk.strictness.vital_signs:
                     yield profile
 
-    def imposing(self, profile: Profile) -> Iterator[Profile]:
-        """Yield a profile and those that it imposes."""
+    def imposing(self, profile: Profile, item: Item) -> Iterator[Profile]:
+        """Yield a profile and those that it imposes; note those that are not known."""
         seen, ahead = {profile.canonical}, [profile]
         while ahead:
             one = ahead.pop()
             yield one
-            for extension in one.definition.get("extension", ()):
-                canonical = extension.get("valueCanonical") or extension.get("valueUri")
-                known = extension.get("url") in IMPOSED and self.walk.profiles.get(str(canonical))
-                if known and known.canonical not in seen and len(seen) < _MAX_IMPOSED:
+            for canonical in _imposed(one):
+                known = self.walk.profiles.get(canonical)
+                if known is None:
+                    text = f"A profile that {one.canonical} imposes is not known"
+                    severity = self.walk.strictness.unknown_profile
+                    self.walk.note(severity, "not-found", text, item.place)
+                elif known.canonical not in seen and len(seen) < _MAX_IMPOSED:
                     seen.add(known.canonical)
                     ahead.append(known)
+
+
+def _imposed(profile: Profile) -> Iterator[str]:
+    for extension in profile.definition.get("extension", ()):
+        if extension.get("url") in IMPOSED:
+            yield str(extension.get("valueCanonical") or extension.get("valueUri"))

@@ -17,14 +17,15 @@ from fhir_server.profiles.snapshot import snapshot
 from fhir_server.r4.definitions import Definitions
 from terminology.recent import Recent
 
-MAX_KEPT: Final = 2_000
+MAX_KEPT: Final = 50_000
+"""Elements of all profiles that are kept; with their definitions some 2 KB each."""
 
 
 class Profiles:
     """Compiled profiles of a source and of R4 itself; lives as long as the server.
 
     A profile is made anew when the source answers with another content. Safe to
-    share between requests of one thread.
+    share between requests and threads.
     """
 
     __slots__ = ("_by_content", "_by_object", "definitions", "model", "source")
@@ -60,8 +61,9 @@ class Profiles:
         try:
             profile = self._compiled(definition, used)
         except Unprocessable:
-            return None
-        self._by_object.put(id(definition), _Kept(definition, profile, tuple(used.items())))
+            profile = None
+        kept = _Kept(definition, profile, tuple(used.items()))
+        self._by_object.put(id(definition), kept, _size(profile) if profile else 1)
         return profile
 
     def _holds(self, kept: "_Kept") -> bool:
@@ -78,7 +80,7 @@ class Profiles:
         profile = self._by_content.get(key)
         if profile is None:
             profile = compiled(definition, snapshot(definition, find))
-            self._by_content.put(key, profile)
+            self._by_content.put(key, profile, _size(profile))
         return profile
 
 
@@ -86,8 +88,18 @@ class _Kept(NamedTuple):
     """A compiled definition, which stays alive so that its identity stays its own."""
 
     definition: Json
-    profile: Profile
+    profile: Profile | None
     used: tuple[tuple[str, Json | None], ...]
+
+
+def _size(profile: Profile) -> int:
+    """Return the number of parts."""
+    count, ahead = 0, [profile.root]
+    while ahead:
+        part = ahead.pop()
+        count += 1
+        ahead += (*part.children, *part.slices)
+    return count
 
 
 def _digest(definition: Json) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from fhir_server.fhirpath.model import Model
 from fhir_server.fhirpath.values import Node
 from fhir_server.profiles.place import Item, resource_item
 from fhir_server.profiles.seams import Targets
@@ -15,6 +16,7 @@ from fhir_server.profiles.seams import Targets
 _RESTFUL: Final = re.compile(
     r"(?P<base>https?://\S+/)(?P<own>[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z"
 )
+_TYPE_AND_ID: Final = re.compile(r"(?:\A|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}\Z")
 _OWN: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}\Z")
 
 
@@ -87,6 +89,19 @@ def target(scope: Scope, reference: str, targets: Targets) -> Target | None:
         return None
     item = resource_item(outside, str(outside.get("resourceType", "Resource")))
     return Target(Scope(item, item), "referenced")
+
+
+def kind_named(model: Model, reference: object) -> str | None:
+    """Return the resource type that a Reference, or the text of one, names."""
+    if type(reference) is dict:
+        said = reference.get("type")
+        found = kind_named(model, reference.get("reference"))
+        return found or (said if said in model.resources else None)
+    if type(reference) is not str:
+        return None
+    named = _TYPE_AND_ID.search(reference.partition("/_history/")[0])
+    kind = named[1] if named else None
+    return kind if kind in model.resources else None
 
 
 def _keys(scope: Scope, reference: str) -> list[str]:

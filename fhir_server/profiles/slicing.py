@@ -6,19 +6,21 @@ https://hl7.org/fhir/R4/profiling.html#discriminator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from fhir_server.fhirpath.model import Model
 from fhir_server.profiles.compile import Discriminator, Part, Profile, Slicing, Type
 from fhir_server.profiles.place import Item, named
 from fhir_server.profiles.profiles import Profiles
-from fhir_server.profiles.scope import Scope, target
+from fhir_server.profiles.scope import Scope, kind_named, target
 from fhir_server.profiles.seams import Targets
 from fhir_server.profiles.values import equal, has_pattern
 
 _STEP: Final = re.compile(
     r"(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*(?:\[x\])?)(?:\((?P<argument>[^)]*)\))?(?:\.|\Z)"
 )
+_RESOLVE: Final = "resolve()"
 _SIMPLE: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -49,19 +51,61 @@ class _Reached:
     types: tuple[Type, ...]
 
 
-def fits(ask: Ask, part: Part, slicing: Slicing | None, item: Item, scope: Scope) -> bool:
+class Fit(Enum):
+    """Whether an item is one of a slice; OPEN where that hangs on a target that is not known."""
+
+    YES = 1
+    NO = 2
+    OPEN = 3
+
+
+def fit(ask: Ask, part: Part, slicing: Slicing | None, item: Item, scope: Scope) -> Fit:
     """Return whether an item has what makes it one of this slice."""
     discriminators = slicing.discriminators if slicing else ()
     url = extension_url(ask.profiles, part)
     if url is not None and all(one.path == "url" for one in discriminators):
         value = item.node.value
-        return type(value) is dict and value.get("url") == url
-    if not discriminators:
-        if part.name.endswith("[x]"):
-            return any(_is(ask, type_, item) for type_ in part.types)
-        return suits(ask, part, item) is True
-    verdicts = [_discriminated(ask, one, part, item, scope) for one in discriminators]
-    return False not in verdicts and True in verdicts
+        return Fit.YES if type(value) is dict and value.get("url") == url else Fit.NO
+    if discriminators:
+        verdicts = [_resolved(ask, one, part, item, scope) for one in discriminators]
+    elif part.name.endswith("[x]"):
+        verdicts = [_fit(any(_is(ask, type_, item) for type_ in part.types))]
+    else:
+        verdicts = [_fit(suits(ask, part, item))]
+    if Fit.NO in verdicts:
+        return Fit.NO
+    if Fit.OPEN in verdicts:
+        return Fit.OPEN
+    return Fit.YES if Fit.YES in verdicts else Fit.NO
+
+
+def alike(ask: Ask, one: Part, other: Part, slicing: Slicing | None) -> bool:
+    """Return whether nothing tells two slices apart, whatever an item has."""
+    for discriminator in slicing.discriminators if slicing else ():
+        mine = [reached.part for reached in _leads(ask, discriminator.path, one)]
+        others = [reached.part for reached in _leads(ask, discriminator.path, other)]
+        if len(mine) != len(others) or not all(map(_says_the_same, mine, others)):
+            return False
+    return bool(slicing and slicing.discriminators)
+
+
+def _says_the_same(one: Part, other: Part) -> bool:
+    if (one.name, one.fixed, one.pattern, one.types, one.max) != (
+        other.name,
+        other.fixed,
+        other.pattern,
+        other.types,
+        other.max,
+    ):
+        return False
+    if bool(one.min) != bool(other.min) or one.binding != other.binding:
+        return False
+    mine, others = (*one.members, *one.slices), (*other.members, *other.slices)
+    return len(mine) == len(others) and all(map(_says_the_same, mine, others))
+
+
+def _fit(verdict: bool | None) -> Fit | None:  # noqa: FBT001  (what a judge found)
+    return verdict if verdict is None else Fit.YES if verdict else Fit.NO
 
 
 def extension_url(profiles: Profiles, part: Part) -> str | None:
@@ -81,17 +125,59 @@ def extension_url(profiles: Profiles, part: Part) -> str | None:
     return None
 
 
-def _discriminated(
-    ask: Ask, one: Discriminator, part: Part, item: Item, scope: Scope
-) -> bool | None:
-    """Return whether an item is what a slice says here; None where it says nothing."""
-    steps = [(found["name"], found["argument"]) for found in _STEP.finditer(one.path)]
-    reached = [_Reached(part, part.types)]
-    found: list[tuple[Item, Scope]] = [(item, scope)]
-    for step in steps:
+def _resolved(ask: Ask, one: Discriminator, part: Part, item: Item, scope: Scope) -> Fit | None:
+    """Return what a discriminator tells, OPEN where it cannot be known; None for nothing."""
+    told = _told(ask, one, part, item, scope)
+    if told is not None:
+        return told
+    reached, found = _leads(ask, one.path, part), _found(ask, one.path, item, scope)
+    return _fit(_JUDGES.get(one.type, _by_value)(ask, reached, found))
+
+
+def _told(ask: Ask, one: Discriminator, part: Part, item: Item, scope: Scope) -> Fit | None:
+    """Return what the text of a reference tells of a target that is not known.
+
+    None where the target is known, or nothing refers to one. A type that the slice does not
+    take is told by the text; where the type is all that is asked, it decides.
+    """
+    before, step, after = one.path.partition(_RESOLVE)
+    if not step:
+        return None
+    reached = _leads(ask, before, part)
+    for reference, around in _found(ask, before, item, scope):
+        value = reference.node.value
+        text = value.get("reference") if type(value) is dict else value
+        known = type(text) is str and (text[:1] == "#" or target(around, text, ask.targets))
+        kind = kind_named(ask.model, value)
+        if known or not (kind or text):
+            continue
+        profiles = [ask.profiles.get(url) for each in reached for url in _targets(each)]
+        if not kind or None in profiles:
+            return Fit.OPEN
+        if not any(profile and ask.model.is_a(kind, profile.type) for profile in profiles):
+            return Fit.NO if profiles else Fit.OPEN
+        return Fit.YES if one.type == "type" and not after else Fit.OPEN
+    return None
+
+
+def _found(ask: Ask, path: str, item: Item, scope: Scope) -> list[tuple[Item, Scope]]:
+    """Return the items that a path leads to."""
+    found = [(item, scope)]
+    for step in _steps(path):
         found = [inner for each in found for inner in _items(ask, step, *each)]
+    return found
+
+
+def _leads(ask: Ask, path: str, part: Part) -> list[_Reached]:
+    """Return the parts of a slice that a path leads to."""
+    reached = [_Reached(part, part.types)]
+    for step in _steps(path):
         reached = [inner for each in reached for inner in _parts(ask, step, each)]
-    return _JUDGES.get(one.type, _by_value)(ask, reached, found)
+    return reached
+
+
+def _steps(path: str) -> list[tuple[str, str | None]]:
+    return [(found["name"], found["argument"]) for found in _STEP.finditer(path)]
 
 
 def _by_value(ask: Ask, reached: list[_Reached], found: list[tuple[Item, Scope]]) -> bool | None:
@@ -194,12 +280,18 @@ def _extensions(ask: Ask, reached: _Reached, url: str) -> Iterator[_Reached]:
                 yield _Reached(one, one.types)
 
 
-def _referred(ask: Ask, reached: _Reached) -> Iterator[_Reached]:
+def _targets(reached: _Reached) -> Iterator[str]:
     for type_ in reached.types:
-        for canonical in (*type_.targets, *(type_.profiles if type_.code != "Reference" else ())):
-            profile = ask.profiles.get(canonical)
-            if profile:
-                yield _Reached(profile.root, (Type(profile.type, (canonical,), (), frozenset()),))
+        yield from type_.targets
+        if type_.code != "Reference":
+            yield from type_.profiles
+
+
+def _referred(ask: Ask, reached: _Reached) -> Iterator[_Reached]:
+    for canonical in _targets(reached):
+        profile = ask.profiles.get(canonical)
+        if profile:
+            yield _Reached(profile.root, (Type(profile.type, (canonical,), (), frozenset()),))
 
 
 def _children(ask: Ask, reached: _Reached, name: str) -> Iterator[Part]:

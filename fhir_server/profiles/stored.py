@@ -11,11 +11,11 @@ from fhir_server.profiles.core import Core
 from fhir_server.profiles.seams import Json
 from fhir_server.r4 import json
 from fhir_server.search.registry import Registry
-from fhir_server.search.terms import term
 from terminology.recent import Recent
 
 TYPE: Final = "StructureDefinition"
 _MAX_KEPT: Final = 2_000
+_MAX_BYTES: Final = 32 << 20
 _SAME_URL: Final = 100
 
 _BY_URL = """
@@ -27,6 +27,14 @@ WHERE r.key IN (SELECT t.key FROM terms t
 ORDER BY r.last_updated DESC, r.key DESC
 LIMIT %s
 """
+
+_PRESENT = """
+SELECT DISTINCT found FROM terms t, unnest(t.terms) found
+WHERE found = ANY (%s::bigint[])
+  AND t.terms && %s::bigint[] AND t.type_id = %s AND t.key > 0
+"""
+_FEW: Final = 20
+_AT_ONCE: Final = 2_000
 
 
 class StoredDefinitions:
@@ -46,11 +54,12 @@ class StoredDefinitions:
         self._generation = generation
         self._seen = -1
         self._known: dict[str, Json | None] = {}
-        self._parsed: Recent[tuple[int, int], dict[str, Any]] = Recent(_MAX_KEPT)
+        self._parsed: Recent[tuple[int, int], dict[str, Any]] = Recent(_MAX_BYTES)
 
     def known(self, canonical: str) -> tuple[bool, Json | None]:
         """Return whether it is known what is stored under this canonical, and that."""
-        return canonical in self._known, self._known.get(canonical)
+        known = self._known
+        return canonical in known, known.get(canonical)
 
     async def refresh(self) -> None:
         """Forget what was looked up before the last write of a StructureDefinition."""
@@ -62,17 +71,32 @@ class StoredDefinitions:
         """Look up all that are not known."""
         # What is read while another forgets is of the state before, and goes with it.
         known = self._known
-        for canonical in dict.fromkeys(canonicals):
-            if canonical not in known:
-                url, _, version = canonical.partition("|")
-                known[canonical] = _best(await self._by_url(url), url, version)
+        missing = [one for one in dict.fromkeys(canonicals) if one not in known]
+        stored = await self._stored({one.partition("|")[0] for one in missing})
+        for canonical in missing:
+            url, _, version = canonical.partition("|")
+            found = await self._by_url(url) if url in stored else []
+            known[canonical] = _best(found, url, version)
+
+    async def _stored(self, urls: set[str]) -> set[str]:
+        """Return those of the URLs under which something is stored; few are not asked for."""
+        if len(urls) <= _FEW:
+            return urls
+        type_id = self._registry.context.type_ids[TYPE]
+        terms = {url: self._registry.uri_terms(TYPE, ["url"], url) for url in urls}
+        asked = [term for found in terms.values() for term in found]
+        there: set[int] = set()
+        async with self._database.connection() as connection:
+            for start in range(0, len(asked), _AT_ONCE):
+                some = asked[start : start + _AT_ONCE]
+                cursor = await connection.execute(_PRESENT, (some, some, type_id), binary=True)
+                there.update(term for (term,) in await cursor.fetchall())
+        return {url for url, found in terms.items() if not there.isdisjoint(found)}
 
     async def _by_url(self, url: str) -> list[dict[str, Any]]:
         """Return the definitions of this URL, written last first."""
         type_id = self._registry.context.type_ids[TYPE]
-        secret = self._registry.context.secret
-        parameters = self._registry.plan(TYPE).indexed["url"]
-        asked = [term(secret, one.id, "uri", url) for one in parameters]
+        asked = self._registry.uri_terms(TYPE, ["url"], url)
         async with self._database.connection() as connection:
             cursor = await connection.execute(_BY_URL, (asked, type_id, _SAME_URL), binary=True)
             rows = await cursor.fetchall()
@@ -82,7 +106,7 @@ class StoredDefinitions:
         found = self._parsed.get(place)
         if found is None:
             found = json.decode(text)
-            self._parsed.put(place, found)
+            self._parsed.put(place, found, len(text))
         return found
 
 

@@ -20,9 +20,9 @@ from fhir_server.profiles.binding import codes, is_coded, is_member
 from fhir_server.profiles.compile import Part, Profile, Rule, Slicing, Type
 from fhir_server.profiles.place import Item, named, resource_item
 from fhir_server.profiles.profiles import Profiles
-from fhir_server.profiles.scope import Scope, Target, target
+from fhir_server.profiles.scope import Scope, Target, kind_named, target
 from fhir_server.profiles.seams import Bindings, Codes, Nothing, Targets
-from fhir_server.profiles.slicing import Ask, fits
+from fhir_server.profiles.slicing import Ask, Fit, alike, fit
 from fhir_server.profiles.values import compared, equal, has_pattern, quantities
 
 MAX_ISSUES: Final = 100
@@ -30,7 +30,6 @@ MAX_ISSUES: Final = 100
 MAX_STEPS: Final = 300_000
 MAX_SECONDS: Final = 5.0
 MAX_DEPTH: Final = 60
-_TYPE_AND_ID: Final = re.compile(r"(?:\A|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}\Z")
 _SECTION: Final = re.compile(r"""<div\s[^<>]*?\blang\s*=\s*["']([^"']+)["']""")
 _REFERENCES: Final = frozenset(("Reference", "canonical"))
 
@@ -349,7 +348,7 @@ class Walk:
             return
         found = target(scope, text, self.targets)
         self.aggregated(types, found, item, profile)
-        kind = found.scope.resource.node.type if found else self.kind_named(text)
+        kind = found.scope.resource.node.type if found else kind_named(self.profiles.model, text)
         canonicals = [url for type_ in types for url in type_.targets]
         known = [self.profiles.get(url) for url in canonicals]
         if not kind or not canonicals or None in known:
@@ -371,12 +370,6 @@ class Walk:
             text = f"The target meets no profile that {profile.canonical} allows"
             self.note("error", "invalid", text, item.place)
 
-    def kind_named(self, reference: str) -> str | None:
-        """Return the type that the text of a reference names."""
-        named_types = _TYPE_AND_ID.search(reference.partition("/_history/")[0])
-        kind = named_types[1] if named_types else None
-        return kind if kind in self.profiles.model.resources else None
-
     def aggregated(
         self, types: Sequence[Type], found: Target | None, item: Item, profile: Profile
     ) -> None:
@@ -390,21 +383,29 @@ class Walk:
             self.note("error", "invalid", text, item.place)
 
     def group(
-        self, part: Part, items: Sequence[Item], owner: Item, scope: Scope, profile: Profile
+        self,
+        part: Part,
+        items: Sequence[Item],
+        owner: Item,
+        scope: Scope,
+        profile: Profile,
+        maybe: int = 0,
     ) -> None:
-        """Judge all items of one element, or of one slice of it."""
-        self.counted(part, items, owner, profile)
+        """Judge all items of one element, or of one slice of it, which `maybe` has more."""
+        self.counted(part, items, owner, profile, maybe)
         for item in items:
             self.value(part, item, scope, profile)
         if part.slices or (part.slicing and part.slicing.rules != "open"):
             self.sliced(part, part.slicing, items, owner, scope, profile)
 
-    def counted(self, part: Part, items: Sequence[Item], owner: Item, profile: Profile) -> None:
+    def counted(
+        self, part: Part, items: Sequence[Item], owner: Item, profile: Profile, maybe: int
+    ) -> None:
         """Judge how many items there are."""
         name = part.name.removesuffix("[x]")
         what = f"{name}:{part.slice}" if part.slice else name
         place = f"{owner.place}.{name}"
-        if len(items) < part.min:
+        if len(items) + maybe < part.min:
             text = f"{what} is needed {part.min} times at least ({profile.canonical})"
             self.note("error", "required", text, place)
         if part.max is not None and len(items) > part.max:
@@ -420,29 +421,57 @@ class Walk:
         scope: Scope,
         profile: Profile,
     ) -> None:
-        """Give each item to its slice, and judge the slices."""
-        chosen: list[int | None] = []
+        """Give each item to its slice, and judge the slices.
+
+        An item of which it is not known whether it is one of a slice is judged by none.
+        """
+        chosen: list[tuple[Item, int | None]] = []
         members: list[list[Item]] = [[] for _ in part.slices]
+        maybe = [0 for _ in part.slices]
         ask = self.ask
         for item in items:
             self.budget.spend(len(part.slices))
-            fitting = [
-                index
-                for index, one in enumerate(part.slices)
-                if one.slice != "@default" and fits(ask, one, slicing, item, scope)
+            verdicts = [
+                Fit.NO if one.slice == "@default" else fit(ask, one, slicing, item, scope)
+                for one in part.slices
             ]
+            fitting = [index for index, one in enumerate(verdicts) if one is Fit.YES]
             if len(fitting) > 1:
-                text = f"It fits several slices ({profile.canonical})"
-                self.note("error", "structure", text, item.place)
-            chosen.append(fitting[0] if fitting else None)
+                verdicts = self.several(part, slicing, verdicts, item, profile)
+            if Fit.YES not in verdicts and Fit.OPEN in verdicts:
+                text = f"Of which slice it is cannot be told ({profile.canonical})"
+                self.note("information", "not-found", text, item.place)
+                maybe = [n + (one is Fit.OPEN) for n, one in zip(maybe, verdicts, strict=True)]
+                continue
+            chosen.append((item, fitting[0] if fitting else None))
             if fitting:
                 members[fitting[0]].append(item)
         if slicing:
-            self.rest(part, slicing, list(zip(items, chosen, strict=True)), members, profile)
-        for one, mine in zip(part.slices, members, strict=True):
+            self.rest(part, slicing, chosen, members, profile)
+        for one, mine, more in zip(part.slices, members, maybe, strict=True):
             if one.slicing is None:
                 one = replace(one, slicing=slicing) if one.slices else one  # noqa: PLW2901
-            self.group(one, mine, owner, scope, profile)
+            self.group(one, mine, owner, scope, profile, more)
+
+    def several(
+        self,
+        part: Part,
+        slicing: Slicing | None,
+        verdicts: list[Fit],
+        item: Item,
+        profile: Profile,
+    ) -> list[Fit]:
+        """Judge an item that fits several slices; those that are alike are left open."""
+        fitting = [
+            one for one, verdict in zip(part.slices, verdicts, strict=True) if verdict is Fit.YES
+        ]
+        if all(alike(self.ask, fitting[0], one, slicing) for one in fitting[1:]):
+            text = f"{part.name} has slices that cannot be told apart ({profile.canonical})"
+            self.note("warning", "processing", text, item.place)
+            return [Fit.OPEN if verdict is Fit.YES else verdict for verdict in verdicts]
+        text = f"It fits several slices ({profile.canonical})"
+        self.note("error", "structure", text, item.place)
+        return verdicts
 
     def rest(
         self,

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/searchparameter-registry.html
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from fhir_server.search.parameter import Component, Parameter, parameter_id
 from fhir_server.search.path import Resolves, Root, parse
 from fhir_server.search.reference import parent
 from fhir_server.search.rows import Rows
+from fhir_server.search.terms import term
 from terminology.ucum import unit as ucum
 
 _ABSTRACT_ROOTS = tuple(Root(name) for name in ABSTRACT)
@@ -164,6 +165,12 @@ class Registry:
         if found is None:
             found = self._plans[type_name] = self._compile(type_name)
         return found
+
+    def uri_terms(self, type_name: str, codes: Iterable[str], value: str) -> list[int]:
+        """Return the terms of a URI under parameters; none of those that the type has not."""
+        indexed = self.plan(type_name).indexed
+        found = (one for code in codes for one in indexed.get(code, ()))
+        return [term(self.context.secret, one.id, "uri", value) for one in found]
 
     def _compile(self, type_name: str) -> Plan:
         if self._official is not None:

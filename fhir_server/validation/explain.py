@@ -114,7 +114,7 @@ def _constant(_: Elements, place: Place, kind: Any, __: Any) -> Iterator[Issue]:
 
 def _format(_: Elements, place: Place, __: Any, instance: Any) -> Iterator[Issue]:  # noqa: ANN401
     type_name = place.element.type if place.element else "value"
-    text = f"Not a valid {type_name}" if instance else "A string must not be empty"
+    text = "A string must not be empty" if instance == "" else f"Not a valid {type_name}"
     yield _value(text, place.path)
 
 

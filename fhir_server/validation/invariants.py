@@ -186,8 +186,3 @@ def _for_each(invariant: Invariant, judge: _Judge) -> Check:
                 walk.break_rule(invariant.key, invariant.severity, invariant.text, place)
 
     return check
-
-
-def expressions() -> list[str]:
-    """Return each distinct expression once."""
-    return list(dict.fromkeys(one.expression for many in placed().values() for one in many))

@@ -11,7 +11,7 @@ from fhir_server.r4.definitions import Definitions, Element
 from fhir_server.validation.walker import Check, Rules, Trail, Walk, hang
 
 _LOCAL = re.compile(r"[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?\Z")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+\Z")
 _HISTORY = "_history"
 _TYPES = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -19,7 +19,7 @@ _FORM = "A literal reference is Type/id, an absolute URL, or # with the id of a 
 _NO_TYPE = "R4 has no resource type of this name"
 _TWO_TYPES = "The type is not the one that the reference names"
 _FULL_URL = "A fullUrl is absolute"
-_OTHER_ID = "The fullUrl is not that of a resource with this id"
+_OTHER_ID = "The fullUrl is not that of a resource of this type with this id"
 
 
 def attach(types: Mapping[str, Rules], definitions: Definitions) -> None:
@@ -138,9 +138,14 @@ def _full_url(known: frozenset[str]) -> Check:
             walk.refuse("value", _FULL_URL, trail)
             return
         resource = data.get("resource")
-        id_ = resource.get("id") if type(resource) is dict else None
-        # A URL need not be one of a FHIR server; where it is, it tells the id.
-        if walk.sound and type(id_) is str and _of_url(known, value) and id_ != _last(value):
+        kind, id_ = (
+            (resource.get("resourceType"), resource.get("id"))
+            if type(resource) is dict
+            else (None, None)
+        )
+        # A URL need not be one of a FHIR server; where it is, it tells the type and the id.
+        told = _of_url(known, value)
+        if walk.sound and told and type(id_) is str and (told, _last(value)) != (kind, id_):
             walk.refuse("invalid", _OTHER_ID, trail)
 
     return check

@@ -278,7 +278,8 @@ def _contained_belong(walk: Walk, data: dict[str, Any], contained: list[Any], tr
             walk.break_rule("dom-4", "error", _NO_VERSION, (place, ".meta"))
         if "security" in meta:
             walk.break_rule("dom-5", "error", _NO_LABEL, (place, ".meta.security"))
-        if "id" in item and f"#{item['id']}" not in targets and "#" not in fragments(item):
+        # What has no id cannot be referred to, although dom-3 as it is written says nothing of it.
+        if f"#{item.get('id', '')}" not in targets - {"#"} and "#" not in fragments(item):
             walk.break_rule("dom-3", "error", _UNLINKED, place)
 
 

@@ -60,8 +60,8 @@ def vocabulary(database: Database, registry: Registry, most: int) -> Vocabulary:
     `most` bounds what each layer keeps in memory, in bytes of the JSON it was read from.
     """
     loaded = PostgresLibrary(database, constraint=Constraints(database))
-    stored = Stored(Index(database, registry), Readings(most))
-    return Vocabulary(stored, Layers(loaded, built_in(most)))
+    rest = Layers(loaded, built_in(most))
+    return Vocabulary(Stored(Index(database, registry), Readings(most), rest), rest)
 
 
 @cache

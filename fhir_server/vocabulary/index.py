@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from fhir_server.database import Database
 from fhir_server.search.registry import Registry
-from fhir_server.search.terms import term
 from fhir_server.vocabulary.freshness import Freshness
 from fhir_server.vocabulary.kept import Kept
 
@@ -81,9 +80,7 @@ class Index:
         type_id = self._types[kind]
 
         async def look() -> tuple[tuple[Place, ...], int]:
-            indexed = self._registry.plan(kind).indexed
-            secret = self._registry.context.secret
-            asked = [term(secret, p.id, "uri", value) for code in codes for p in indexed[code]]
+            asked = self._registry.uri_terms(kind, codes, value)
             async with self._database.connection() as connection:
                 given = (asked, type_id, SAME_URL)
                 cursor = await connection.execute(_PLACES, given, prepare=False)

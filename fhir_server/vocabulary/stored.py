@@ -2,7 +2,7 @@
 
 A resource counts from the moment it is written, in every process. Of versions with the same
 number the active one counts, then the one written last; who names no version gets no draft
-and none retired where there is an active one.
+and none retired where there is an active one, or one that was loaded or comes with the server.
 
 https://hl7.org/fhir/R4/references.html#canonical
 """
@@ -20,11 +20,11 @@ from fhir_server.vocabulary.reading import (
     read_concept_map,
     read_value_set,
 )
-from terminology.code_system import CodeSystem
+from terminology.code_system import CodeSystem, Head
 from terminology.concept_map import ConceptMap
 from terminology.concepts import Json
 from terminology.issues import Refusal
-from terminology.library import WITHOUT_CONTENT, whole_system
+from terminology.library import WITHOUT_CONTENT, Library, whole_system
 from terminology.value_set import ValueSet
 
 _Kind = TypeVar("_Kind")
@@ -33,14 +33,18 @@ _SYSTEMS = ("source-system", "target-system")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One tenant's; `readings` are its own, as keys of two databases may be equal."""
+    """One tenant's; `readings` are its own, as keys of two databases may be equal.
+
+    `rest` is what is known beside the store.
+    """
 
     index: Index
     readings: Readings
+    rest: Library
 
     async def present(self) -> "Present":
         """Return the library of the present state, for a call that asks many questions."""
-        return Present(self.index, self.readings, await self.index.now())
+        return Present(self.index, self.readings, self.rest, await self.index.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Present:
 
     index: Index
     readings: Readings
+    rest: Library
     now: Moment
 
     async def code_systems(self, url: str) -> Sequence[CodeSystem]:
@@ -57,7 +62,10 @@ class Present:
         found = [(place, await self._read(place, read_code_system)) for place in places]
         heads = {place: one.head for place, one in found if one.head.url == url}
         chosen = _by_version((place, one.version, one.status) for place, one in heads.items())
-        return [await self._read(place, read_code_system, one) for place, one in chosen]
+        better = _some_active(chosen) or bool(
+            chosen and any(_serves(one.head) for one in await self.rest.code_systems(url))
+        )
+        return [await self._read(p, read_code_system, better and not a) for p, a in chosen]
 
     async def value_sets(self, url: str) -> Sequence[ValueSet]:
         """Value sets of a url; where there is none, those that a stored code system implies."""
@@ -66,17 +74,21 @@ class Present:
             return await self._implied(url)
         found = [(place, await self._read(place, read_value_set)) for place in places]
         chosen = _by_version((p, one.version, one.status) for p, one in found if one.url == url)
-        return [await self._read(place, read_value_set, one) for place, one in chosen]
+        better = _some_active(chosen) or bool(chosen and await self.rest.value_sets(url))
+        return [await self._read(p, read_value_set, better and not a) for p, a in chosen]
 
     async def concept_maps(self, url: str | None, system: str | None) -> Sequence[ConceptMap]:
         """Concept maps of a url, or of a system."""
         codes, asked = (("url",), url) if url else (_SYSTEMS, system or "")
-        newest: dict[tuple[str | None, str | None], ConceptMap] = {}
+        newest: dict[object, ConceptMap] = {}
         for place in await self.index.find(self.now, "ConceptMap", codes, asked):
             # Of many maps one that cannot be read is none; one that was named is refused.
             with suppress(*() if url else (Refusal,)):
                 one = await self._read(place, read_concept_map)
-                newest.setdefault((one.url, one.version), one)
+                same = (one.url, one.version) if one.url else place
+                before = newest.setdefault(same, one)
+                if one.status == "active" != before.status:
+                    newest[same] = one
         return list(newest.values())
 
     async def systems(self) -> Mapping[str, Sequence[str]]:
@@ -109,7 +121,7 @@ class Present:
 def _by_version(
     places: Iterable[tuple[Place, str | None, str | None]],
 ) -> list[tuple[Place, bool]]:
-    """Return one place for each version, and whether an active version supersedes it.
+    """Return one place for each version, and whether what lies there is active.
 
     The places come newest first.
     """
@@ -117,5 +129,12 @@ def _by_version(
     for place, version, status in places:
         if version not in chosen or (status == "active" and not chosen[version][1]):
             chosen[version] = place, status == "active"
-    some = any(active for _, active in chosen.values())
-    return [(place, some and not active) for place, active in chosen.values()]
+    return list(chosen.values())
+
+
+def _some_active(chosen: Iterable[tuple[Place, bool]]) -> bool:
+    return any(active for _, active in chosen)
+
+
+def _serves(head: Head) -> bool:
+    return head.content not in WITHOUT_CONTENT

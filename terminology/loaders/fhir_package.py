@@ -3,8 +3,10 @@
 https://confluence.hl7.org/display/FHIR/NPM+Package+Specification
 """
 
+import gzip
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def package(path: Path) -> Resources:
 def _resources(path: Path, report: Report) -> Iterator[Json]:
     unpacked = 0
     try:
-        with tarfile.open(path, "r|gz") as archive:
+        with gzip.open(path) as file, _tar(_Stepwise(file, path.name)) as archive:
             for number, member in enumerate(archive):
                 unpacked += member.size
                 if number > MAX_MEMBERS or unpacked > MAX_UNPACKED:
@@ -42,13 +44,31 @@ def _resources(path: Path, report: Report) -> Iterator[Json]:
                     continue
                 if member.size > MAX_MEMBER:
                     raise LoadRefused(f"{path.name}/{member.name}: is larger than {MAX_MEMBER}")
-                file = archive.extractfile(member)
-                assert file is not None
-                resource = _read(f"{path.name}/{member.name}", file.read(), report)
+                content = archive.extractfile(member)
+                assert content is not None
+                resource = _read(f"{path.name}/{member.name}", content.read(), report)
                 if resource:
                     yield resource
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise LoadRefused(f"{path.name}: no package, or damaged ({error})") from None
+
+
+class _Stepwise:
+    """An unpacked archive of which little is read at once, whatever a header in it asks for."""
+
+    def __init__(self, file: gzip.GzipFile, name: str) -> None:
+        self._file, self._name = file, name
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes; LoadRefused for very many."""
+        if size > MAX_MEMBER:
+            raise LoadRefused(f"{self._name}: a header larger than {MAX_MEMBER}")
+        return self._file.read(size)
+
+
+def _tar(file: _Stepwise) -> tarfile.TarFile:
+    return tarfile.open(fileobj=file, mode="r:")  # type: ignore[call-overload, no-any-return]
 
 
 def _is_resource(member: tarfile.TarInfo) -> bool:

@@ -6,12 +6,10 @@ by a dot, so that a search for one or two letters looks up one entry and not tho
 https://hl7.org/fhir/R4/valueset-operation-expand.html (parameter filter)
 """
 
-import re
 from functools import lru_cache
 
-from terminology.words import fold
+from terminology.words import fold, words
 
-_WORD = re.compile(r"\w+")
 MARK = "."
 MARKED = 2
 MAX_WORD = 200
@@ -21,7 +19,7 @@ MAX_WORD = 200
 def index_text(text: str) -> tuple[str, str]:
     """The columns `folded` and `words` of a text to search."""
     folded = fold(text)
-    return folded, " ".join(map(_entries, dict.fromkeys(_WORD.findall(folded))))
+    return folded, " ".join(map(_entries, dict.fromkeys(words(folded))))
 
 
 @lru_cache(1 << 16)
@@ -33,10 +31,10 @@ def _entries(word: str) -> str:
 
 def query_text(typed: str) -> str | None:
     """The tsquery of what was typed; None when it has no word."""
-    words = dict.fromkeys(word[:MAX_WORD] for word in _WORD.findall(fold(typed)))
-    return " & ".join(map(_lexeme, words)) or None
+    asked = dict.fromkeys(word[:MAX_WORD] for word in words(fold(typed)))
+    return " & ".join(map(_lexeme, asked)) or None
 
 
 def _lexeme(word: str) -> str:
-    # Words are of letters, digits and underscores: nothing here needs escaping.
+    # Words are of letters, marks, digits and underscores: nothing here needs escaping.
     return f"'{MARK}{word}'" if len(word) <= MARKED else f"'{word}':*"

@@ -22,18 +22,16 @@ _OWN_DIMENSION = frozenset({"mol"})
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A unit atom: `factor` times the expression `unit`; both are absent of a base unit.
+    """A unit atom: `factor` times the expression `unit`.
 
-    `apart` says that it cannot be multiplied out: arbitrary units, logarithmic ones.
+    Both are absent of what cannot be multiplied out: base units, arbitrary and logarithmic ones.
     """
 
     code: str
     name: str
-    symbol: str | None
     metric: bool
     factor: Fraction = Fraction(1)
     unit: str | None = None
-    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +64,7 @@ def _path() -> Path:
 
 
 def _base(element: ET.Element) -> Atom:
-    return Atom(
-        element.attrib["Code"],
-        _text(element, "name") or "",
-        _text(element, "printSymbol"),
-        metric=True,
-        apart=True,
-    )
+    return Atom(element.attrib["Code"], _text(element, "name") or "", metric=True)
 
 
 def _atom(element: ET.Element) -> Atom:
@@ -83,11 +75,9 @@ def _atom(element: ET.Element) -> Atom:
     return Atom(
         code,
         _text(element, "name") or "",
-        _text(element, "printSymbol"),
         metric=element.get("isMetric") == "yes",
         factor=Fraction(1) if apart else Fraction(value.attrib["value"]),
         unit=None if apart else value.attrib["Unit"],
-        apart=apart,
     )
 
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("server")]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    server = Running(tmp_path_factory.mktemp("readme") / "data")
+    server = Running(tmp_path_factory.mktemp("readme") / "data", own_cluster=True)
     server.start()
     yield server
     assert server.stop() == 0, server.log()

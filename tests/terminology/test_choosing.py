@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from terminology import choosing
 from terminology.choosing import Choices
 from terminology.code_system import CodeSystem
 from terminology.concept_map import ConceptMap
 from terminology.filters import Filter
+from terminology.issues import Refusal
 from terminology.library import Shelf
 from terminology.value_set import ValueSet
 
@@ -108,3 +110,51 @@ async def test_only_what_is_new_is_looked_at(system: Waiting) -> None:
     found = await choices.related(library, 1, "below", (URL, "cat"), used)
     assert found == {(URL, "lion"), (URL, "tiger")}
     assert system.asked == [2, 1]
+
+
+COLOURS = "http://example.org/colours"
+
+
+def colours(*include: dict[str, Any], sensitive: bool) -> Shelf:
+    return Shelf(
+        [
+            {
+                "resourceType": "CodeSystem",
+                "url": COLOURS,
+                "status": "active",
+                "content": "complete",
+                "caseSensitive": sensitive,
+                "concept": [{"code": "Red"}, {"code": "Blue"}],
+            },
+            {
+                "resourceType": "ValueSet",
+                "url": "http://example.org/vs",
+                "status": "active",
+                "compose": {"include": list(include)},
+            },
+        ]
+    )
+
+
+@pytest.mark.parametrize("most", [2, 5_000], ids=["listed", "tested"])
+@pytest.mark.parametrize(
+    ("sensitive", "codes"), [(True, {"Red"}), (False, {"Red", "RED", "red"})], ids=["yes", "no"]
+)
+async def test_case_counts_as_the_system_says_however_the_codes_are_compared(
+    sensitive: bool,  # noqa: FBT001  (a member of a resource)
+    codes: set[str],
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choosing, "_LISTED", most)
+    shelf = colours({"system": COLOURS, "concept": [{"code": "Red"}]}, sensitive=sensitive)
+    used = {COLOURS: ["RED", "red", "Red", "BLUE", "green"]}
+    found = await Choices().members(shelf, 1, "http://example.org/vs", used)
+    assert found == {(COLOURS, code) for code in codes}
+
+
+async def test_a_filter_that_cannot_be_evaluated_is_refused_though_no_code_is_in_use() -> None:
+    wrong = {"property": "colour", "op": "=", "value": "red"}
+    shelf = colours({"system": COLOURS, "filter": [wrong]}, sensitive=True)
+    with pytest.raises(Refusal):
+        await Choices().members(shelf, 1, "http://example.org/vs", {})

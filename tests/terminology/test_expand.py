@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resources import (
     ANIMALS,
+    Json,
     animals,
     ask,
     codes,
@@ -260,6 +261,8 @@ async def test_imports_too_deep_and_in_a_circle_are_refused() -> None:
         ({"system": "http://example.org/none"}, "UNKNOWN_CODESYSTEM_EXP"),
         ({"system": ANIMALS, "version": "7"}, "UNKNOWN_CODESYSTEM_VERSION_EXP"),
         ({"valueSet": ["http://example.org/none"]}, "Unable_to_resolve_value_Set_"),
+        ({"concept": [{"code": "dog"}]}, "VALUESET_INCLUDE_WITHOUT_SYSTEM"),
+        ({}, "VALUESET_INCLUDE_WITHOUT_SYSTEM"),
     ],
     ids=str,
 )
@@ -295,3 +298,72 @@ async def test_a_tx_resource_hides_the_stored_one_of_its_version() -> None:
     given = await ask([animals(), asked], "ValueSet/expand", url=asked["url"], tx_resource=changed)
     assert codes(given.resource) == ["yeti"]
     assert datetime.fromisoformat(given.resource["expansion"]["timestamp"]).tzinfo is not None
+
+
+UNCLOSED = {
+    "url": "http://hl7.org/fhir/StructureDefinition/valueset-unclosed",
+    "valueBoolean": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("members", "ids"),
+    [
+        ({"total": 2}, []),
+        ({}, []),
+        ({"total": 3}, ["VALUESET_EXPANSION_PARTIAL"]),
+        ({"extension": [UNCLOSED]}, ["VALUESET_EXPANSION_PARTIAL"]),
+    ],
+    ids=["whole", "no total", "a page", "unclosed"],
+)
+async def test_an_expansion_alone_must_have_all_codes(members: Json, ids: list[str]) -> None:
+    listed_codes = [{"system": ANIMALS, "code": code} for code in ("dog", "cat")]
+    stored: Json = {"resourceType": "ValueSet", "url": "http://example.org/vs", "status": "active"}
+    stored["expansion"] = {"timestamp": "2026", "contains": listed_codes, **members}
+    given = await ask([animals(), stored], "ValueSet/expand", url=stored["url"])
+    assert (codes(given.resource) if given.status == 200 else None) == (
+        None if ids else ["dog", "cat"]
+    )
+    assert (message_ids(given.resource) if given.status == 422 else []) == ids
+
+
+FRENCH = {
+    "resourceType": "CodeSystem",
+    "url": "http://example.org/french",
+    "status": "active",
+    "content": "supplement",
+    "supplements": ANIMALS,
+    "concept": [
+        {"code": "poodle", "designation": [{"language": "fr", "value": "Dog à la française"}]},
+        {"code": "cat", "designation": [{"language": "fr", "value": "Dogue chat"}]},
+        {"code": "dog", "designation": [{"language": "fr", "value": "Dogue"}]},
+        {"code": "dodo", "designation": [{"language": "fr", "value": "Dogodo"}]},
+        {"code": "yeti", "designation": [{"language": "fr", "value": "Dogyeti"}]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("include", "wish", "found"),
+    [
+        (ALL, {}, ["dodo", "cat", "poodle", "dog"]),
+        (ALL, {"activeOnly": True}, ["cat", "poodle", "dog"]),
+        (ALL, {"displayLanguage": "de"}, ["dog"]),
+        (where("concept", "is-a", "dog"), {}, ["poodle", "dog"]),
+        (listed("poodle", "cat"), {}, ["cat", "poodle"]),
+    ],
+)
+async def test_the_texts_of_a_supplement_are_searched_too(
+    include: Json, wish: Json, found: list[str]
+) -> None:
+    asked = value_set(include)
+    wish = {"url": asked["url"], "filter": "dog", "useSupplement": FRENCH["url"], **wish}
+    resources = [animals(), FRENCH, asked]
+    whole = (await ask(resources, "ValueSet/expand", **wish)).resource
+    assert (codes(whole), whole["expansion"]["total"]) == (found, len(found))
+    pages = [
+        (await ask(resources, "ValueSet/expand", **wish, offset=at, count=1)).resource
+        for at in range(len(found) + 1)
+    ]
+    assert [code for page in pages for code in codes(page)] == found
+    assert {page["expansion"]["total"] for page in pages} == {len(found)}

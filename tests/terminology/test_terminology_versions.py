@@ -55,11 +55,18 @@ def test_a_canonical_is_split_at_the_bar() -> None:
     assert [split("http://a|1"), split("http://a")] == [("http://a", "1"), ("http://a", None)]
 
 
+@pytest.mark.parametrize("text", ["1.0.0", "http://a", "http://a|"])
+def test_a_rule_without_a_version_is_refused(text: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_rule([text])
+    assert refused.value.status == 400
+
+
 def test_two_versions_of_one_system_in_one_rule_are_refused() -> None:
     with pytest.raises(Refusal) as refused:
         read_rule(["http://a|1", "http://a|2"])
     assert refused.value.issues[0].message_id == "SYSTEM_VERSION_MULTIPLE_OVERRIDE"
-    assert read_rule(["http://a|1", "http://a|1", "http://b"]) == {"http://a": "1"}
+    assert read_rule(["http://a|1", "http://a|1"]) == {"http://a": "1"}
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,38 @@ async def test_an_unknown_map_is_refused() -> None:
         [], "ConceptMap/translate", url="http://example.org/none", code="a", system=FROM
     )
     assert given.status == 404
+
+
+def version_of(version: str, status: str, target: str, url: str = "http://example.org/map") -> Json:
+    element = [{"code": "a", "target": [{"code": target, "equivalence": "equal"}]}]
+    return {**concept_map(url, element=element), "version": version, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("versions", "unnamed", "named"),
+    [
+        ([("1.9", "active"), ("1.10", "active")], ["1.10"], "1.10"),
+        ([("1", "active"), ("2", "draft"), ("3", "retired")], ["1"], "1"),
+        ([("2", "draft"), ("3", "retired")], ["2"], "2"),
+        ([("3", "retired")], [], "3"),
+    ],
+)
+async def test_of_several_versions_one_counts(
+    versions: list[tuple[str, str]], unnamed: list[str], named: str
+) -> None:
+    maps = [version_of(version, status, version) for version, status in versions]
+    asked = {"code": "a", "system": FROM}
+    found = matches((await ask(maps, "ConceptMap/translate", **asked)).resource)
+    assert [one["concept"]["code"] for one in found] == unnamed
+    for version in (None, *(version for version, _ in versions)):
+        url = "|".join(filter(None, ("http://example.org/map", version)))
+        (one,) = matches((await ask(maps, "ConceptMap/translate", url=url, **asked)).resource)
+        assert one["concept"]["code"] == (version or named)
+
+
+async def test_maps_without_a_url_are_all_asked() -> None:
+    bare = [version_of("1", "active", target) for target in ("x", "y")]
+    for one in bare:
+        del one["url"]
+    found = matches((await ask(bare, "ConceptMap/translate", code="a", system=FROM)).resource)
+    assert [one["concept"]["code"] for one in found] == ["x", "y"]

@@ -1,5 +1,16 @@
 import pytest
-from resources import ANIMALS, Json, animals, ask, listed, message_ids, value_set, values, where
+from resources import (
+    ANIMALS,
+    Json,
+    animals,
+    ask,
+    listed,
+    message_ids,
+    parameters,
+    value_set,
+    values,
+    where,
+)
 
 ALL = {"system": ANIMALS}
 VS = "http://example.org/vs"
@@ -224,3 +235,26 @@ async def test_a_code_system_validates_its_own_codes() -> None:
     ]
     assert [one["result"] for one in found] == [True, False]
     assert message_ids(found[1]["issues"]) == ["Unknown_Code_in_Version"]
+
+
+async def test_a_validation_that_is_no_resource_is_answered_in_its_place() -> None:
+    each = [{"name": "validation", "part": []}, parameters(code="dog", system=ANIMALS)]
+    answered = await ask(
+        [animals(), value_set(listed("dog"))],
+        "ValueSet/batch-validate-code",
+        url=VS,
+        validation=each,
+    )
+    kinds = [one["resource"]["resourceType"] for one in answered.resource["parameter"]]
+    assert kinds == ["OperationOutcome", "Parameters"]
+
+
+async def test_a_coding_without_a_code_is_none_of_the_value_set() -> None:
+    given = await ask(
+        [animals(), value_set(listed("dog"))],
+        "ValueSet/validate-code",
+        url=VS,
+        coding={"system": ANIMALS},
+    )
+    assert values(given.resource)["result"] is False
+    assert "None" not in values(given.resource)["message"]

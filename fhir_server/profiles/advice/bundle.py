@@ -14,6 +14,7 @@ from fhir_server.r4.walk import references
 
 Json = Mapping[str, Any]
 _REQUESTS: Final = frozenset(("transaction", "batch"))
+_URNS: Final = ("urn:uuid:", "urn:oid:")
 _RESTFUL: Final = re.compile(r"https?://\S+/([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")
 _OWN: Final = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")
 
@@ -76,18 +77,23 @@ def _asked(bundle: Json) -> Iterator[str]:
 def _referring(
     walk: Walk, scope: Scope, resource: dict[str, Any], place: str, prefix: str | None
 ) -> None:
-    """Note references whose target stands in the Bundle under another type or fullUrl.
+    """Note references whose target is missing, or stands there under another type or fullUrl.
 
+    A document brings what its Composition refers to.
     `prefix` is what the fullUrl of a document's Composition has before type and id;
     None for any other resource.
     """
     kind = str(resource.get("resourceType"))
     for path, holder in references(walk.profiles.definitions, kind, resource):
         text = holder.get("reference")
+        here = f"{place}{path.removeprefix(kind)}"
         own = _OWN.match(text) if type(text) is str else None
+        inside = own or (type(text) is str and text.startswith(_URNS))
+        if prefix is not None and inside and text not in scope.bundle:
+            walk.advise("not-found", "The target is not in the document", here)
+            continue
         if own is None:
             continue
-        here = f"{place}{path.removeprefix(kind)}"
         if prefix is not None and own[0] in scope.bundle and prefix + own[0] not in _urls(scope):
             walk.advise("invalid", "The target has a fullUrl that this does not lead to", here)
         for entry in scope.bundle.get(f"urn:uuid:{own[2]}", ()):

@@ -106,10 +106,9 @@ class Judge:
         if any(issue.severity in ERRORS and issue.rule is None for issue in issues):
             return issues
         for coded in found.coded:
-            answers = [
-                await around.memberships.has(Question(coded.value_set, *one))
-                for one in coded.codings
-            ]
+            questions = [Question(coded.value_set, *one) for one in coded.codings]
+            await around.memberships.find(questions)
+            answers = [around.memberships.known(one)[1] for one in questions]
             if True not in answers:
                 issues.append(
                     bindings.unknown(coded) if None in answers else bindings.outside(coded)

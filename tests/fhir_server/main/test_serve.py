@@ -40,7 +40,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One server for all that leave it running."""
-    server = Running(tmp_path_factory.mktemp("serve") / "data")
+    server = Running(tmp_path_factory.mktemp("serve") / "data", own_cluster=True)
     server.start("--processes", "2")
     yield server
     server.stop()

@@ -220,3 +220,18 @@ async def test_neither_answer_nor_log_quotes_what_was_sent(
     assert len(response.json()["issue"]) > 5
     assert mark not in response.text
     assert mark not in caplog.text
+
+
+async def test_an_entry_of_a_batch_has_conditions_of_its_own(client: httpx.AsyncClient) -> None:
+    known = {**PATIENT, "identifier": [{"system": "urn:s", "value": "1"}]}
+    assert (await client.post("/Patient", json=known)).status_code == 201
+    request = {"method": "POST", "url": "Patient/$validate?mode=create"}
+    criteria = {"ifNoneExist": "identifier=urn:s|1"}
+    entries = [
+        {"resource": known, "request": {**request, **own}} for own in (criteria, dict[str, str]())
+    ]
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    headers = {"if-none-exist": "identifier=urn:s|1"}
+    answer = await client.post("/", json=batch, headers=headers)
+    found = [one["resource"]["issue"][0]["code"] for one in answer.json()["entry"]]
+    assert found == ["duplicate", "informational"]

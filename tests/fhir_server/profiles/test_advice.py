@@ -37,6 +37,15 @@ def value_set(**include: Any) -> Json:
 
 SNOMED = "http://snomed.info/sct"
 INCLUDE = "ValueSet.compose.include[0]"
+COMPOSED = {
+    "fullUrl": "http://h/Composition/1",
+    "resource": {
+        "resourceType": "Composition",
+        "id": "1",
+        "subject": {"reference": "Patient/1"},
+        "author": [{"display": "x"}, {"reference": "https://elsewhere.test/Practitioner/1"}],
+    },
+}
 FOUND = {"search": {"mode": "match"}}
 OUTCOME = {"search": {"mode": "outcome"}}
 SEARCH = {"link": [{"relation": "self", "url": "http://h/Observation?code=1"}]}
@@ -60,6 +69,11 @@ SEARCH = {"link": [{"relation": "self", "url": "http://h/Observation?code=1"}]}
             bundle("searchset", entry("http://h/Patient/1", id="1") | OUTCOME),
             "Bundle.entry[0]",
             id="no outcome",
+        ),
+        pytest.param(
+            bundle("document", COMPOSED),
+            "Bundle.entry[0].resource.subject",
+            id="not in the document",
         ),
         pytest.param(
             {"resourceType": "CodeSystem", "content": "not-present", "concept": [{"code": "a"}]},

@@ -215,6 +215,31 @@ def test_claimed_and_imposed_profiles_count(world: World, errors: Judge) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        pytest.param({"source": "http://hl7.org/fhir/StructureDefinition/Patient"}, [], id="R4"),
+        pytest.param({"source": URL + "p"}, [("invariant", "Patient")], id="the profile"),
+        pytest.param({}, [("invariant", "Patient")], id="not said"),
+    ],
+)
+def test_rules_that_a_snapshot_has_from_r4_are_judged_by_the_base(
+    world: World, errors: Judge, source: Json, found: list[tuple[str, str]]
+) -> None:
+    rule = {"key": "p-1", "severity": "error", "human": "x", "expression": "false"} | source
+    url = world.profile("p", "Patient", {"path": "Patient", "constraint": [rule]})
+    assert errors(PATIENT, url) == found
+
+
+def test_imposed_profile_that_is_unknown_is_told(
+    world: World, issues: Callable[..., list[Issue]]
+) -> None:
+    extension = "http://hl7.org/fhir/StructureDefinition/structuredefinition-imposeProfile"
+    imposed = [{"url": extension, "valueCanonical": URL + "nobody"}]
+    url = world.profile("claimed", "Patient", extension=imposed)
+    assert [(one.severity, one.code) for one in issues(PATIENT, url)] == [("warning", "not-found")]
+
+
 def test_unknown_profile_is_a_warning_where_claimed(issues: Callable[..., list[Issue]]) -> None:
     claim = PATIENT | {"meta": {"profile": [URL + "nobody"]}}
     assert [(one.severity, one.code) for one in issues(claim)] == [("warning", "not-found")]

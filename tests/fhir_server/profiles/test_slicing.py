@@ -1,9 +1,11 @@
 """Each way to tell slices apart, and what may stand beside and between them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from fhir_server.errors import Issue
 from tests.fhir_server.profiles.conftest import Judge, World
 
 Json = dict[str, Any]
@@ -193,6 +195,47 @@ def test_slices_by_profile_of_an_entry(world: World, errors: Judge) -> None:
     assert errors(bundle({}), url) == [("required", "Bundle.entry")]
 
 
+NEEDED = [("required", "Observation.performer")]
+CLOSED = [("structure", "Observation.performer[0]"), *NEEDED]
+
+
+@pytest.mark.parametrize(
+    ("by", "performer", "found"),
+    [
+        pytest.param("type", {"reference": "Organization/o"}, [], id="the type is told"),
+        pytest.param("type", {"reference": "Patient/o"}, CLOSED, id="the type is another"),
+        pytest.param(
+            "type", {"reference": "https://h/Organization/o/_history/2"}, [], id="the type of a URL"
+        ),
+        pytest.param(
+            "type", {"type": "Organization", "display": "x"}, [], id="the type beside a name"
+        ),
+        pytest.param("type", {"reference": "urn:uuid:1"}, [], id="nothing is told"),
+        pytest.param("type", {"display": "x"}, CLOSED, id="no reference"),
+        pytest.param("type", {"reference": "#x"}, CLOSED, id="not contained"),
+        pytest.param("profile", {"reference": "Organization/o"}, [], id="perhaps of the profile"),
+        pytest.param("profile", {"reference": "Patient/o"}, CLOSED, id="not of the profile"),
+    ],
+)
+def test_a_target_that_is_not_known_may_be_what_a_slice_asks_for(
+    world: World, errors: Judge, by: str, performer: Json, found: list[tuple[str, str]]
+) -> None:
+    named = world.profile("named", "Organization", {"path": "Organization.name", "min": 1})
+    told = slicing("Observation.performer", (by, "resolve()"), rules="closed")
+    url = world.profile(
+        "p",
+        "Observation",
+        told,
+        a_slice(
+            "Observation.performer",
+            "organisation",
+            min=1,
+            type=[{"code": "Reference", "targetProfile": [named]}],
+        ),
+    )
+    assert errors(OBSERVATION | {"performer": [performer]}, url) == found
+
+
 def test_slices_by_type_of_a_choice(world: World, errors: Judge) -> None:
     url = world.profile(
         "p",
@@ -234,15 +277,33 @@ def test_a_slice_is_sliced_again(world: World, errors: Judge) -> None:
 def test_an_item_fits_one_slice_only(world: World, errors: Judge) -> None:
     url = world.profile(
         "p",
+        "Observation",
+        slicing("Observation.category", ("pattern", "$this")),
+        a_slice("Observation.category", "a", patternCodeableConcept=coded("a")),
+        a_slice("Observation.category", "b", patternCodeableConcept=coded("b")),
+    )
+    both = {"coding": [*coded("a")["coding"], *coded("b")["coding"]]}
+    found = errors(OBSERVATION | {"category": [both]}, url)
+    assert found == [("structure", "Observation.category[0]")]
+
+
+def test_slices_that_are_alike_are_no_mistake_of_the_data(
+    world: World, issues: Callable[..., list[Issue]]
+) -> None:
+    url = world.profile(
+        "p",
         "Patient",
-        slicing("Patient.telecom", ("value", "system")),
-        a_slice("Patient.telecom", "a"),
+        slicing("Patient.telecom", ("value", "system"), rules="closed"),
+        a_slice("Patient.telecom", "a", min=1, max="1"),
         {"path": "Patient.telecom.system", "fixedCode": "phone"},
-        a_slice("Patient.telecom", "b"),
+        a_slice("Patient.telecom", "b", min=1, max="1"),
         {"path": "Patient.telecom.system", "fixedCode": "phone"},
     )
-    found = errors({"resourceType": "Patient", "telecom": [PHONE]}, url)
-    assert found == [("structure", "Patient.telecom[0]")]
+    found = issues({"resourceType": "Patient", "telecom": [PHONE]}, url)
+    assert [(one.severity, one.code) for one in found] == [
+        ("warning", "processing"),
+        ("information", "not-found"),
+    ]
 
 
 def test_a_slice_of_a_required_element_may_be_absent(world: World, errors: Judge) -> None:

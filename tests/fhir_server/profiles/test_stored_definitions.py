@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from fhir_server.profiles.stored import StoredDefinitions
@@ -34,3 +35,37 @@ async def test_what_was_read_before_a_write_is_forgotten_with_the_rest(
     assert stored.known(URL) == (False, None)
     await stored.find([URL])
     assert stored.known(URL) == (True, {"url": URL})
+
+
+async def test_of_many_canonicals_only_those_that_are_stored_are_read(
+    server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = {
+        "resourceType": "StructureDefinition",
+        "id": "one",
+        "url": URL,
+        "name": "One",
+        "status": "active",
+        "kind": "resource",
+        "abstract": False,
+        "type": "Patient",
+        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
+        "derivation": "constraint",
+        "differential": {"element": [{"id": "Patient", "path": "Patient"}]},
+    }
+    written = await client.put("/StructureDefinition/one", json=definition)
+    assert written.status_code == 201
+    stored = server.stored_profiles
+    read: list[str] = []
+
+    async def noted(_: StoredDefinitions, url: str) -> list[dict[str, Any]]:
+        read.append(url)
+        return [{"url": url}]
+
+    monkeypatch.setattr(StoredDefinitions, "_by_url", noted)
+    others = [f"https://example.org/other-{n}" for n in range(3_000)]
+    await stored.refresh()
+    await stored.find([*others, URL])
+    assert read == [URL]
+    assert stored.known(URL) == (True, {"url": URL})
+    assert {stored.known(one) for one in others} == {(True, None)}

@@ -283,6 +283,11 @@ MUTATIONS: dict[str, tuple[str, Callable[[Json], None], Found]] = {
         put("managingOrganization", value={"display": "x"}),
         ("invariant", "Patient.contained[0]", "dom-3"),
     ),
+    "contained without an id": (
+        P,
+        put("contained", 1, value={"resourceType": "Organization", "name": "B"}),
+        ("invariant", "Patient.contained[1]", "dom-3"),
+    ),
     "contained with a version": (
         P,
         inner({"name": "A", "meta": {"versionId": "1"}}),
@@ -409,6 +414,11 @@ MUTATIONS: dict[str, tuple[str, Callable[[Json], None], Found]] = {
     "fullUrl of another id": (
         B,
         put("entry", 0, "fullUrl", value="http://x.test/Patient/q"),
+        ("invalid", "Bundle.entry[0].fullUrl", None),
+    ),
+    "fullUrl of another type": (
+        B,
+        put("entry", 0, "fullUrl", value="http://x.test/Group/p"),
         ("invalid", "Bundle.entry[0].fullUrl", None),
     ),
     "total of a collection": (B, put("total", value=1), ("invariant", "Bundle", "bdl-1")),

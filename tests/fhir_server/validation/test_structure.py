@@ -322,3 +322,9 @@ def test_no_issue_quotes_a_value(text: str) -> None:
         issues = VALIDATOR.validate(data["resourceType"], b"", damaged)
         assert issues
         assert [issue for issue in issues if "secret" in f"{issue}"] == []
+
+
+def test_what_a_number_breaks_is_not_told_as_of_a_text() -> None:
+    data = {"resourceType": "Patient", "telecom": [{"system": "email", "value": "a", "rank": 0}]}
+    found = VALIDATOR.judge("Patient", data).issues
+    assert [one.text for one in found] == ["Not a valid positiveInt"]

@@ -185,3 +185,26 @@ async def test_the_systems_of_all_layers_are_listed_with_their_versions(
     assert sorted(listed[COLOURS]) == ["1", "2"]
     assert list(listed["http://hl7.org/fhir/administrative-gender"]) == ["4.0.1"]
     assert "http://example.org/x" not in listed
+
+
+@pytest.mark.parametrize(("status", "counts"), [("draft", "4.0.1"), ("active", "99.0.0")])
+async def test_only_an_active_version_displaces_what_comes_with_the_server(
+    status: str, counts: str, server: Server, client: httpx.AsyncClient
+) -> None:
+    gender = "http://hl7.org/fhir/administrative-gender"
+    await put(client, colours("male", url=gender, version="99.0.0", status=status))
+    pinned = {"system": gender, "code": "male", "version": "99.0.0"}
+    for asked, version in (({"system": gender, "code": "male"}, counts), (pinned, "99.0.0")):
+        answered = (await client.get("/CodeSystem/$lookup", params=asked)).json()
+        found = {one["name"]: one.get("valueString") for one in answered["parameter"]}
+        assert found["version"] == version
+
+
+async def test_a_draft_value_set_does_not_displace_one_that_comes_with_the_server(
+    client: httpx.AsyncClient,
+) -> None:
+    url = "http://hl7.org/fhir/ValueSet/administrative-gender"
+    await put(client, picked("gender", url=url, version="99.0.0", status="draft"))
+    for asked, status in ((url, 200), (f"{url}|99.0.0", 404)):
+        answered = await client.get("/ValueSet/$expand", params={"url": asked})
+        assert answered.status_code == status

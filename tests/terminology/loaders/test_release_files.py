@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from spooled import csv, read
 
-from terminology.loaders import sources
+from terminology.loaders import fhir_package, sources
 from terminology.loaders.recognise import releases
 from terminology.loaders.release import Options, Resources
 from terminology.loaders.report import LoadRefused
@@ -115,6 +115,20 @@ def test_a_package_gives_its_terminology_resources(tmp_path: Path) -> None:
     assert isinstance(found, Resources)
     assert [one["url"] for one in found.resources] == ["http://a"]
     assert [one.reason for one in found.report.problems] == ["has no url", "is not JSON"]
+
+
+def test_a_header_of_a_package_that_claims_much_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fhir_package, "MAX_MEMBER", 1 << 20)
+    claims = tarfile.TarInfo("x")
+    claims.type, claims.size = tarfile.XHDTYPE, 2 << 20
+    path = tmp_path / "x.tgz"
+    path.write_bytes(gzip.compress(claims.tobuf() + bytes(2 << 20)))
+    (found,) = releases([path], Options())
+    assert isinstance(found, Resources)
+    with pytest.raises(LoadRefused, match="a header larger than"):
+        list(found.resources)
 
 
 def test_a_damaged_package_is_refused(tmp_path: Path) -> None:
