@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/terminology-service.html
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -197,7 +198,9 @@ ECHOED = frozenset(
 def _echo(call: Call, given: Given) -> list[Json]:
     echo = [_as_uri(one) for one in given.parameters if one.get("name") in ECHOED]
     if call.accept_language and given.text("displayLanguage") is None:
-        echo.append(parameter("displayLanguage", "Code", call.accept_language))
+        with suppress(ValueError):
+            parse(call.accept_language)
+            echo.append(parameter("displayLanguage", "Code", call.accept_language))
     return echo
 
 

@@ -100,7 +100,7 @@ def _says_the_same(one: Part, other: Part) -> bool:
         return False
     if bool(one.min) != bool(other.min) or one.binding != other.binding:
         return False
-    mine, others = (*one.members, *one.slices), (*other.members, *other.slices)
+    mine, others = (*one.children, *one.slices), (*other.children, *other.slices)
     return len(mine) == len(others) and all(map(_says_the_same, mine, others))
 
 

@@ -367,3 +367,11 @@ async def test_the_texts_of_a_supplement_are_searched_too(
     ]
     assert [code for page in pages for code in codes(page)] == found
     assert {page["expansion"]["total"] for page in pages} == {len(found)}
+
+
+@pytest.mark.parametrize(("header", "echoed"), [("de", ["de"]), (";;,x-", [])])
+async def test_only_a_header_that_says_a_language_is_echoed(header: str, echoed: list[str]) -> None:
+    asked = value_set(ALL)
+    given = await ask([animals(), asked], "ValueSet/expand", None, header, url=asked["url"])
+    parameters = given.resource["expansion"]["parameter"]
+    assert [p["valueCode"] for p in parameters if p["name"] == "displayLanguage"] == echoed

@@ -287,6 +287,23 @@ def test_an_item_fits_one_slice_only(world: World, errors: Judge) -> None:
     assert found == [("structure", "Observation.category[0]")]
 
 
+def test_slices_of_what_has_itself_inside_are_alike(
+    world: World, issues: Callable[..., list[Issue]]
+) -> None:
+    url = world.profile(
+        "p",
+        "Questionnaire",
+        slicing("Questionnaire.item", ("value", "$this")),
+        a_slice("Questionnaire.item", "a"),
+        {"path": "Questionnaire.item.text", "min": 1, "fixedString": "x"},
+        a_slice("Questionnaire.item", "b"),
+        {"path": "Questionnaire.item.text", "min": 1, "fixedString": "x"},
+    )
+    item = {"linkId": "1", "type": "group", "text": "x"}
+    found = issues({"resourceType": "Questionnaire", "status": "active", "item": [item]}, url)
+    assert ("warning", "processing") in [(one.severity, one.code) for one in found]
+
+
 def test_slices_that_are_alike_are_no_mistake_of_the_data(
     world: World, issues: Callable[..., list[Issue]]
 ) -> None:
