@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from fhir_server.caller import Caller
 from fhir_server.config import Settings
@@ -106,7 +106,9 @@ def list_packages(data_dir: DataDir = None, database_url: DatabaseUrl = None) ->
             return await record.installed(connection)
 
     found = _run(given(data_dir=data_dir, database_url=database_url), rows)
-    table = Table("package", "resources", "installed", "by", "SHA-256")
+    # Names and versions are to be copied: they are not broken on a narrow screen.
+    whole = Column("package", no_wrap=True)
+    table = Table(whole, "resources", "installed", "by", "SHA-256")
     for one in found:
         at = f"{one.installed_at:%Y-%m-%d %H:%M}"
         digest = one.sha256 or "none: it was a directory"

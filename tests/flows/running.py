@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,8 +87,12 @@ class Running:
         return self.data_dir.with_suffix(".log").read_text()[-4000:]
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.said['base']}/{path}", timeout=30) as response:
-            return json.load(response)
+        try:
+            with urllib.request.urlopen(f"{self.said['base']}/{path}", timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            error.close()  # or its socket stays open as long as somebody holds the error
+            raise
 
     def total(self, path: str) -> int:
         mark = "&" if "?" in path else "?"

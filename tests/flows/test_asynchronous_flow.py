@@ -38,8 +38,9 @@ def answer(url: str) -> dict[str, Any] | None:
         with urllib.request.urlopen(url, timeout=30) as response:
             return json.load(response) if response.status == 200 else None
     except urllib.error.HTTPError as error:
-        if error.code != 429:
-            raise
+        with error:
+            if error.code != 429:
+                raise
         return None
 
 

@@ -37,7 +37,8 @@ def posted(running: Running, body: bytes, headers: dict[str, str]) -> tuple[int,
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, ""
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)["issue"][0]["code"]
+        with error:
+            return error.code, json.load(error)["issue"][0]["code"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ COMMANDS = [
 
 @pytest.fixture
 def _here(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("SANGAM_DATABASE_URL", database_url)
     monkeypatch.setenv("SANGAM_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(ROOT)
