@@ -54,5 +54,8 @@ def text(told: Sequence[Mapping[str, Any]]) -> str:
 
 def _node(node: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: node[name] for name in _TOLD if name in node}
+    if "Subplan Name" in told:
+        # PostgreSQL 15 adds the number of its result, which looks like a place of a value.
+        told["Subplan Name"] = told["Subplan Name"].partition(" (returns ")[0]
     inner = [_node(one) for one in node.get("Plans", ())]
     return {**told, "Plans": inner} if inner else told
