@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from benchmarks.report import Row, cells, show, write
+from benchmarks.report import show, write
 from benchmarks.started import sangam
 from benchmarks.synthetic_rf2 import Size, write_package
 from benchmarks.target import Target
-from benchmarks.terminology import ROOT, SEED, SYSTEM, children_of, expand, run, size_of
+from benchmarks.terminology import ROOT, SEED, SYSTEM, children_of, expand, run_all, size_of
 
 PAGE = 5_000
 PATIENTS = 10_000
@@ -38,19 +38,13 @@ Subtrees = list[tuple[str, int]]
 def main() -> None:
     """Measure the server that the command line names, or one of our own."""
     options = parse()
-    rows: list[Row] = []
     with (
         tempfile.TemporaryDirectory(prefix="sangam-bench-") as scratch,
         target_of(options, Path(scratch)) as target,
     ):
         large, small = subtrees(target, options.subtree)
         print(f"large subtree: {large[0][1]:,} concepts; {len(small)} small ones", flush=True)
-        for name, paths in scenarios(large, small).items():
-            if options.only not in name:
-                continue
-            for connections in options.connections:
-                rows.append(run(target, name, paths, connections, options.seconds))
-                print("  ".join(cells(rows[-1])), flush=True)
+        rows = run_all(target, scenarios(large, small), options)
         show(f"{target.name}, {options.observations:,} Observations", rows)
         facts: dict[str, object] = {"seconds": options.seconds, "settings": options.note}
         print("written to", write(options.output, f"{target.name}-meaning", rows, facts))

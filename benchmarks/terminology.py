@@ -55,7 +55,6 @@ class Drawn:
 def main() -> None:
     """Measure the server that the command line names, or one of our own."""
     options = parse()
-    rows: list[Row] = []
     with (
         tempfile.TemporaryDirectory(prefix="sangam-bench-") as scratch,
         target_of(options, Path(scratch)) as target,
@@ -63,12 +62,7 @@ def main() -> None:
         drawn = draw(target, options.system, options.root)
         for code, size in drawn.subtrees[:3]:
             print(f"subtree of {code}: {size:,} concepts")
-        for name, paths in scenarios(drawn).items():
-            if options.only not in name:
-                continue
-            for connections in options.connections:
-                rows.append(run(target, name, paths, connections, options.seconds))
-                print("  ".join(cells(rows[-1])), flush=True)
+        rows = run_all(target, scenarios(drawn), options)
         show(f"{target.name}, {len(drawn.concepts):,} codes asked for", rows)
         facts: dict[str, object] = {"seconds": options.seconds, "settings": options.note}
         print("written to", write(options.output, f"{target.name}-terminology", rows, facts))
@@ -246,6 +240,20 @@ def constraints(drawn: Drawn) -> Iterator[str]:
         )
         url = quote(f"{drawn.system}?fhir_vs=ecl/{quote(ecl, safe='')}", safe="")
         yield f"/ValueSet/$expand?url={url}&count={COUNT}"
+
+
+def run_all(
+    target: Target, asked: dict[str, Callable[[], Iterator[str]]], options: argparse.Namespace
+) -> list[Row]:
+    """Return the figures of the scenarios that are wanted, told as they are made."""
+    rows: list[Row] = []
+    for name, paths in asked.items():
+        if options.only not in name:
+            continue
+        for connections in options.connections:
+            rows.append(run(target, name, paths, connections, options.seconds))
+            print("  ".join(cells(rows[-1])), flush=True)
+    return rows
 
 
 def run(

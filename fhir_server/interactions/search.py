@@ -241,7 +241,7 @@ async def _counted(server: Server, connection: Connection, query: Query) -> int 
     """Return the number of matches, None when counting takes longer than it may."""
     try:
         async with asyncio.timeout(server.settings.limits.count_seconds), _savepoint(connection):
-            return await find.count(connection, query, None)
+            return await find.count(connection, query)
     except TimeoutError:
         return None
 

@@ -15,9 +15,9 @@ from fhir_server.search.query import Query
 from fhir_server.search.settle import FEW, many, named, with_keys, with_members, with_types
 
 
-async def count(connection: Connection, query: Query, cap: int | None) -> int:
-    """Return the number of matches; with a cap, no more than that are counted."""
-    ((number,),) = await rows(connection, compiled.count(query, cap))
+async def count(connection: Connection, query: Query) -> int:
+    """Return the number of matches."""
+    ((number,),) = await rows(connection, compiled.count(query, None))
     return int(number)
 
 
