@@ -6,7 +6,7 @@ HL7 v2.5.1, chapter 7, ORU^R01; MLLP, release 1.
 from collections.abc import Iterator
 from itertools import cycle
 
-from adapters.hl7.simulate import oru
+from adapters.hl7.simulate.chemistry import oru
 
 OBX = 25
 MODELS = 4_000

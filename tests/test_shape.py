@@ -237,7 +237,7 @@ SAMPLES = [
     (hidden, "fhir_server.blobs", "from typing import TYPE_CHECKING", [1]),
     (hidden, "fhir_server.blobs", "from typing import Any", []),
     (commits, "fhir_server.interactions.read", "async def f(c):\n    await c.commit()", [2]),
-    (commits, "adapters.hl7.inbox", "connection.commit()", [1]),
+    (commits, "adapters.hl7.inbox.receive", "connection.commit()", [1]),
     (commits, "adapters.dicom.indexes", "connection.commit()", [1]),
     (commits, "adapters.dicom.index", "connection.commit()", []),
     (selects, "fhir_server.api.rest", "from sqlalchemy import select", [1]),

@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 
 from adapters.dicom import listener as dicom
-from adapters.hl7 import listener as mllp
+from adapters.hl7.mllp import listener as mllp
 from fhir_server.api.app import create_app
 from fhir_server.config import Settings
 from fhir_server.main.log import configure

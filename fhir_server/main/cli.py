@@ -13,9 +13,9 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from adapters.dicom.cli import app as dicom_app
-from adapters.hl7.cli import app as hl7_app
-from adapters.hl7.client import send
-from adapters.hl7.files import messages
+from adapters.hl7.message.files import messages
+from adapters.hl7.mllp.client import send
+from adapters.hl7.operators.cli import app as hl7_app
 from fhir_server.config import Settings
 from fhir_server.errors import SangamError
 from fhir_server.main import migrate as migrations

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from adapters.dicom import fold as dicom
-from adapters.hl7 import process as hl7
+from adapters.hl7.inbox import process as hl7
 from fhir_server.api import rest
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings

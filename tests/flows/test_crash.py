@@ -20,8 +20,8 @@ from adapters.dicom import simulate as ct
 from adapters.dicom.scu import Sender
 from adapters.dicom.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
 from adapters.dicom.wire import Closed
-from adapters.hl7.client import send
-from adapters.hl7.simulate import oru
+from adapters.hl7.mllp.client import send
+from adapters.hl7.simulate.chemistry import oru
 
 SIZE = int(os.environ.get("SANGAM_CRASH_SIZE", "60"))
 SEED = int(os.environ.get("SANGAM_CRASH_SEED", "1"))

@@ -12,7 +12,7 @@ import pytest
 from flows.running import Running
 
 from adapters.dicom.scu import Refusal, Sender
-from adapters.hl7.client import send
+from adapters.hl7.mllp.client import send
 
 FHIR = {"Content-Type": "application/fhir+json"}
 MEGABYTE = 1 << 20

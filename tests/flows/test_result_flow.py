@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.hl7 import process
-from adapters.hl7.cli import put_back
-from adapters.hl7.files import messages
-from adapters.hl7.simulate import oru
+from adapters.hl7.inbox import process
+from adapters.hl7.message.files import messages
+from adapters.hl7.operators.cli import put_back
+from adapters.hl7.simulate.chemistry import oru
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import listening
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.listener import serve
+from adapters.hl7.mllp.listener import serve
 from fhir_server.server import Server
 
 

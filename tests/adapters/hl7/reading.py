@@ -3,9 +3,9 @@
 from datetime import UTC, tzinfo
 from typing import Any
 
-from adapters.hl7.context import Context, Profile
-from adapters.hl7.tokenizer import Message, Repetition, Segment, parse
-from adapters.hl7.transform import Mapped, transform
+from adapters.hl7.mapping.context import Context, Profile
+from adapters.hl7.mapping.transform import Mapped, transform
+from adapters.hl7.message.tokenizer import Message, Repetition, Segment, parse
 
 BASE = "http://h/fhir"
 MSH = "MSH|^~\\&|LIS|LAB|EHR|HOSP|20260102030405+0530||ORU^R01|C1|P|2.5.1"

@@ -1,0 +1,1 @@
+"""Messages kept before they are acknowledged, and what becomes of them."""

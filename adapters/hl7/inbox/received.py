@@ -1,0 +1,36 @@
+"""A message as it goes into the inbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+AckMode = Literal["none", "original", "committed", "enhanced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it goes into the inbox.
+
+    `ack` answers it at once, None where nothing is to be said now; `ack_mode` tells
+    what follows: "committed" waits for the outcome to answer at all, "enhanced"
+    may owe an application acknowledgement. `control_id` is None for what is no
+    message.
+    """
+
+    raw: bytes
+    sha256: bytes
+    state: Literal["stored", "rejected", "dead"]
+    sender: str
+    partition_keys: tuple[str, ...]
+    content_sha256: bytes | None = None
+    control_id: str | None = None
+    type: str = ""
+    event: str = ""
+    version: str = ""
+    charset: str = ""
+    processing_id: str = ""
+    reason: str | None = None
+    detail: str | None = None
+    ack_mode: AckMode = "none"
+    ack: bytes | None = None
+    warnings: Mapping[str, int] = field(default_factory=dict)

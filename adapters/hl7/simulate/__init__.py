@@ -1,0 +1,1 @@
+"""Imagined senders, for demonstrations, tests and load."""

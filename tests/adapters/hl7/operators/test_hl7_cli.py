@@ -1,0 +1,121 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from adapters.hl7.inbox.receive import store
+from adapters.hl7.mllp.examine import examine
+from adapters.hl7.mllp.framing import Frame, Kind
+from adapters.hl7.operators.cli import app
+from fhir_server.config import Hl7Settings
+from fhir_server.database import Database
+
+MSH = "MSH|^~\\&|LIS|LAB|EHR|H|2026||{}|{}|P|2.5.1\r"
+FRAMES = [
+    Frame(Kind.WHOLE, (MSH.format("ORU^R01", "C1") + "PID|1||P1\rOBR|1\r").encode()),
+    Frame(Kind.WHOLE, MSH.format("BAR^P01", "C2").encode()),
+    Frame(Kind.WHOLE, (MSH.format("ORU^R01", "C3") + "OBR|1\r").encode()),
+    Frame(Kind.JUNK, b"GET /"),
+]
+Invoke = Callable[..., str]
+
+
+@pytest.fixture
+def sangam(database_url: str) -> Invoke:
+    """The commands over an inbox of four rows: stored, rejected, rejected, dead."""
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Database]:
+        database = Database(database_url, size=2)
+        await database.open()
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    async def fill() -> None:
+        async with opening() as database:
+            now = datetime.now(UTC)
+            group = [(examine(frame, Hl7Settings(), now), "test") for frame in FRAMES]  # type: ignore[call-arg]
+            await store(database, "mllp", group)
+
+    def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        asyncio.run(work())
+
+    def invoke(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, arguments, obj=opening, env={"COLUMNS": "200"})
+        assert result.exit_code == code, result.output
+        return result.output
+
+    run(fill)
+    return invoke
+
+
+def states(database_url: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database_url) as connection:
+        return connection.execute("SELECT state, reason FROM hl7_message ORDER BY id").fetchall()
+
+
+def test_list_shows_the_newest_first(sangam: Invoke) -> None:
+    lines = [line for line in sangam("list").splitlines() if "LIS-LAB" in line]
+    assert [line.split("│")[4].strip() for line in lines] == ["ORU^R01", "BAR^P01", "ORU^R01"]
+
+
+def test_list_can_be_narrowed(sangam: Invoke) -> None:
+    shown = sangam("list", "--state", "rejected", "--reason", "NO_PATIENT_ID")
+    assert "PID: The PID segment is missing" in shown
+    assert "BAR^P01" not in shown
+
+
+def test_status_counts(sangam: Invoke) -> None:
+    rows = [[c.strip() for c in line.split("│")[1:-1]] for line in sangam("status").splitlines()]
+    assert [row for row in rows if row and row[0] in {"dead", "rejected", "stored"}] == [
+        ["dead", "FRAMING_NO_START", "1"],
+        ["rejected", "NO_PATIENT_ID", "1"],
+        ["rejected", "UNSUPPORTED_MESSAGE", "1"],
+        ["stored", "", "1"],
+    ]
+
+
+def test_show_tells_what_became_of_a_message(sangam: Invoke) -> None:
+    assert '"reason": "UNSUPPORTED_MESSAGE"' in sangam("show", "2")
+    assert "no such message" in sangam("show", "99", code=2)
+
+
+def test_replay_by_id(sangam: Invoke, database_url: str) -> None:
+    assert "1 messages" in sangam("replay", "3")
+    assert states(database_url)[2] == ("stored", None)
+    assert states(database_url)[1] == ("rejected", "UNSUPPORTED_MESSAGE")
+
+
+def test_replay_by_reason(sangam: Invoke, database_url: str) -> None:
+    sangam("replay", "--state", "rejected", "--reason", "UNSUPPORTED_MESSAGE")
+    assert [state for state, _ in states(database_url)] == [
+        *("stored", "stored", "rejected", "dead")
+    ]
+
+
+def test_replay_leaves_what_is_no_message(sangam: Invoke, database_url: str) -> None:
+    assert "0 messages" in sangam("replay", "--all")
+    assert states(database_url)[3] == ("dead", "FRAMING_NO_START")
+
+
+def test_replay_of_everything_must_be_meant(sangam: Invoke) -> None:
+    assert "--all" in sangam("replay", code=2)
+
+
+def test_replay_is_recorded_and_leaves_a_job(sangam: Invoke, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM job")
+    sangam("replay", "2", "3")
+    with psycopg.connect(database_url) as connection:
+        jobs = connection.execute("SELECT kind, dedupe_key FROM job").fetchall()
+        query = "SELECT jsonb_array_length(replays) FROM hl7_message WHERE id IN (2, 3)"
+        replays = connection.execute(query).fetchall()
+    assert jobs == [("hl7.process", "inbox")]
+    assert replays == [(1,), (1,)]
