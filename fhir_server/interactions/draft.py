@@ -12,6 +12,7 @@ from fhir_server.blobs import Blob
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge
 from fhir_server.interactions import judging
+from fhir_server.interactions.profiling import Moment
 from fhir_server.interactions.references import (
     LocalReference,
     PlacedReference,
@@ -97,6 +98,7 @@ async def checked(
     linked: bool = False,
     door: str = "rest",
     patched: bool = False,
+    moment: Moment | None = None,
 ) -> Draft:
     """Return the draft; a refusal with an issue for each rule that is broken.
 
@@ -107,7 +109,9 @@ async def checked(
     """
     type_name = draft.type_name
     far = judging.mode(server, type_name, door)
-    verdict = await judging.judged(server, type_name, draft.data, far=far, raw=draft.raw)
+    verdict = await judging.judged(
+        server, type_name, draft.data, far=far, raw=draft.raw, moment=moment
+    )
     issues = [
         *verdict.issues,
         *_subsetted(type_name, draft.data),

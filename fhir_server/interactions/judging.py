@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fhir_server.config import Mode
 from fhir_server.errors import BadRequest, Issue, SangamError, Unprocessable
-from fhir_server.interactions.profiling import by_profiles
+from fhir_server.interactions.profiling import Moment, by_profiles
 from fhir_server.r4.walk import references
 from fhir_server.server import Server
 from fhir_server.validation import bindings
@@ -61,13 +61,14 @@ async def judged(
     advice: bool = False,
     profiles: Sequence[str] = (),
     raw: bytes | None = None,
+    moment: Moment | None = None,
 ) -> Verdict:
     """Return what is wrong with a resource, `advice` on what might be better too.
 
     `far` is how far it is judged. `profiles` are those that it must conform to
     besides those that it claims. Of a resource whose text is `raw` profiles are
-    only thought of where it mentions a profile or extension. Issue texts quote no
-    values.
+    only thought of where it mentions a profile or extension. `moment` is shared by all
+    that one request judges. Issue texts quote no values.
     """
     if far == "off":
         return Verdict(_references(server, type_name, data))
@@ -83,7 +84,10 @@ async def judged(
         wanted = (*profiles, *server.settings.validation.profiles.get(type_name, ()))
         signs = type_name == "Observation" and server.settings.validation.vital_signs
         if wanted or advice or signs or raw is None or any(word in raw for word in _PROFILED):
-            found_so = await by_profiles(server, data, wanted, advice=advice)
+            size = None if raw is None else len(raw)
+            found_so = await by_profiles(
+                server, data, wanted, moment=moment, size=size, advice=advice
+            )
             issues += map(_strictly(server), found_so)
     return Verdict(issues[: MAX_ISSUES + 1], readable=readable)
 

@@ -24,6 +24,7 @@ from terminology.ucum.unit import unit
 
 _ROUNDS: Final = 12
 _MOST_ASKED: Final = 2_000
+_BYTES: Final = 30  # of JSON text, for each object or list, at least
 
 
 class _Codes:
@@ -44,22 +45,42 @@ class _Codes:
         return answer
 
 
+class Moment:
+    """The time of a request: what is stored is the same for all that it judges."""
+
+    __slots__ = ("_refreshed", "_stored")
+
+    def __init__(self, server: Server) -> None:
+        self._stored = server.stored_profiles
+        self._refreshed = False
+
+    async def refresh(self) -> None:
+        """See what was written until now, if nothing was seen yet."""
+        if not self._refreshed:
+            await self._stored.refresh()
+            self._refreshed = True
+
+
 async def by_profiles(
     server: Server,
     data: Mapping[str, Any],
     canonicals: Iterable[str] = (),
     *,
+    moment: Moment | None = None,
+    size: int | None = None,
     advice: bool = False,
 ) -> list[Issue]:
     """Return what is wrong with a resource whose structure is sound.
 
     By these profiles, by those that it claims, and by the definitions of its extensions;
-    with `advice` also what R4 means and states in no rule, as warnings.
+    with `advice` also what R4 means and states in no rule, as warnings. `size` is that of
+    its text, where it is known, in bytes.
     """
-    wanted, size = list(canonicals), _size(data)
+    wanted = list(canonicals)
+    size = _size(data) if size is None else size // _BYTES
     codings = Codings(server.vocabulary)
     strictness = _strictness(server.settings.validation, advice=advice)
-    await server.stored_profiles.refresh()
+    await (moment or Moment(server)).refresh()
     for _ in range(_ROUNDS):
         noted, codes = Noted(server.stored_profiles), _Codes(server.memberships)
         profiles = server.profiles.seen_through(noted)

@@ -16,6 +16,7 @@ from fhir_server.interactions import conditional_reference, identity, search_par
 from fhir_server.interactions.conditional_reference import Trial
 from fhir_server.interactions.draft import keep
 from fhir_server.interactions.entry import Entry, Outcome
+from fhir_server.interactions.profiling import Moment
 from fhir_server.interactions.retrieve import Metadata, is_plain_read, plain_read, retrieve
 from fhir_server.interactions.rewrite import known_literals
 from fhir_server.interactions.step import READS, WRITES, Step, step
@@ -48,22 +49,22 @@ async def transaction(
     placed at `Bundle.entry[i]` unless this is no `bundle` but a single request;
     the caller's transaction is then to be rolled back.
     """
-    registry = await coverage.refresh(server, connection, after=math.inf)
+    registry, moment = await coverage.refresh(server, connection, after=math.inf), Moment(server)
     steps = [step(server, index, entry, bundle=bundle) for index, entry in enumerate(entries)]
     asked = [one for one in steps if one.method in WRITES]
     for one in asked:
         if not one.criteria and one.method != "PATCH":
-            await writing.check(server, caller, one, linked=linked)
+            await writing.check(server, caller, one, moment, linked=linked)
     writes = await identity.identified(server, connection, caller, asked)
     identity.refuse_overlap(steps, writes)
     for one in asked:
         if one.criteria and one.method != "PATCH":
-            await writing.check(server, caller, one, linked=linked)
+            await writing.check(server, caller, one, moment, linked=linked)
     await identity.lock(server, connection, caller, writes)
     for one in writes:
         writing.require_present(server, one)
     patches = [one for one in writes if one.method == "PATCH"]
-    await writing.patch(server, connection, caller, patches, linked=linked)
+    await writing.patch(server, connection, caller, patches, moment, linked=linked)
     urls = identity.full_urls(writes)
     known = known_literals(urls, {}, complete=bundle, beside=beside)
     if linked and bundle:

@@ -13,6 +13,7 @@ from fhir_server.interactions import binary
 from fhir_server.interactions.draft import Draft, checked, deletion, write
 from fhir_server.interactions.patching import patched
 from fhir_server.interactions.precondition import require
+from fhir_server.interactions.profiling import Moment
 from fhir_server.interactions.references import literal_references
 from fhir_server.interactions.rewrite import Known, rewritten
 from fhir_server.interactions.step import Step
@@ -22,7 +23,9 @@ from fhir_server.store import read as store
 from fhir_server.store.transact import Method, Write
 
 
-async def check(server: Server, caller: Caller, step: Step, *, linked: bool) -> None:
+async def check(
+    server: Server, caller: Caller, step: Step, moment: Moment, *, linked: bool
+) -> None:
     """Refuse a resource that is not valid; one that will not be stored is not looked at.
 
     Conditional references are for `linked` entries, those of a transaction. A
@@ -33,7 +36,14 @@ async def check(server: Server, caller: Caller, step: Step, *, linked: bool) -> 
     with step.refusals():
         step.entry = await binary.set_aside(server, step.entry)
         patched = step.method == "PATCH"
-        await checked(server, _draft(step), linked=linked, door=caller.door, patched=patched)
+        await checked(
+            server,
+            _draft(step),
+            linked=linked,
+            door=caller.door,
+            patched=patched,
+            moment=moment,
+        )
 
 
 def require_present(server: Server, step: Step) -> None:
@@ -66,7 +76,13 @@ def _require_stored(step: Step) -> None:
 
 
 async def patch(
-    server: Server, connection: Connection, caller: Caller, steps: Sequence[Step], *, linked: bool
+    server: Server,
+    connection: Connection,
+    caller: Caller,
+    steps: Sequence[Step],
+    moment: Moment,
+    *,
+    linked: bool,
 ) -> None:
     """Make updates of patches: the stored resources, which are locked, with the patches applied."""
     wanted = [(one.present.type_id, one.present.id) for one in steps if one.present]
@@ -81,7 +97,7 @@ async def patch(
         data = json.decode(raw)
         step.entry = replace(step.entry, resource=data, raw=raw)
         step.references = literal_references(server, type_name, data)
-        await check(server, caller, step, linked=linked)
+        await check(server, caller, step, moment, linked=linked)
 
 
 def made(server: Server, step: Step, known: Known) -> Write | None:

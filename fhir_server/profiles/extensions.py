@@ -67,12 +67,14 @@ def _mark(value: object, marked: set[int]) -> bool:
     for inner in value if type(value) is list else ():
         if type(inner) in _NESTED and _mark(inner, marked):
             hit = True
+    if hit:
+        marked.add(id(value))
     return hit
 
 
 def _inside(walk: Walk, owner: Owner, scope: Scope, found_inside: Inner, marked: set[int]) -> None:
     walk.budget.spend()
-    for stem, item in each(walk.profiles.model, owner.item):
+    for stem, item in each(walk.profiles.model, owner.item, marked):
         if id(item.node.value) not in marked and id(item.node.extra) not in marked:
             continue
         if item.node.type in walk.profiles.model.resources:

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/fhirpath.html
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -50,8 +50,13 @@ def _step(stem: str, form: Field) -> str:
     return f".{stem}" if form.name == stem else f".{stem}.ofType({form.type})"
 
 
-def each(model: Model, item: Item) -> Iterator[tuple[str, Item]]:
-    """Yield what is directly inside an item, with the member's name without `[x]`."""
+def each(
+    model: Model, item: Item, among: Container[int] | None = None
+) -> Iterator[tuple[str, Item]]:
+    """Yield what is directly inside an item, with the member's name without `[x]`.
+
+    Only members of whose values one has its `id` `among` these, where they are given.
+    """
     node = item.node
     data = node.extra if node.type in model.primitives else node.value
     if type(data) is not dict:
@@ -63,8 +68,15 @@ def each(model: Model, item: Item) -> Iterator[tuple[str, Item]]:
             continue
         stem, form = member
         seen.add(form.name)
+        if among is not None and not _is_among(data, form, among):
+            continue
         for one in _items(form, data, item.place + _step(stem, form)):
             yield stem, one
+
+
+def _is_among(data: Mapping[str, Any], form: Field, among: Container[int]) -> bool:
+    beside = form.beside and id(data.get(form.beside)) in among
+    return bool(beside) or id(data.get(form.name)) in among
 
 
 @lru_cache(maxsize=2_000)
