@@ -9,6 +9,7 @@ https://hl7.org/fhir/R4/search.html#composite
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -88,6 +89,7 @@ def _written(context: Context, component: Component, values: list[tuple[str, Any
     return rows.terms, rows.ranges
 
 
+@lru_cache(maxsize=1_000)
 def component_parameter(component: Component) -> Parameter:
     """Return a parameter that stands for the component; its id is used inside composites only."""
     return Parameter(
