@@ -18,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from fhir_server.hl7_settings import Hl7Settings
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -257,74 +259,32 @@ class AsynchronousSettings(_Group):
     )
 
 
-class Hl7Settings(_Group):
-    """HL7 v2 over MLLP."""
+AstmDialect = Literal["E1381-95", "LIS01-A2"]
 
-    channel: str = Field("mllp", description="Name of the MLLP port in the inbox.")
-    uri_base: str = Field(
-        "",
-        description="Start of the systems and keys made here; empty: the base URL "
-        "that the server had when it processed its first message.",
+
+class AstmSettings(_Group):
+    """Laboratory analyzers that speak ASTM (CLSI LIS01, LIS02); what is agreed is in `[hl7]`."""
+
+    connect: bool = Field(
+        True, description="Connect to the analyzers of profiles whose `astm.role` is client."
     )
-    timezone: str = Field("UTC", description="IANA zone of times sent without an offset.")
-    fallback_charset: str = Field(
-        "cp1252", description="Python codec of messages without MSH-18 that are not UTF-8."
+    channel: str = Field("astm", description="Name of the lines to analyzers in the inbox.")
+    dialect: AstmDialect = Field(
+        "E1381-95",
+        description="Size of the frames that are sent, 240 or 63,993; a profile may say another.",
     )
-    charset_override: str = Field("", description="MSH-18 value that wins over what is sent.")
-    authorities: dict[str, str] = Field(
-        {}, description="Assigning authority, by namespace or universal id, to identifier system."
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="Networks (CIDR) that may connect; empty: all that reach the port."
     )
-    ack_when: Literal["stored", "committed"] = Field(
-        "stored", description="Original mode answers AA when durable, or when committed to FHIR."
+    max_connections: int = Field(64, ge=1, description="Analyzers at a time.")
+    max_session_bytes: int = Field(16 << 20, ge=1, description="Largest session.")
+    stop_seconds: float = Field(5, gt=0, description="Time for open sessions at shutdown.")
+    download: tuple[str, ...] = Field(
+        (), description="Senders that are sent new orders without asking (names of profiles)."
     )
-    accepted_processing_ids: tuple[str, ...] = Field(
-        ("P",), description="MSH-11 values that are taken; an empty one always is."
+    poll_seconds: float = Field(
+        1, gt=0, description="Time between looks for new orders and for changed profiles."
     )
-    strict_version: bool = Field(False, description="Reject a MSH-12 other than 2.1 to 2.9.")
-    missing_vt: Literal["reject", "accept"] = Field(
-        "reject", description="What becomes of a message that begins without VT."
-    )
-    on_store_failure: Literal["close", "reject"] = Field(
-        "close", description="When the inbox cannot be written: silence and close, or AR."
-    )
-    fs_grace_seconds: float = Field(
-        0.25, gt=0, description="Silence after FS that ends a frame without CR."
-    )
-    message_seconds: float = Field(60, gt=0, description="Time from VT to FS of a message.")
-    idle_seconds: float = Field(
-        0, ge=0, description="Silence between messages that closes a connection; 0: never."
-    )
-    stop_seconds: float = Field(10, gt=0, description="Time to answer whole frames at shutdown.")
-    max_message_bytes: int = Field(64 << 20, ge=1, description="Largest message.")
-    max_unstored_bytes: int = Field(
-        256 << 20, ge=1, description="Bytes waiting to be stored above which reading stops."
-    )
-    max_partial_bytes: int = Field(
-        256 << 20,
-        ge=1,
-        description="Bytes of unfinished messages of all connections; the largest is refused.",
-    )
-    max_connections: int = Field(256, ge=1, description="MLLP connections at a time.")
-    max_connections_per_peer: int = Field(32, ge=1, description="Of these, from one address.")
-    orders_from_results: bool = Field(
-        True, description="A result creates the ServiceRequest that it answers."
-    )
-    placer_scope: Literal["order", "group"] = Field(
-        "order", description="A placer number names one order, or one for each OBR-4."
-    )
-    encounter_without_number: Literal["contained", "create", "skip"] = Field(
-        "contained", description="What becomes of a visit without a number in a result."
-    )
-    obx_after_spm: Literal["auto", "result", "specimen"] = Field(
-        "auto", description="OBX after SPM: by what came before, a result, or of the specimen."
-    )
-    batch_messages: int = Field(
-        16, ge=1, le=200, description="Messages of different patients in one FHIR transaction."
-    )
-    workers: int = Field(
-        2, ge=1, le=16, description="FHIR transactions at a time, each of other patients."
-    )
-    attempts: int = Field(10, ge=1, description="Tries of a message after transient errors.")
 
 
 class DicomSettings(_Group):
@@ -440,6 +400,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the listeners bind.")
     http_port: int = Field(8080, ge=0, le=65535, description="REST port; 0 picks a free one.")
     mllp_port: int = Field(2575, ge=0, le=65535, description="MLLP port; 0 picks a free one.")
+    astm_port: int | None = Field(
+        None, ge=0, le=65535, description="Port for ASTM analyzers; 0 picks a free one."
+    )
     dicom_port: int = Field(11112, ge=0, le=65535, description="DICOM port; 0 picks a free one.")
     secret_file: str = Field(
         "",
@@ -475,6 +438,9 @@ class Settings(BaseSettings):
         default_factory=AsynchronousSettings, description="Asynchronous requests."
     )
     hl7: Hl7Settings = Field(default_factory=Hl7Settings, description="HL7 v2.")
+    astm: AstmSettings = Field(
+        default_factory=AstmSettings, description="Analyzers that speak ASTM."
+    )
     dicom: DicomSettings = Field(default_factory=DicomSettings, description="DICOM.")
     terminology: TerminologySettings = Field(
         default_factory=TerminologySettings, description="Terminology."

@@ -4,8 +4,9 @@ psycopg executes; SQLAlchemy only declares and composes (docs/architecture.md).
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import errors
@@ -41,24 +42,30 @@ class Database:
         self, conninfo: str, *, size: int = 16, read_seconds: int = 10, write_seconds: int = 60
     ) -> None:
         self.conninfo = conninfo
-        self._reading = _pool(conninfo, size, f"{SESSION} -c statement_timeout={read_seconds}s")
-        self._writing = _pool(conninfo, size, f"{GENERIC} -c statement_timeout={write_seconds}s")
-        aside = max(1, min(ASIDE, size - 1))
-        self._aside = _pool(
-            conninfo, aside, f"{GENERIC} -c statement_timeout={write_seconds}s", least=0
+        reading = f"{SESSION} -c statement_timeout={read_seconds}s"
+        writing = f"{GENERIC} -c statement_timeout={write_seconds}s"
+        few = max(1, min(ASIDE, size - 1))
+        self._pools = (
+            _pool(conninfo, size, reading),
+            _pool(conninfo, size, writing),
+            _pool(conninfo, few, writing, least=0),
         )
+        self._reading: _Lender
+        self._writing: _Lender
+        self._aside: _Lender
+        self._reading, self._writing, self._aside = self._pools
 
     async def open(self) -> None:
         """Open the pools; PoolTimeout when the database does not answer within 30 s."""
-        await self._reading.open(wait=True)
-        await self._writing.open(wait=True)
-        await self._aside.open()
+        reading, writing, aside = self._pools
+        await reading.open(wait=True)
+        await writing.open(wait=True)
+        await aside.open()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._reading.close()
-        await self._writing.close()
-        await self._aside.close()
+        for pool in self._pools:
+            await pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -94,6 +101,41 @@ class Database:
                 # COMMIT would roll back and say nothing.
                 raise Unavailable("A statement of the transaction failed")
 
+    @asynccontextmanager
+    async def trial(self) -> AsyncIterator["Database"]:
+        """Lend a database whose connections are all one transaction, which is undone at the end.
+
+        What is done with it, one thing after another, sees itself and leaves nothing.
+        """
+        async with (
+            _lent(self._writing) as connection,
+            connection.transaction(force_rollback=True),
+        ):
+            tried = Database.__new__(Database)
+            tried.conninfo = self.conninfo
+            # What it lends is open already, and is closed by its pool.
+            tried._reading = tried._writing = tried._aside = _One(connection)  # noqa: SLF001
+            yield tried
+
+
+class _Lender(Protocol):
+    """What lends connections: a pool, or what stands in for one."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """One connection that is lent again and again, each time under a savepoint."""
+
+    lent: Connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        async with self.lent.transaction():
+            yield self.lent
+
 
 def _pool(
     conninfo: str, size: int, options: str, *, least: int = 1
@@ -108,7 +150,7 @@ def _pool(
 
 
 @asynccontextmanager
-async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
+async def _lent(pool: _Lender) -> AsyncIterator[Connection]:
     try:
         async with pool.connection() as connection:
             yield connection

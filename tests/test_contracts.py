@@ -23,16 +23,16 @@ VIOLATIONS = [
     ({"layers"}, "fhir_server/blobs.py", "import fhir_server.caller"),
     ({"layers"}, "fhir_server/worker/metrics.py", "import adapters.hl7.metrics"),
     ({"layers"}, "fhir_server/keys.py", "import terminology"),
-    ({"layers"}, "adapters/dicom/names.py", "import fhir_server.main"),
+    ({"layers"}, "adapters/dicom/dataset/names.py", "import fhir_server.main"),
     ({"layers", "cycles"}, "fhir_server/store/arrays.py", "import fhir_server.interactions.read"),
     ({"cycles"}, "adapters/hl7/message/escapes.py", "import adapters.hl7.mapping.messages.oru"),
     ({"cycles"}, "fhir_server/search/terms.py", "import fhir_server.search.registry"),
     ({"adapters"}, "adapters/ndhm/__init__.py", "import adapters.insurance"),
-    ({"adapters"}, "adapters/hl7/message/files.py", "import adapters.dicom.pdu"),
+    ({"adapters"}, "adapters/hl7/message/files.py", "import adapters.dicom.network.pdu"),
     ({"door"}, "adapters/hl7/message/files.py", "import fhir_server.store.text"),
     ({"door"}, "adapters/hl7/message/files.py", "import fhir_server.api"),
     ({"door"}, "adapters/hl7/message/files.py", "import fhir_server.worker"),
-    ({"door"}, "adapters/dicom/index.py", "import fhir_server.search.terms"),
+    ({"door"}, "adapters/dicom/storage/index.py", "import fhir_server.search.terms"),
     ({"door"}, "adapters/dicom/tables.py", "import fhir_server.tables"),
     ({"write-path"}, "fhir_server/api/formats.py", "import fhir_server.store.transact"),
     (
@@ -51,7 +51,7 @@ VIOLATIONS = [
     ({"pure"}, "fhir_server/search/token.py", "import sqlalchemy"),
     ({"pure"}, "fhir_server/search/compile.py", "import psycopg"),
     ({"pure"}, "adapters/hl7/mapping/segments/pid.py", "import fhir_server.database"),
-    ({"pure"}, "adapters/dicom/command.py", "import socket"),
+    ({"pure"}, "adapters/dicom/network/command.py", "import socket"),
     ({"hl7apy"}, "adapters/hl7/mllp/listener.py", "import hl7apy.core"),
 ]
 

@@ -130,7 +130,7 @@ def hidden(module: Module) -> Iterator[int]:
 @rule(
     "a transaction is opened at the edge, and nobody below commits",
     {
-        "adapters.dicom.index": "a thread of the listener is an edge",
+        "adapters.dicom.storage.index": "a thread of the listener is an edge",
         "tests": "a test plays two transactions against each other",
     },
 )
@@ -239,9 +239,9 @@ SAMPLES = [
     (commits, "fhir_server.interactions.read", "async def f(c):\n    await c.commit()", [2]),
     (commits, "adapters.hl7.inbox.receive", "connection.commit()", [1]),
     (commits, "adapters.dicom.indexes", "connection.commit()", [1]),
-    (commits, "adapters.dicom.index", "connection.commit()", []),
+    (commits, "adapters.dicom.storage.index", "connection.commit()", []),
     (selects, "fhir_server.api.rest", "from sqlalchemy import select", [1]),
-    (selects, "adapters.dicom.index", "import sqlalchemy as sa\nsa.select(1)", [2]),
+    (selects, "adapters.dicom.storage.index", "import sqlalchemy as sa\nsa.select(1)", [2]),
     (selects, "fhir_server.search.compile", "from sqlalchemy import select", []),
     (selects, "fhir_server.tables", "from sqlalchemy import Table", []),
     (engines, "fhir_server.database", "from sqlalchemy import create_engine", [1]),
@@ -252,8 +252,8 @@ SAMPLES = [
     (offsets, "fhir_server.search.compile", "f'{sql} OFFSET {skip}'", [1]),
     (offsets, "fhir_server.search.compile", "from sqlalchemy import *\ns.limit(1).offset(2)", [2]),
     (offsets, "fhir_server.search.compile", "from sqlalchemy import *\ns.limit(1)", []),
-    (offsets, "adapters.dicom.imaging_study", "zone = datetimes.offset(text)", []),
-    (offsets, "adapters.dicom.imaging_study", "name = 'TIMEZONE OFFSET FROM UTC'", []),
+    (offsets, "adapters.dicom.studies.imaging_study", "zone = datetimes.offset(text)", []),
+    (offsets, "adapters.dicom.studies.imaging_study", "name = 'TIMEZONE OFFSET FROM UTC'", []),
     (parses, "fhir_server.store.read", "import json", [1]),
     (parses, "fhir_server.interactions.read", "from fhir_server.r4 import json", [1]),
     (parses, "fhir_server.interactions.search", "from fhir_server.r4.json import decode", [1]),

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psycopg
 
-from adapters.dicom.association import MAX_REQUEST, Association, Patience, Service, echo
-from adapters.dicom.command import Field
-from adapters.dicom.index import Index
-from adapters.dicom.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected, policy
-from adapters.dicom.store import Archive, archive_root, store
-from adapters.dicom.sweep import sweep
-from adapters.dicom.wire import Wire
+from adapters.dicom.network.association import MAX_REQUEST, Association, Patience, Service, echo
+from adapters.dicom.network.command import Field
+from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected, policy
+from adapters.dicom.network.wire import Wire
+from adapters.dicom.storage.index import Index
+from adapters.dicom.storage.store import Archive, archive_root, store
+from adapters.dicom.storage.sweep import sweep
 from fhir_server.blobs import Blobs
 from fhir_server.config import DicomSettings, Settings
 from fhir_server.server import Server

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from adapters.dicom.filemeta import file_meta
-from adapters.dicom.scu import Instance
-from adapters.dicom.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
+from adapters.dicom.dataset.filemeta import file_meta
+from adapters.dicom.dataset.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
+from adapters.dicom.network.scu import Instance
 
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<HH2sHI")

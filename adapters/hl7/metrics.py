@@ -13,5 +13,27 @@ processed = Counter("hl7_processed", "Messages that reached FHIR.", ("channel",)
 dead = Counter("hl7_dead", "Messages that could not be taken or mapped.", ("reason",))
 duplicates = Counter("hl7_duplicates", "Messages sent again with the same bytes.")
 reused = Counter("hl7_control_id_reused", "Messages that reuse the control id of another.")
+stale = Counter("hl7_stale", "Messages older than what is stored, that filled nothing.")
 frame_errors = Counter("hl7_frame_errors", "Pieces of the stream that were no frame.", ("kind",))
 connections = Gauge("hl7_connections", "Open MLLP connections.")
+critical = Counter("hl7_critical", "Critical results that were told.", ("level",))
+critical_escalated = Counter("hl7_critical_escalated", "Critical results nobody acknowledged.")
+profile_problems = Gauge(
+    "hl7_profile_problems",
+    "What is wrong with files of profiles; the last good ones serve.",
+    multiprocess_mode="mostrecent",
+)
+unmapped_codes = Counter(
+    "hl7_unmapped_codes", "Local codes and units without translation.", ("sender", "field")
+)
+refused_connections = Counter(
+    "hl7_refused_connections", "MLLP connections that were not taken.", ("channel",)
+)
+
+astm_connections = Gauge("astm_connections", "Open lines to analyzers.")
+astm_sessions = Counter("astm_sessions", "Sessions that ended.", ("outcome",))
+astm_frames = Counter("astm_frames", "Good frames that were made durable.")
+astm_faults = Counter("astm_faults", "What went wrong on lines to analyzers.", ("kind",))
+astm_nak = Counter("astm_nak", "Frames and sessions that were refused.")
+astm_queries = Counter("astm_queries", "Queries of analyzers that were answered.", ("outcome",))
+astm_orders = Counter("astm_orders", "Messages sent to analyzers.", ("outcome",))

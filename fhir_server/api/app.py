@@ -1,6 +1,6 @@
 """The HTTP application: the FHIR API, operations for people and machines."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,14 +14,14 @@ from fhir_server.server import Server
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
-def create_app(server: Server) -> Asgi:
-    """Return the ASGI application of one process.
+def create_app(server: Server, figures: Sequence[ops.Figures] = ()) -> Asgi:
+    """Return the ASGI application of one process; `figures` add to its metrics.
 
     The FHIR base goes straight to its own grammar: FastAPI's routing would cost
     more than a read.
     """
     outer = FastAPI(title="Sangam", openapi_url=None)
-    outer.router.routes.extend([*ops.routes(server), *docs.routes(server)])
+    outer.router.routes.extend([*ops.routes(server, figures), *docs.routes(server)])
     others = labelled(outer)
     fhir = rest.asgi(server)
     inside = f"{rest.ROOT}/"

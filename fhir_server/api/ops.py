@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -17,15 +18,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fhir_server import changes, jobs
+from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
 from fhir_server.server import Server
+
+Figures: TypeAlias = Callable[[Connection, CollectorRegistry], Awaitable[None]]
+"""What adds gauges to a registry, read from the database when the metrics are asked for."""
 
 # Whoever asks for health has little patience.
 READY_SECONDS = 5.0
 
 
-def routes(server: Server) -> Sequence[Route]:
-    """Return `/health/live`, `/health/ready` and `/metrics`."""
+def routes(server: Server, figures: Sequence[Figures] = ()) -> Sequence[Route]:
+    """Return `/health/live`, `/health/ready` and `/metrics`; `figures` add what others count."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -41,7 +46,7 @@ def routes(server: Server) -> Sequence[Route]:
 
     async def metrics(_: Request) -> Response:
         """Answer with what the processes count and what waits in the database."""
-        text = generate_latest(_registry()) + await _waiting(server)
+        text = generate_latest(_registry()) + await _waiting(server, figures)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return [
@@ -60,15 +65,17 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-async def _waiting(server: Server) -> bytes:
-    """Return the gauges of jobs and change feed, nothing when the database is away."""
+async def _waiting(server: Server, figures: Sequence[Figures]) -> bytes:
+    """Return the gauges of what waits in the database, nothing when that is away."""
+    registry = CollectorRegistry()
     try:
         async with asyncio.timeout(READY_SECONDS), server.database.connection() as connection:
             backlog = await jobs.backlog(connection)
             lag = await changes.lag_seconds(connection)
+            for add in figures:
+                await add(connection, registry)
     except (Unavailable, TimeoutError):
         return b""
-    registry = CollectorRegistry()
     waiting = Gauge("sangam_jobs_waiting", "Jobs by state.", ("state",), registry=registry)
     age = Gauge(
         "sangam_jobs_oldest_seconds", "Age of the oldest job.", ("state",), registry=registry

@@ -22,7 +22,7 @@ from fhir_server.interactions.binary import whole
 from fhir_server.interactions.entry import Entry, Outcome, placed, target
 from fhir_server.interactions.retrieve import Called, Metadata, query_pairs
 from fhir_server.interactions.step import READS
-from fhir_server.interactions.transaction import transaction
+from fhir_server.interactions.transaction import Outside, transaction
 from fhir_server.r4 import json
 from fhir_server.r4.outcome import operation_outcome
 from fhir_server.server import Server
@@ -162,7 +162,7 @@ async def _alone(
                 caller,
                 [entry],
                 linked=False,
-                beside=beside,
+                outside=Outside(beside),
                 metadata=manner.metadata,
             )
             await provenances.record(server, connection, manner.provenance, outcomes)

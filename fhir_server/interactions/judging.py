@@ -19,6 +19,8 @@ from fhir_server.validation.structure import Judged
 from fhir_server.validation.walker import Coded
 from terminology.memberships import Question
 
+# The door of what a machine makes in great numbers, of which samples are judged in full.
+SAMPLED: Final = "sampled"
 _MOST_CODED: Final = 1_000
 _ERRORS: Final = frozenset(("error", "fatal"))
 # Members without which no profile and no definition of an extension has a say.
@@ -42,8 +44,12 @@ class Verdict:
 def mode(server: Server, type_name: str, door: str) -> Mode:
     """Return how far a resource of this type that comes in by this door is judged."""
     said = server.settings.validation
-    found = said.types.get(type_name) or said.doors.get(door) or said.mode
+    found = said.types.get(type_name) or said.doors.get(door) or _usual(door, said.mode)
     return "structure" if found == "off" and type_name in _USED else found
+
+
+def _usual(door: str, most: Mode) -> Mode:
+    return "structure" if door == SAMPLED and most == "full" else most
 
 
 def always_judged(server: Server) -> bool:

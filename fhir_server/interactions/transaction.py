@@ -8,6 +8,8 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -28,6 +30,21 @@ from fhir_server.store.read import Stored
 from fhir_server.store.transact import Method, Write, Written
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Urns that are fullUrls of no entry here.
+
+    An entry of a batch must not refer to those that stand `beside` it. `literals` are
+    those that stand for what is stored, or for the fullUrl of an entry.
+    """
+
+    beside: Collection[str] = ()
+    literals: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_OUTSIDE: Final = Outside()
+
+
 async def transaction(
     server: Server,
     connection: Connection,
@@ -36,14 +53,14 @@ async def transaction(
     *,
     bundle: bool = True,
     linked: bool = True,
-    beside: Collection[str] = (),
+    outside: Outside = NOTHING_OUTSIDE,
     metadata: Metadata | None = None,
 ) -> list[Outcome]:
     """Carry out all entries inside the open transaction; outcomes in their order.
 
-    Conditional references are for `linked` entries, those of a transaction; an entry
-    of a batch must not refer to the urns that stand `beside` it, but to its own.
-    `metadata` gives the CapabilityStatement to who reads it.
+    Conditional references are for `linked` entries, those of a transaction. `outside` are
+    urns that are no fullUrls of these entries. `metadata` gives the CapabilityStatement to
+    who reads it.
 
     Raises the refusal of the first entry that cannot be carried out, which is
     placed at `Bundle.entry[i]` unless this is no `bundle` but a single request;
@@ -66,11 +83,12 @@ async def transaction(
     patches = [one for one in writes if one.method == "PATCH"]
     await writing.patch(server, connection, caller, patches, moment, linked=linked)
     urls = identity.full_urls(writes)
-    known = known_literals(urls, {}, complete=bundle, beside=beside)
+    urls |= {one: urls.get(other, other) for one, other in outside.literals.items()}
+    known = known_literals(urls, {}, complete=bundle, beside=outside.beside)
     if linked and bundle:
         trial = Trial(known, registry.version)
         literals = await conditional_reference.resolved(server, connection, caller, writes, trial)
-        known = known_literals(urls, literals, complete=bundle, beside=beside)
+        known = known_literals(urls, literals, complete=bundle, beside=outside.beside)
     for one in writes:
         if one.write is None or conditional_reference.has_any(server, one):
             one.write = writing.made(server, one, known)

@@ -23,7 +23,7 @@ Sangam is ready.
 
 {_OPEN.format(mode=mode, where=where)}
   FHIR R4    {base}
-  HL7 v2     mllp://{settings.host}:{ports["mllp"]}
+  HL7 v2     {_mllp(settings, ports)}{_astm(settings, ports)}
   DICOM      {settings.host}:{ports["dicom"]}  (AE title {settings.dicom.ae_titles[0]})
   Health     http://{settings.host}:{ports["http"]}/health/ready
   Metrics    http://{settings.host}:{ports["http"]}/metrics
@@ -37,3 +37,18 @@ Try it:
 
 Stop with Ctrl-C; the data stay.
 """
+
+
+def _astm(settings: Settings, ports: Mapping[str, int]) -> str:
+    """Return the line of the port for analyzers, "" where there is none."""
+    return f"\n  ASTM       {settings.host}:{ports['astm']}" if "astm" in ports else ""
+
+
+def _mllp(settings: Settings, ports: Mapping[str, int]) -> str:
+    """Return the plain port and the channels: `mllp://`, or `mllps://` with TLS."""
+    plain = [f"mllp://{settings.host}:{ports['mllp']}"] if "mllp" in ports else []
+    more = [
+        f"mllp{'s' if one.tls else ''}://{one.host or settings.host}:{one.port} ({one.name})"
+        for one in settings.hl7.channels
+    ]
+    return "\n             ".join([*plain, *more]) or "no port"

@@ -19,11 +19,12 @@ import uvicorn
 import uvloop
 
 from adapters.dicom import listener as dicom
-from adapters.hl7.mllp import listener as mllp
+from adapters.hl7.astm import listener as astm
+from adapters.hl7.mllp import channels as mllp
 from fhir_server.api.app import create_app
 from fhir_server.config import Settings
 from fhir_server.main.log import configure
-from fhir_server.main.wiring import JOBS, running
+from fhir_server.main.wiring import FIGURES, JOBS, running
 from fhir_server.server import Server
 from fhir_server.worker.runner import work
 
@@ -51,7 +52,7 @@ def web(context: Context, listening: socket.socket | None) -> None:
             server.validator.warm()
             gc.freeze()
             config = uvicorn.Config(
-                create_app(server),
+                create_app(server, FIGURES),
                 http="httptools",
                 lifespan="off",
                 access_log=False,
@@ -68,8 +69,12 @@ def web(context: Context, listening: socket.socket | None) -> None:
 
 def messages(context: Context, listening: socket.socket | None) -> None:
     """Take HL7 v2 messages over MLLP until SIGTERM."""
-    assert listening is not None
     _until_stopped(context, "mllp", lambda server, stop: mllp.serve(server, listening, stop))
+
+
+def analyzers(context: Context, listening: socket.socket | None) -> None:
+    """Speak with ASTM analyzers until SIGTERM."""
+    _until_stopped(context, "astm", lambda server, stop: astm.serve(server, listening, stop))
 
 
 def worker(context: Context, _: socket.socket | None) -> None:

@@ -13,8 +13,8 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from adapters.dicom.cli import app as dicom_app
-from adapters.hl7.message.files import messages
-from adapters.hl7.mllp.client import send
+from adapters.hl7.message.files import framed, messages
+from adapters.hl7.mllp.client import client_context, send
 from adapters.hl7.operators.cli import app as hl7_app
 from fhir_server.config import Settings
 from fhir_server.errors import SangamError
@@ -28,8 +28,9 @@ from fhir_server.main.loaders import loaders
 from fhir_server.main.log import configure
 from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
 from fhir_server.main.packages import app as package_app
+from fhir_server.main.send_astm import send_astm
 from fhir_server.main.status import overview
-from fhir_server.main.target import base_of, database_of, opened, running_server
+from fhir_server.main.target import Target, base_of, database_of, opened, running_server
 from fhir_server.main.terminology import app as terminology_app
 from fhir_server.main.wiring import JOBS, running
 from fhir_server.worker.runner import work
@@ -74,7 +75,7 @@ BrokerUrl = Annotated[
 @app.callback()
 def main(context: typer.Context) -> None:
     """Give the sub-commands what they open the database with."""
-    context.obj = lambda: opened(given())
+    context.obj = Target(given)
 
 
 @app.command()
@@ -96,6 +97,9 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
     mllp_port: Annotated[
         int | None, typer.Option(help="HL7 v2; 0: a free one.", show_default="2575")
     ] = None,
+    astm_port: Annotated[
+        int | None, typer.Option(help="ASTM analyzers; 0: a free one.", show_default="none")
+    ] = None,
     dicom_port: Annotated[
         int | None, typer.Option(help="DICOM; 0: a free one.", show_default="11112")
     ] = None,
@@ -114,6 +118,7 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
         host=host,
         http_port=http_port,
         mllp_port=mllp_port,
+        astm_port=astm_port,
         dicom_port=dicom_port,
         database_url=database_url,
         broker_url=broker_url,
@@ -214,7 +219,7 @@ def _show(summary: Summary) -> None:
 
 
 @app.command("send-hl7")
-def send_hl7(
+def send_hl7(  # noqa: PLR0913  (one parameter a flag)
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")],
     *,
     data_dir: DataDir = None,
@@ -224,29 +229,56 @@ def send_hl7(
     port: Annotated[
         int | None, typer.Option(help="Its port.", show_default="running server")
     ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each answer.")] = 30,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Send each file as it is, in one frame.")
+    ] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Connect by TLS.")] = False,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="PEM file with the listener's authorities; with --tls.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file with our certificate; with --tls.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    tls_any_name: Annotated[
+        bool, typer.Option("--tls-any-name", help="The certificate may be of another host.")
+    ] = False,
 ) -> None:
     """Send the HL7 v2 messages of files over MLLP and show each acknowledgement.
 
     Example: `sangam send-hl7 docs/examples/chemistry.hl7`
     """
     server = running_server(given(data_dir=data_dir).data_dir)
-    if server is None and port is None:
-        fail("No server runs on this data directory. Name its --data-dir, or --host and --port.")
+    if port is None and (server is None or "mllp" not in server.ports):
+        fail(
+            "No server listens for this data directory. Name its --data-dir, or --host and --port."
+        )
     host = host or (server.host if server else "127.0.0.1")
     port = port or (server.ports["mllp"] if server else 0)
+    shown = {"ca": tls_ca, "certificate": tls_cert, "key": tls_key}
+    if not tls and any(shown.values()):
+        fail("--tls-ca, --tls-cert and --tls-key go with --tls.")
     bad = 0
     for file in files:
-        found = messages(file.read_bytes())
+        content = file.read_bytes()
+        found = [content] if batch else [framed(one) for one in messages(content)]
         if not found:
             fail(f"{file} has no HL7 v2 message: none begins with MSH.")
         try:
-            for number, answer in enumerate(send(host, port, found), start=1):
+            said = {name: str(path or "") for name, path in shown.items()}
+            context = client_context(**said, check_name=not tls_any_name) if tls else None
+            answers = send(host, port, found, seconds=seconds, tls=context)
+            for number, answer in enumerate(answers, start=1):
                 console.print(f"{file}[{number}] {answer.code} {answer.text}", markup=False)
                 bad += answer.code not in {"AA", "CA"}
         except OSError as error:
             fail(f"No acknowledgement from {host}:{port} ({error}). Is the server running?")
     if bad:
         raise typer.Exit(1)
+
+
+app.command("send-astm")(send_astm)
 
 
 @app.command()

@@ -77,9 +77,12 @@ def serve(settings: Settings) -> None:
         check_secret(settings, conninfo)
         sockets = {
             "http": _listen(settings.host, settings.http_port, "--http-port"),
-            "mllp": _listen(settings.host, settings.mllp_port, "--mllp-port"),
             "dicom": _listen(settings.host, settings.dicom_port, "--dicom-port"),
         }
+        if settings.hl7.plain_port:
+            sockets["mllp"] = _listen(settings.host, settings.mllp_port, "--mllp-port")
+        if settings.astm_port is not None:
+            sockets["astm"] = _listen(settings.host, settings.astm_port, "--astm-port")
         _supervise(settings, conninfo, sockets, stopped)
 
 
@@ -195,7 +198,8 @@ def _supervise(
     context = children.Context(settings, conninfo, base, alive)
     family = [
         *(Child(f"http {n}", children.web, sockets["http"]) for n in range(settings.processes)),
-        Child("mllp", children.messages, sockets["mllp"]),
+        Child("mllp", children.messages, sockets.get("mllp")),
+        *_analyzers(settings, sockets.get("astm")),
         Child("dicom", children.images, sockets["dicom"]),
         Child("worker", children.worker, None),
     ]
@@ -218,6 +222,14 @@ def _supervise(
         _end(family)
         held.close()
         (settings.data_dir / READY_FILE).unlink(missing_ok=True)
+
+
+def _analyzers(settings: Settings, listening: socket.socket | None) -> list[Child]:
+    """Return the process for ASTM analyzers, if any may connect or be connected to."""
+    dials = settings.astm.connect and bool(settings.hl7.profiles_dir)
+    if listening is None and not dials:
+        return []
+    return [Child("astm", children.analyzers, listening)]
 
 
 def _written(host: str) -> str:

@@ -5,11 +5,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from fhir_server.config import Settings
@@ -46,6 +49,7 @@ _TYPES: Mapping[Any, str] = {
     bool: "`true`, `false`",
     int: "integer",
     float: "number",
+    Decimal: "number",
     str: "text",
     Path: "path",
     tuple: "list",
@@ -64,7 +68,26 @@ def page() -> str:
         assert members is not None
         parts += [f"## {str(field.description).removesuffix('.')} `[{name}]`\n"]
         parts += [_table(members.model_fields, f"{name}__", {})]
+        parts += _lists(name, members)
     return "\n".join(parts)
+
+
+def _lists(place: str, group: type[BaseModel]) -> Iterator[str]:
+    """Yield a table for each list of groups in a group, and for the groups in these."""
+    for name, field in group.model_fields.items():
+        inner = _model(field)
+        if inner is not None:
+            inside = f"{place}.{name}"
+            brackets = f"[[{inside}]]" if get_origin(field.annotation) is tuple else f"[{inside}]"
+            yield f"### {(inner.__doc__ or name).splitlines()[0].rstrip('.')} `{brackets}`\n"
+            yield _table(inner.model_fields, "", {})
+            yield from _lists(inside, inner)
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the group that a list is of, or that may be left out."""
+    kinds = (one for one in get_args(field.annotation) if isinstance(one, type))
+    return next((one for one in kinds if issubclass(one, BaseModel)), None)
 
 
 def _group(field: FieldInfo) -> type[BaseModel] | None:
@@ -80,6 +103,7 @@ def _flags() -> Mapping[str, str]:
 
 def _table(fields: Mapping[str, FieldInfo], prefix: str, flags: Mapping[str, str]) -> str:
     columns = [one for one in _COLUMNS if flags or one != "Flag"]
+    columns = [one for one in columns if prefix or flags or one != "Variable"]
     rows = [dict(zip(_COLUMNS, _row(*one, prefix, flags), strict=True)) for one in fields.items()]
     lines = [columns, ["---"] * len(columns), *([row[one] for one in columns] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -90,15 +114,21 @@ def _row(name: str, field: FieldInfo, prefix: str, flags: Mapping[str, str]) -> 
     yield f"`SANGAM_{prefix}{name}`".upper()
     yield f"`{flags[name]}`" if name in flags else ""
     yield _values(field)
-    yield f"`{_default(field.default)}`"
+    default = _default(field.default)
+    yield f"`{default}`" if default else ""
     yield (field.description or "").replace("|", "\\|")
 
 
 def _values(field: FieldInfo) -> str:
     """Return what may be given: the words, or the type with its bounds."""
     kind = field.annotation
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        (kind,) = kinds
     if get_origin(kind) is Literal:
         return ", ".join(f"`{json.dumps(one)}`" for one in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "table (below)"
     bounds = [
         f"{sign} {getattr(bound, name)}"
         for bound in field.metadata
@@ -109,6 +139,10 @@ def _values(field: FieldInfo) -> str:
 
 
 def _default(value: Any) -> str:  # noqa: ANN401  (of any setting)
+    if value is None or value is PydanticUndefined:
+        return ""
+    if isinstance(value, Decimal):
+        return str(value)
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 

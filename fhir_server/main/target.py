@@ -1,8 +1,8 @@
 """The server and the database that a command works on."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import psutil
 from fhir_server.config import Settings
 from fhir_server.database import Database
 from fhir_server.main.serve import READY_FILE, database, locked
+from fhir_server.main.wiring import running
+from fhir_server.server import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,22 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
             yield pool
         finally:
             await pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What sub-commands open: called the database, or with `server` all that a server has."""
+
+    settings: Callable[[], Settings]
+
+    def __call__(self) -> AbstractAsyncContextManager[Database]:
+        """Lend the open database."""
+        return opened(self.settings())
+
+    @asynccontextmanager
+    async def server(self) -> AsyncIterator[Server]:
+        """Lend the handle over the database, under the base URL of the running server."""
+        settings = self.settings()
+        with database_of(settings) as conninfo:
+            async with running(settings, conninfo, base_of(settings)) as server:
+                yield server

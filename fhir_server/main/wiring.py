@@ -1,14 +1,21 @@
 """The parts of a running server, put together."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from adapters.dicom import fold as dicom
+from adapters.dicom.studies import fold as dicom
+from adapters.hl7.codes import follow as hl7_codes
 from adapters.hl7.inbox import process as hl7
+from adapters.hl7.inbox import retention as hl7_retention
+from adapters.hl7.inbox.figures import figures as hl7_inbox
+from adapters.hl7.laboratory import critical as hl7_critical
+from adapters.hl7.laboratory import following as hl7_following
+from adapters.hl7.laboratory.figures import figures as hl7_alerts
 from fhir_server.api import rest
+from fhir_server.api.ops import Figures
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
 from fhir_server.config import Settings
@@ -38,7 +45,7 @@ from terminology.ucum.unit import unit
 # The embedded database takes 200; each process has a pool for reading, one for writing, and
 # some connections aside.
 CONNECTIONS = 160
-OTHER_PROCESSES = 3
+OTHER_PROCESSES = 4
 SENT_BYTES = 20_000_000
 """Bytes of JSON of which a process keeps what it read: of resources sent along, of caches."""
 
@@ -46,10 +53,16 @@ JOBS: Mapping[str, Function] = {
     asynchronous.CARRY_OUT: rest.carry_out,
     asynchronous.SWEEP: asynchronous.sweep,
     "hl7.process": hl7.run,
+    "hl7.codes": hl7_codes.run,
+    hl7_critical.FOLLOW: hl7_following.run,
+    hl7_retention.KIND: hl7_retention.run,
     "dicom.fold": dicom.run,
     reindex.KIND: reindex.run,
 }
 """Which kind of job is which function."""
+
+FIGURES: Sequence[Figures] = (hl7_inbox, hl7_alerts)
+"""What adds to the metrics of the server."""
 
 
 @asynccontextmanager

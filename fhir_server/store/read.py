@@ -68,6 +68,26 @@ FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
      JOIN resource r ON r.key = e.source_key
 """
 
+_REFERRING = """
+SELECT e.source_key, r.type_id, r.id, b.version, convert_to(b.json, 'UTF8')
+FROM (
+    SELECT DISTINCT source_key FROM edge
+    WHERE target_type = %(type)s AND target_id = %(id)s AND target_version IS NULL
+      AND source_key > %(after)s
+) AS e
+     JOIN resource r ON r.key = e.source_key
+     JOIN body b ON b.key = r.key AND b.version = r.version
+WHERE NOT r.deleted AND r.type_id <> ALL (%(besides)s::smallint[])
+ORDER BY e.source_key LIMIT %(most)s
+"""
+
+_REFERRING_COUNT = """
+SELECT count(DISTINCT e.source_key)
+FROM edge e JOIN resource r ON r.key = e.source_key
+WHERE e.target_type = %(type)s AND e.target_id = %(id)s AND e.target_version IS NULL
+  AND e.source_key > 0 AND NOT r.deleted AND r.type_id <> ALL (%(besides)s::smallint[])
+"""
+
 
 async def current(connection: Connection, type_id: int, id_: str) -> Stored | None:
     """Return the present version (which may be a deletion), None when never stored."""
@@ -132,3 +152,30 @@ async def referrers(
     for type_id, id_, source_type, source_id in await cursor.fetchall():
         found.setdefault((type_id, id_), []).append((source_type, source_id))
     return found
+
+
+async def referring(
+    connection: Connection,
+    target: tuple[int, str],
+    *,
+    besides: Iterable[int],
+    after: int,
+    most: int,
+) -> list[tuple[int, int, str, int, bytes]]:
+    """Return (key, type id, id, version, body) of current resources that refer to one.
+
+    They come in the order of their keys, from the first one above `after`. References to
+    a version of it do not count, nor do resources of the types `besides`.
+    """
+    asked = {"type": target[0], "id": target[1], "besides": list(besides)}
+    cursor = await connection.execute(_REFERRING, {**asked, "after": after, "most": most})
+    return [(row[0], row[1], row[2], row[3], bytes(row[4])) for row in await cursor.fetchall()]
+
+
+async def referring_count(
+    connection: Connection, target: tuple[int, str], *, besides: Iterable[int]
+) -> int:
+    """Return how many there are of these."""
+    asked = {"type": target[0], "id": target[1], "besides": list(besides)}
+    row = await (await connection.execute(_REFERRING_COUNT, asked)).fetchone()
+    return int(row[0]) if row else 0

@@ -11,15 +11,16 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from flows.running import Running
 
 from adapters.dicom import simulate as ct
-from adapters.dicom.scu import Sender
-from adapters.dicom.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
-from adapters.dicom.wire import Closed
+from adapters.dicom.dataset.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
+from adapters.dicom.network.scu import Sender
+from adapters.dicom.network.wire import Closed
 from adapters.hl7.mllp.client import send
 from adapters.hl7.simulate.chemistry import oru
 
@@ -95,6 +96,82 @@ def test_oru_messages_survive_a_kill(running: Running) -> None:
     assert running.total("Specimen") == SIZE
     assert running.total("ServiceRequest") == SIZE
     assert running.total("DiagnosticReport?_lastUpdated=ge2000&status=final") == SIZE
+
+
+PATIENTS = max(6, SIZE // 60 * 3)
+
+
+def stories() -> list[bytes]:
+    """Return messages in which each patient has one result that grows, and is merged midway.
+
+    Those of one patient go through one sender (their indices are alike modulo SENDERS).
+    Before the merge results come under the old number, afterwards under either.
+    """
+    dice = random.Random(SEED)
+    turns = SIZE // PATIENTS
+    sent = []
+    for turn in range(turns):
+        for patient in range(PATIENTS):
+            old, new = f"O{patient}^^^H", f"N{patient}^^^H"
+            start = f"MSH|^~\\&|LIS|LAB|EHR|H|2026||{{}}|S{patient}-{turn}|P|2.5.1\r"
+            if turn == turns // 2:
+                sent.append(start.format("ADT^A40") + f"PID|1||{new}\rMRG|{old}\r")
+                continue
+            who = dice.choice((old, new)) if turn > turns // 2 else old
+            sent.append(
+                start.format("ORU^R01") + f"PID|1||{who}\rOBR|1||F{patient}|PANEL^Panel\r"
+                f"OBX|1|NM|GLU^Glucose||{turn}||||||F\r"
+            )
+    return [one.encode() for one in sent]
+
+
+def test_order_and_merges_survive_a_kill(running: Running) -> None:
+    sent = stories()
+
+    def deliver(numbers: list[int], acknowledged: list[int]) -> None:
+        try:
+            answers = send("127.0.0.1", port, [sent[number] for number in numbers])
+            for number, answer in zip(numbers, answers, strict=False):
+                if answer.code == "AA":
+                    acknowledged.append(number)
+        except OSError:
+            return
+
+    port = running.port("mllp")
+    work = list(range(len(sent)))
+    before = killed_midway(running, work, deliver)
+    with psycopg.connect(running.database) as connection:
+        kept = {row[0] for row in connection.execute("SELECT control_id FROM hl7_message")}
+    assert {f"S{n % PATIENTS}-{n // PATIENTS}" for n in before} <= kept
+
+    port = running.port("mllp")
+    again: list[int] = []
+    for sender in range(SENDERS):
+        # What was not acknowledged comes first: its answers may be those of before the kill.
+        deliver(work[sender::SENDERS], again)
+    assert sorted(again) == work
+    assert running.until(180, lambda: done(running) == {"done": len(sent)}), done(running)
+    expected = grown(SIZE // PATIENTS)
+    for patient in range(PATIENTS):
+        survivor = alive(running.get(f"Patient?identifier=N{patient}"))
+        report = running.get(f"DiagnosticReport?identifier=F{patient}")["entry"]
+        assert [one["resource"]["subject"] for one in report] == [{"reference": survivor}]
+        (observation,) = running.get(f"Observation?subject={survivor}")["entry"]
+        history = running.get(f"Observation/{observation['resource']['id']}/_history?_count=200")
+        values = [one["resource"]["valueQuantity"]["value"] for one in history["entry"]]
+        assert values[::-1] == expected
+
+
+def grown(turns: int) -> list[int]:
+    """Return the values of all versions: each once and in order, the merge's as the one before."""
+    return [turn - (turn == turns // 2) for turn in range(turns)]
+
+
+def alive(bundle: dict[str, Any]) -> str:
+    (one,) = [
+        entry["resource"] for entry in bundle["entry"] if entry["resource"].get("active", True)
+    ]
+    return f"Patient/{one['id']}"
 
 
 def done(running: Running) -> dict[str, int]:

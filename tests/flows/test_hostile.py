@@ -11,7 +11,7 @@ import psutil
 import pytest
 from flows.running import Running
 
-from adapters.dicom.scu import Refusal, Sender
+from adapters.dicom.network.scu import Refusal, Sender
 from adapters.hl7.mllp.client import send
 
 FHIR = {"Content-Type": "application/fhir+json"}

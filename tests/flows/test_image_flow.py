@@ -15,8 +15,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from adapters.dicom import fold, index, listener
+from adapters.dicom import listener
 from adapters.dicom.simulate import Study, uid, write
+from adapters.dicom.storage import index
+from adapters.dicom.studies import fold
 from fhir_server.config import DicomSettings, Settings
 from fhir_server.server import Server
 from fhir_server.worker.runner import work

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from adapters.hl7.inbox import process
+from adapters.hl7.inbox.replay import Chosen, replay
 from adapters.hl7.message.files import messages
-from adapters.hl7.operators.cli import put_back
 from adapters.hl7.simulate.chemistry import oru
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import listening
@@ -115,7 +115,7 @@ async def test_replay_applies_a_message_again_and_doubles_nothing(
     await process.run(server, {})
     before = await found(client, "/Observation?_count=100")
     async with server.database.statement() as connection:
-        assert await put_back(connection, [1], state="done", reason=None) == 1
+        assert await replay(connection, Chosen(ids=[1]), "test") == [1]
     assert await inbox(server) == [("stored", None)]
     await process.run(server, {})
     assert await inbox(server) == [("done", None)]

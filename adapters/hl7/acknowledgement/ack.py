@@ -38,6 +38,7 @@ class Header:
     marks: str = "^~\\&"
     sending: tuple[str, str] = ("", "")
     receiving: tuple[str, str] = ("", "")
+    type: str = ""
     event: str = ""
     control_id: str = ""
     processing_id: str = "P"
@@ -48,44 +49,77 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: what rule, its code of table 0357, and where; never a value."""
+    """One finding: what rule, its code of table 0357, and where; never a value.
+
+    Without a code it is told by MSA-3 alone.
+    `sequence` counts segments of the name, `number` is the field, from 1; 0 is no
+    statement of field, component or subcomponent.
+    """
 
     text: str
     code: str
     segment: str = ""
     sequence: int = 1
     number: int = 0
+    repetition: int = 1
+    component: int = 1
+    subcomponent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The form of an answer: MSH-9 in its components, and segments after MSA and ERR."""
+
+    kind: tuple[str, ...]
+    segments: tuple[str, ...] = ()
 
 
 def acknowledge(
-    header: Header, code: str, now: datetime, problems: Sequence[Problem] = ()
+    header: Header,
+    code: str,
+    now: datetime,
+    problems: Sequence[Problem] = (),
+    *,
+    expected: int | None = None,
+    response: Response | None = None,
+    closes: bool = False,
 ) -> bytes:
     """Return the acknowledgement with `code` in MSA-1 as bytes without block bytes.
 
-    `now` has a time zone.
+    `now` has a time zone. `expected` is the next sequence number (MSA-4), `response`
+    another form than ACK. An answer that `closes` an exchange in enhanced mode says
+    that it wants no acknowledgement itself.
     """
     f, c = header.field, header.marks[:1] or "^"
-    kind = f"ACK{c}{header.event}{c}ACK" if header.event else "ACK"
+    kind = response.kind if response else _general(header.event)
     msh = [
         f"MSH{f}{header.marks}",
         *header.receiving,
         *header.sending,
         f"{now:%Y%m%d%H%M%S%z}",
         "",
-        kind,
+        c.join(kind),
         control_id(),
         header.processing_id,
         header.version,
     ]
-    if header.charset:
-        msh += ["", "", "", "", "", header.charset]
+    if header.charset or closes:
+        wish = "NE" if closes else ""
+        msh += ["", "", wish, wish, "", header.charset]
     msa = ["MSA", code, header.control_id]
-    if problems:
-        msa.append(problems[0].text)
-    segments = [f.join(msh), f.join(msa)]
-    segments += [_err(header, problem) for problem in problems]
+    if problems or expected is not None:
+        msa.append(problems[0].text if problems else "")
+    if expected is not None:
+        msa.append(str(expected))
+    segments = [f.join(msh).rstrip(f), f.join(msa)]
+    segments += _errors(header, problems)
+    segments += response.segments if response else ()
     text = "\r".join(segments) + "\r"
     return text.encode(header.codec, errors="replace")
+
+
+def _general(event: str) -> tuple[str, ...]:
+    return ("ACK", event, "ACK") if event else ("ACK",)
 
 
 def header_of(message: Message) -> Header:
@@ -98,6 +132,7 @@ def header_of(message: Message) -> Header:
         marks=msh.raw(2) or "^~\\&",
         sending=(msh.raw(3), msh.raw(4)),
         receiving=(msh.raw(5), msh.raw(6)),
+        type=kind[0],
         event=kind[1] if len(kind) > 1 else "",
         control_id=msh.raw(10),
         processing_id=msh.raw(11) or "P",
@@ -122,20 +157,34 @@ def control_id() -> str:
     return secrets.token_hex(10).upper()
 
 
-def _err(header: Header, problem: Problem) -> str:
+def _errors(header: Header, problems: Sequence[Problem]) -> list[str]:
+    """Return ERR in the form of the version: one a problem from 2.5 on, one in all below."""
+    problems = [problem for problem in problems if problem.code]
+    if not problems:
+        return []
     f, c = header.field, header.marks[:1] or "^"
+    if _version(header.version) >= _ERR_BY_COMPONENT:
+        return [_err(problem, f, c) for problem in problems]
+    repetition = header.marks[1:2] or "~"
+    return [f"ERR{f}" + repetition.join(_location(problem, c) for problem in problems)]
+
+
+def _location(problem: Problem, component: str) -> str:
+    """Return ERR-1 up to version 2.4: segment, sequence, field and code."""
+    place = [problem.segment, str(problem.sequence)] if problem.segment else ["", ""]
+    return component.join([*place, str(problem.number or ""), problem.code])
+
+
+def _err(problem: Problem, f: str, c: str) -> str:
     place = [problem.segment, str(problem.sequence)] if problem.segment else []
     if place and problem.number:
-        place.append(str(problem.number))
-    meaning = _MESSAGE.get(problem.code, "")
-    if _version(header.version) < _ERR_BY_COMPONENT:
-        padded = [*place, *[""] * (3 - len(place))]
-        return f"ERR{f}" + c.join([*padded, problem.code])
+        numbers = (problem.number, problem.repetition, problem.component, problem.subcomponent)
+        place += [str(number) for number in numbers if number]
     err = [
         "ERR",
         "",
-        c.join([*place, "1", "1"]) if len(place) > 2 else c.join(place),  # noqa: PLR2004
-        c.join((problem.code, meaning, "HL70357")),
+        c.join(place),
+        c.join((problem.code, _MESSAGE.get(problem.code, ""), "HL70357")),
         "E",
         "",
         "",

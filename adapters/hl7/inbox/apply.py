@@ -6,11 +6,11 @@ applied once whatever happens.
 
 import logging
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
-from urllib.parse import quote
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -18,24 +18,26 @@ from psycopg.types.json import Jsonb
 
 from adapters.hl7 import metrics
 from adapters.hl7.acknowledgement.outcome import application
-from adapters.hl7.mapping.context import Profile, Refusal, Write
+from adapters.hl7.inbox import contents, untranslated
+from adapters.hl7.inbox.merge import Joining, merge
+from adapters.hl7.inbox.understand import NOTHING_KEPT, Kept, understand
+from adapters.hl7.inbox.writing import Given, Written, trace, write
+from adapters.hl7.laboratory import critical, snapshot_results
+from adapters.hl7.mapping.context import Profile, Refusal
 from adapters.hl7.mapping.transform import MAP_VERSION, Mapped, transform
-from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
-from adapters.hl7.message.tokenizer import BadHeader, Message, parse
+from adapters.hl7.message.tokenizer import Message
+from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import sender_of
 from fhir_server.caller import Caller
 from fhir_server.config import Settings
 from fhir_server.database import Connection
 from fhir_server.errors import (
     Conflict,
-    PreconditionFailed,
     SangamError,
     Throttled,
     Unavailable,
 )
-from fhir_server.interactions.entry import Entry, Outcome
-from fhir_server.interactions.transaction import transaction
-from fhir_server.r4 import json
+from fhir_server.interactions.judging import SAMPLED
 from fhir_server.server import Server
 
 TRANSIENT: Final = (
@@ -46,26 +48,31 @@ TRANSIENT: Final = (
     Throttled,
     Unavailable,
 )
-_AMBIGUOUS: Final = {"Patient": "AMBIGUOUS_PATIENT", "ServiceRequest": "AMBIGUOUS_ORDER"}
+# So many messages of a kind are judged in full before samples do.
+_NEW: Final = 50
 # What many messages name, and no result changes.
-_REMEMBERED: Final = frozenset(("Practitioner", "PractitionerRole", "Organization", "Device"))
+_REMEMBERED: Final = frozenset(
+    ("Practitioner", "PractitionerRole", "Organization", "Device", "Location")
+)
 
 _log = logging.getLogger(__name__)
 
 _DONE: Final = """
-UPDATE hl7_message AS m SET state = 'done', reason = NULL, detail = NULL,
+UPDATE hl7_message AS m SET state = g.state, reason = NULL, detail = NULL,
     attempts = m.attempts + 1, next_attempt = NULL, finished_at = now(),
     result_versions = g.versions, unmapped = g.unmapped,
     warnings = nullif(coalesce(m.warnings, '{}') || g.warnings, '{}'::jsonb),
-    profile = m.sender, map_version = %s, app_ack = g.app_ack
-FROM unnest(%s::bigint[], %s::jsonb[], %s::jsonb[], %s::jsonb[], %s::bytea[])
-    AS g(id, versions, unmapped, warnings, app_ack)
+    profile = g.profile, map_version = %s, app_ack = g.app_ack, event_time = g.event_time
+FROM unnest(
+    %s::bigint[], %s::jsonb[], %s::jsonb[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[],
+    %s::timestamptz[]
+) AS g(id, versions, unmapped, warnings, app_ack, profile, state, event_time)
 WHERE m.id = g.id AND m.state = 'stored'
 RETURNING m.id
 """
 _DEAD: Final = """
 UPDATE hl7_message SET state = 'dead', reason = %s, detail = %s, attempts = attempts + 1,
-    next_attempt = NULL, finished_at = now(), map_version = %s, app_ack = %s
+    next_attempt = NULL, finished_at = now(), map_version = %s, app_ack = %s, holds = %s
 WHERE id = %s AND state = 'stored'
 """
 _STATE: Final = "SELECT state FROM hl7_message WHERE id = %s"
@@ -75,19 +82,16 @@ WHERE id = %s AND state = 'stored'
 """
 _PIN: Final = "INSERT INTO hl7_installation (id, uri_base) VALUES (1, %s) ON CONFLICT DO NOTHING"
 _PINNED: Final = "SELECT uri_base FROM hl7_installation WHERE id = 1"
-_STORED: Final = "SELECT key FROM hl7_report WHERE key = ANY(%s)"
-_OWNED: Final = """
-INSERT INTO hl7_report (key, patient_id, message_id)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
-ON CONFLICT (key) DO UPDATE SET message_id = excluded.message_id
-WHERE hl7_report.patient_id = excluded.patient_id
-RETURNING key, xmax = 0
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stored message that may be processed now or, if it is not `due`, later."""
+    """A stored message that may be processed now or, if it is not `due`, later.
+
+    `confirmed`: an operator wants what it does, however much that is. `holds` and
+    `waits` are its claims (inbox/partition): it starts when none of `waits` is held by
+    an earlier one; `alone`: it shares no transaction with others.
+    """
 
     id: int
     raw: bytes
@@ -95,6 +99,11 @@ class Row:
     attempts: int
     ack_mode: str
     due: bool
+    confirmed: bool = False
+    holds: frozenset[str] = frozenset()
+    waits: frozenset[str] = frozenset()
+    alone: bool = False
+    kept: Kept = NOTHING_KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,7 @@ class Ready:
     row: Row
     message: Message
     mapped: Mapped
+    profile: Profile
 
 
 @dataclass(slots=True)
@@ -117,6 +127,26 @@ class Work:
     server: Server
     base: str
     known: dict[str, str] = field(default_factory=dict)
+    judged: Counter[str] = field(default_factory=Counter)
+    groups: int = 0
+
+    def door(self, group: Sequence[Ready]) -> str:
+        """Return the way in, which tells how far resources are judged.
+
+        In full while kinds of messages of a sender are new in this pass, and samples of
+        what follows; else by structure, as each resource costs as much to judge as to map.
+        """
+        settings = self.server.settings
+        self.groups += 1
+        kinds = [
+            f"{one.profile.label or one.profile.sender} {one.message.header.raw(9)}"
+            for one in group
+        ]
+        new = any(self.judged[kind] < _NEW for kind in kinds)
+        self.judged.update(kinds)
+        every = settings.hl7.full_validation_every
+        full = new or self.groups % every == 0 or "hl7" in settings.validation.doors
+        return "hl7" if full else SAMPLED
 
 
 async def begin(server: Server) -> Work:
@@ -138,7 +168,7 @@ async def begin(server: Server) -> Work:
 
 
 async def apply(work: Work, rows: Sequence[Row]) -> set[str]:
-    """Write messages of different patients; return the partitions that must wait.
+    """Write messages of different patients; return the claims behind which others wait.
 
     They are one transaction, and each its own where that fails.
     """
@@ -155,7 +185,7 @@ async def apply(work: Work, rows: Sequence[Row]) -> set[str]:
     waiting: set[str] = set()
     for row in rows:
         if not await _single(work, row):
-            waiting |= row.partition_keys
+            waiting |= row.holds
     return waiting
 
 
@@ -187,7 +217,7 @@ async def _single(work: Work, row: Row) -> bool:
     except TRANSIENT as error:
         return await _postpone(work.server, row, ready.message, error)
     except SangamError as error:
-        await _bury(work.server, row, ready.message, _refusal(error, ready))
+        await _bury(work.server, row, ready.message, _refusal(error))
     except Exception as error:  # noqa: BLE001  (the inbox goes on; the row says why)
         _log.exception("Message %d cannot be committed", row.id)
         await _bury(work.server, row, ready.message, _unexpected(error))
@@ -206,9 +236,19 @@ async def _mapped(work: Work, row: Row) -> Ready | None:
     message: Message | None = None
     try:
         with metrics.map_seconds.time():
-            message = opened(row.raw, work.server.settings)
-            profile = profile_of(message, work.server.settings, work.base)
-            return Ready(row, message, transform(message, profile, work.known))
+            settings = work.server.settings
+            agreed = agreements(work.server)
+            await agreed.refresh()
+            message, profile = await understand(
+                agreed, settings, row.raw, row.kept, lambda m: profile_of(m, settings, work.base)
+            )
+            mapped = transform(message, profile, work.known)
+            ready = Ready(row, message, mapped, profile)
+            if not (mapped.untranslated and profile.dictionary.hold):
+                return ready
+        await _hold(work, ready)
+    except TRANSIENT:  # what is agreed lies in the database, too: the job comes back
+        raise
     except Refusal as refusal:
         await _bury(work.server, row, message, refusal)
     except Exception as error:  # noqa: BLE001  (the inbox goes on; the row says why)
@@ -217,19 +257,22 @@ async def _mapped(work: Work, row: Row) -> Ready | None:
     return None
 
 
-def opened(raw: bytes, settings: Settings) -> Message:
-    """Return the message in stored bytes; raises Refusal where it cannot be read."""
-    try:
-        decoded = decode(
-            raw, fallback=settings.hl7.fallback_charset, override=settings.hl7.charset_override
-        )
-        return parse(decoded.text, decoded.codec)
-    except UnsupportedCharset:
-        raise Refusal("CHARSET_UNSUPPORTED", "The character set is not supported") from None
-    except Undecodable:
-        raise Refusal("UNDECODABLE", "The message is not in its character set") from None
-    except BadHeader as bad:
-        raise Refusal("BAD_MSH", str(bad)) from None
+async def _hold(work: Work, ready: Ready) -> None:
+    """Set aside a message that has codes without translation, and ask for these."""
+    places = untranslated.texts(ready.mapped.untranslated)
+    refusal = Refusal("UNMAPPED_CODE_HELD", f"Codes without translation: {places}")
+    # First, as a message that is held while nobody is asked would stay so.
+    async with work.server.database.transaction() as connection:
+        await untranslated.note(connection, _untranslated([ready]))
+    await _bury(work.server, ready.row, ready.message, refusal)
+
+
+def _untranslated(group: Sequence[Ready]) -> list[untranslated.Noted]:
+    return [
+        untranslated.Noted(ready.row.id, ready.profile.sender, ready.mapped.untranslated)
+        for ready in group
+        if ready.mapped.untranslated
+    ]
 
 
 def profile_of(message: Message, configured: Settings, base: str) -> Profile:
@@ -245,33 +288,23 @@ def profile_of(message: Message, configured: Settings, base: str) -> Profile:
         encounter_without_number=settings.encounter_without_number,
         placer_scope=settings.placer_scope,
         obx_after_spm=settings.obx_after_spm,
+        cancel_request_revokes=settings.cancel_request_revokes,
+        visit_from_account=settings.visit_from_account,
+        anonymous_patients=settings.anonymous_patients,
+        nk1_contact=settings.nk1_contact,
+        allergy_severity=settings.allergy_severity,
+        ssn_type=settings.ssn_type,
+        race_extension=settings.race_extension,
+        ethnicity_extension=settings.ethnicity_extension,
+        subid_grouping=settings.subid_grouping,
+        qc_policy=settings.qc_policy,
+        snapshot_results=settings.snapshot_results,
+        ed_join=settings.ed_join,
+        join_text_obx=settings.join_text_obx,
+        infer_type=settings.infer_type,
+        decimal_comma=settings.decimal_comma,
+        critical=critical.usual(settings),
     )
-
-
-def _entry(write: Write, reports: Collection[str]) -> Entry:
-    """Return a write as an entry of a transaction: a conditional update or create.
-
-    What belongs to a report that is not among the stored `reports` is new, and is
-    created without a search.
-    """
-    kind: str = write.resource["resourceType"]
-    # With its text at hand, the transaction replaces references there.
-    raw = json.encode(write.resource)
-    new = write.within and write.within not in reports
-    query = None if new else _query(write.identity)
-    updates = write.method == "PUT" and not new
-    return Entry(
-        "PUT" if updates else "POST",
-        f"{kind}?{query}" if updates else kind,
-        resource=write.resource,
-        raw=raw,
-        full_url=write.full_url,
-        if_none_exist=None if updates else query,
-    )
-
-
-def _query(identity: Sequence[str]) -> str:
-    return "identifier=" + quote(",".join(identity), safe="|:/.-_~,")
 
 
 async def _commit(work: Work, group: Sequence[Ready]) -> None:
@@ -279,106 +312,103 @@ async def _commit(work: Work, group: Sequence[Ready]) -> None:
     if not group:
         return
     server = work.server
-    writes: dict[str, Write] = {}
-    for ready in group:
-        for write in ready.mapped.writes:
-            writes.setdefault(write.full_url, write)
-    # Before the transaction, which makes the references in the resources literal.
-    reports = _reports(group)
-    caller = Caller("hl7", "hl7")
+    caller = Caller("hl7", work.door(group))
+    given = [Given(one.row.id, one.mapped, one.profile.trust) for one in group]
     with metrics.commit_seconds.time():
         async with server.database.transaction() as connection:
-            stored = await _stored(connection, [key for key, _, _ in reports])
-            asked = [_entry(write, stored) for write in writes.values()]
-            outcomes = await transaction(server, connection, caller, asked)
-            written = dict(zip(writes, outcomes, strict=True))
-            claims = [(key, written[who].id, row) for key, who, row in reports]
-            await _own(connection, claims, stored)
-            await _finish(connection, group, written)
+            written = await write(server, connection, caller, given)
+            documents = [one for ready in group for one in ready.mapped.binaries]
+            await contents.store(server, connection, caller, documents, written.outcomes)
+            results = await _results(server, connection, caller, group, written)
+            raised = await critical.follow(server, connection, caller, work.base, results)
+            more = await merge(server, connection, work.base, _joinings(group))
+            await trace(server, connection, caller, work.base, _said(group, written))
+            await _finish(connection, server, group, written, more)
+            await untranslated.note(connection, _untranslated(group))
     metrics.processed.labels(server.settings.hl7.channel).inc(len(group))
+    metrics.stale.inc(sum(done.stale for done in written.done.values()))
+    for level in raised:
+        metrics.critical.labels(level).inc()
     work.known.update(
         (url, f"{outcome.type}/{outcome.id}")
-        for url, outcome in written.items()
+        for url, outcome in written.outcomes.items()
         if outcome.type in _REMEMBERED
     )
 
 
-def _reports(group: Sequence[Ready]) -> list[tuple[str, str, int]]:
-    """Return (identity, patient's full URL, row) of each report."""
+async def _results(
+    server: Server,
+    connection: Connection,
+    caller: Caller,
+    group: Sequence[Ready],
+    written: Written,
+) -> list[critical.Written]:
+    """Return the results that were written; cancel those that their report no longer has."""
+    found: list[critical.Written] = []
+    for ready in group:
+        agreed, writes = ready.mapped.critical, ready.mapped.writes
+        found += critical.results(writes, written.outcomes, agreed)
+        if ready.profile.snapshot_results and not written.done[ready.row.id].late:
+            outcomes = written.outcomes
+            gone = await snapshot_results.cancel(server, connection, caller, writes, outcomes)
+            found += [critical.cancelled(outcome, agreed) for outcome in gone]
+    return found
+
+
+def _said(
+    group: Sequence[Ready], written: Written
+) -> list[tuple[int, bytes, Mapping[str, Any], Sequence[str]]]:
+    return [(one.row.id, one.row.raw, one.mapped.said, written.new[one.row.id]) for one in group]
+
+
+def _joinings(group: Sequence[Ready]) -> list[Joining]:
+    """Return what the messages join, beyond what they write (inbox/merge)."""
     return [
-        (write.identity[0], write.resource["subject"]["reference"], ready.row.id)
-        for ready in group
-        for write in ready.mapped.writes
-        if write.resource["resourceType"] == "DiagnosticReport"
+        Joining(one.row.id, one.mapped.merges, one.mapped.event_time, one.row.confirmed)
+        for one in group
+        if one.mapped.merges
     ]
 
 
-async def _stored(connection: Connection, keys: Sequence[str]) -> set[str]:
-    """Return those of the reports that were written before."""
-    cursor = await connection.execute(_STORED, (list(keys),))
-    return {key for (key,) in await cursor.fetchall()}
-
-
-async def _own(
-    connection: Connection, claims: Sequence[tuple[str, str, int]], stored: Collection[str]
-) -> None:
-    """Claim each report for its Patient's id; Refusal where it is another patient's.
-
-    A filler that uses a number again for somebody else must not move results from
-    one person to another. Conflict where a report that was not among the `stored`
-    ones has come since, as its results were then created twice.
-    """
-    if not claims:
-        return
-    cursor = await connection.execute(
-        _OWNED, ([c[0] for c in claims], [c[1] for c in claims], [c[2] for c in claims])
-    )
-    owned = await cursor.fetchall()
-    if len(owned) != len(claims):
-        raise Refusal("PATIENT_CONFLICT", "The report belongs to another patient", "PID-3", "204")
-    if any(not inserted and key not in stored for key, inserted in owned):
-        raise Conflict("Another process wrote one of these reports")
-
-
 async def _finish(
-    connection: Connection, group: Sequence[Ready], written: Mapping[str, Outcome]
+    connection: Connection,
+    server: Server,
+    group: Sequence[Ready],
+    written: Written,
+    more: Mapping[int, Sequence[str]],
 ) -> None:
     now = datetime.now(UTC)
+    rows = [ready.row.id for ready in group]
+    done = [written.done[row] for row in rows]
     cursor = await connection.execute(
         _DONE,
         (
             MAP_VERSION,
-            [ready.row.id for ready in group],
-            [Jsonb(_versions(ready, written)) for ready in group],
+            rows,
+            [Jsonb([*written.versions[row], *more.get(row, ())]) for row in rows],
             [Jsonb(ready.mapped.unmapped) for ready in group],
-            [Jsonb(dict(ready.mapped.warnings)) for ready in group],
-            [application(ready.message, ready.row.ack_mode, None, now) for ready in group],
+            [
+                Jsonb({**ready.mapped.warnings, **written.done[ready.row.id].warnings})
+                for ready in group
+            ],
+            [_told(server, ready.row, ready.message, None, now) for ready in group],
+            [ready.profile.label or ready.profile.sender for ready in group],
+            [
+                "stale" if one.stale and one_row not in more else "done"
+                for one, one_row in zip(done, rows, strict=True)
+            ],
+            [ready.mapped.event_time for ready in group],
         ),
     )
     if len(await cursor.fetchall()) != len(group):
         raise Conflict("Another process finished one of these messages")
 
 
-def _versions(ready: Ready, written: Mapping[str, Outcome]) -> list[str]:
-    outcomes = (written[write.full_url] for write in ready.mapped.writes)
-    return [f"{o.type}/{o.id}/_history/{o.version}" for o in outcomes]
-
-
-def _refusal(error: SangamError, ready: Ready) -> Refusal:
+def _refusal(error: SangamError) -> Refusal:
     """Return what the operator and the sender are told of a refused write."""
     issue = error.issues[0]
     detail = f"{issue.expression}: {issue.text}" if issue.expression else issue.text
-    if isinstance(error, PreconditionFailed):
-        kinds = [write.resource["resourceType"] for write in ready.mapped.writes]
-        index = _entry_index(issue.expression)
-        kind = kinds[index] if index is not None and index < len(kinds) else ""
-        return Refusal(_AMBIGUOUS.get(kind, "INVALID_RESOURCE"), detail, code="204")
     return Refusal("INVALID_RESOURCE", detail)
-
-
-def _entry_index(expression: str | None) -> int | None:
-    number = (expression or "").removeprefix("Bundle.entry[").partition("]")[0]
-    return int(number) if number.isdecimal() else None
 
 
 def _unexpected(error: Exception) -> Refusal:
@@ -388,12 +418,20 @@ def _unexpected(error: Exception) -> Refusal:
 async def _bury(server: Server, row: Row, message: Message | None, refusal: Refusal) -> None:
     """Set a message aside with its reason; its bytes stay."""
     place = f"{refusal.place}: " if refusal.place else ""
-    mode = row.ack_mode
-    ack = application(message, mode, refusal, datetime.now(UTC)) if message else None
-    values = (refusal.reason, f"{place}{refusal.text}", MAP_VERSION, ack, row.id)
+    ack = _told(server, row, message, refusal, datetime.now(UTC)) if message else None
+    held = server.settings.hl7.on_dead == "hold"
+    values = (refusal.reason, f"{place}{refusal.text}", MAP_VERSION, ack, held, row.id)
     async with server.database.statement() as connection:
         await connection.execute(_DEAD, values)
     metrics.dead.labels(refusal.reason).inc()
+
+
+def _told(
+    server: Server, row: Row, message: Message, refusal: Refusal | None, now: datetime
+) -> bytes | None:
+    """Return what the sender is told of the outcome, in the form that its channel has."""
+    form = server.settings.hl7.of(row.kept.channel).order_response
+    return application(message, row.ack_mode, refusal, now, form)
 
 
 async def _postpone(server: Server, row: Row, message: Message, error: Exception) -> bool:

@@ -15,11 +15,13 @@ import psycopg
 
 from adapters.hl7 import metrics
 from adapters.hl7.inbox.received import Received
+from adapters.hl7.mapping.transform import knows_type
 from fhir_server.database import Connection, Database
 from fhir_server.errors import Unavailable
 from fhir_server.jobs import Job, enqueue
 
 JOB: Final = Job("hl7.process", {}, dedupe_key="inbox")
+_KINDS: Final = frozenset(("ACK", "ASTM", "BATCH"))
 _BATCH_MESSAGES: Final = 1_000
 _BATCH_BYTES: Final = 64 << 20
 
@@ -47,7 +49,7 @@ WITH given AS (
 INSERT INTO hl7_message (
     raw, sha256, content_sha256, channel, peer, sender, control_id, type, event, version,
     charset, processing_id, state, reason, detail, ack_mode, ack, partition_keys, warnings,
-    finished_at
+    finished_at, batch_id, sequence
 )
 SELECT raw, sha256, content_sha256, channel, peer, sender, control_id, type, event, version,
     charset, processing_id, state, reason, detail, ack_mode, ack,
@@ -57,7 +59,8 @@ SELECT raw, sha256, content_sha256, channel, peer, sender, control_id, type, eve
         || CASE WHEN reused THEN '{"control_id_reused": 1}'::jsonb ELSE '{}'::jsonb END,
         '{}'::jsonb
     ),
-    CASE WHEN state <> 'stored' THEN now() END
+    CASE WHEN state <> 'stored' THEN now() END,
+    (more::jsonb ->> 'batch')::bigint, (more::jsonb ->> 'sequence')::bigint
 FROM flagged ORDER BY n
 ON CONFLICT (channel, control_id, sha256) DO NOTHING
 RETURNING id, control_id, sha256
@@ -85,9 +88,12 @@ class Kept:
 
 @dataclass(slots=True)
 class _Waiting:
+    """A message in line; `follows`: it is of the batch of the one before it."""
+
     received: Received
     peer: str
     kept: asyncio.Future[Kept]
+    follows: bool
 
 
 class Inbox:
@@ -102,14 +108,17 @@ class Inbox:
         self.room = asyncio.Event()
         self.room.set()
 
-    def submit(self, received: Received, peer: str, limit: int) -> asyncio.Future[Kept]:
+    def submit(
+        self, received: Received, peer: str, limit: int, *, follows: bool = False
+    ) -> asyncio.Future[Kept]:
         """Put a message in line; the future holds its row once that is durable.
 
         The future raises Unavailable when it could not be stored. `room` is clear
-        while more than `limit` bytes wait.
+        while more than `limit` bytes wait. What `follows` another of its batch is in
+        one commit with it.
         """
         kept = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(received, peer, kept))
+        self._waiting.append(_Waiting(received, peer, kept, follows))
         self.unstored_bytes += len(received.raw)
         if self.unstored_bytes > limit:
             self.room.clear()
@@ -135,6 +144,8 @@ class Inbox:
                 break
         else:
             count = len(self._waiting)
+        while count < len(self._waiting) and self._waiting[count].follows:
+            count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
@@ -171,20 +182,29 @@ async def store(
     database: Database, channel: str, group: Sequence[tuple[Received, str]]
 ) -> list[Kept]:
     """Store (message, peer) pairs durably in one commit, with the job that processes them."""
-    fresh: dict[tuple[str | None, bytes, int], tuple[Received, str]] = {}
-    for index, (received, peer) in enumerate(group):
-        fresh.setdefault(_key(received, index), (received, peer))
     async with (
         database.statement() as connection,
         connection.pipeline(),
         connection.transaction(),
     ):
-        cursor = await _insert(connection, channel, list(fresh.values()))
-        if any(received.state == "stored" for received, _ in fresh.values()):
-            await enqueue(connection, [JOB])
-        added = _added(fresh, await cursor.fetchall())
-        missing = [key for key in fresh if key not in added]
-        earlier = await _earlier(connection, channel, missing)
+        found = await store_on(connection, channel, group)
+    count(channel, group, found)
+    return found
+
+
+async def store_on(
+    connection: Connection, channel: str, group: Sequence[tuple[Received, str]]
+) -> list[Kept]:
+    """Store (message, peer) pairs in an open transaction, with the job that processes them."""
+    fresh: dict[tuple[str | None, bytes, int], tuple[Received, str]] = {}
+    for index, (received, peer) in enumerate(group):
+        fresh.setdefault(_key(received, index), (received, peer))
+    cursor = await _insert(connection, channel, list(fresh.values()))
+    if any(received.state == "stored" for received, _ in fresh.values()):
+        await enqueue(connection, [JOB])
+    added = _added(fresh, await cursor.fetchall())
+    missing = [key for key in fresh if key not in added]
+    earlier = await _earlier(connection, channel, missing)
     found: list[Kept] = []
     first: set[tuple[str | None, bytes, int]] = set()
     for index, (received, _) in enumerate(group):
@@ -194,7 +214,6 @@ async def store(
             first.add(key)
         else:
             found.append(earlier[key[:2]])
-    _count(channel, group, found)
     return found
 
 
@@ -230,9 +249,10 @@ async def _insert(
 
 
 def _more(messages: Sequence[Received]) -> list[str]:
-    """Return partition keys and warnings of each message as JSON."""
+    """Return partition keys, warnings and numbers of each message as JSON."""
     seen: set[str] = set()
     found = []
+    more: dict[str, object]
     for one in messages:
         warnings = dict(one.warnings)
         if one.control_id is not None and one.control_id in seen:
@@ -240,7 +260,10 @@ def _more(messages: Sequence[Received]) -> list[str]:
             metrics.reused.inc()
         seen.add(one.control_id or "")
         keys = [key.replace("\x00", "") for key in one.partition_keys]
-        found.append(json.dumps({"keys": keys, "warnings": warnings}))
+        more = {"keys": keys, "warnings": warnings}
+        if one.batch_id is not None or one.sequence is not None:
+            more |= {"batch": one.batch_id, "sequence": one.sequence}
+        found.append(json.dumps(more))
     return found
 
 
@@ -270,10 +293,18 @@ async def _earlier(
     }
 
 
-def _count(channel: str, group: Sequence[tuple[Received, str]], found: Sequence[Kept]) -> None:
+def count(channel: str, group: Sequence[tuple[Received, str]], found: Sequence[Kept]) -> None:
+    """Count what was stored, when that is durable."""
     for (received, _), kept in zip(group, found, strict=True):
-        metrics.received.labels(channel, received.type or "-").inc()
+        metrics.received.labels(channel, _kind(received.type)).inc()
         if kept.again:
             metrics.duplicates.inc()
         elif received.reason is not None:
             metrics.dead.labels(received.reason).inc()
+
+
+def _kind(said: str) -> str:
+    """Return the type as a label: what nobody expects must not make labels without end."""
+    if not said:
+        return "-"
+    return said if said in _KINDS or knows_type(said) else "other"

@@ -14,12 +14,13 @@ class Received:
     `ack` answers it at once, None where nothing is to be said now; `ack_mode` tells
     what follows: "committed" waits for the outcome to answer at all, "enhanced"
     may owe an application acknowledgement. `control_id` is None for what is no
-    message.
+    message. What came in one batch has one `batch_id`; `sequence` is the number of
+    MSH-13 where it was checked and taken.
     """
 
     raw: bytes
     sha256: bytes
-    state: Literal["stored", "rejected", "dead"]
+    state: Literal["stored", "rejected", "dead", "done"]
     sender: str
     partition_keys: tuple[str, ...]
     content_sha256: bytes | None = None
@@ -34,3 +35,5 @@ class Received:
     ack_mode: AckMode = "none"
     ack: bytes | None = None
     warnings: Mapping[str, int] = field(default_factory=dict)
+    batch_id: int | None = None
+    sequence: int | None = None

@@ -13,11 +13,23 @@ THO: Final = "http://terminology.hl7.org/CodeSystem/"
 EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/"
 EXTENSION_R5: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-"
 
+_RELIGION = (  # 0006
+    "HIN:1020 HSH:1020 HVA:1020 HOT:1020 JAI:1024 MOS:1023 MSH:1045 MSU:1049 SIK:1047 BMA:1029"
+    " BTH:1051 CHR:1013 CAT:1041 J:1026 A:1007 ATH:1007 AGN:1004 ANG:1005 AOG:1061 B:1009 BAP:1009"
+    " BAH:1008 BRE:1062 CHS:1063 CNF:1014 COC:1064 COG:1065 COL:1066 CRR:1079 REC:1079 DOC:1067"
+    " E:1069 EPI:1069 EOT:1068 FRQ:1071 QUA:1071 FUL:1072 JWN:1025 L:1028 LUT:1028 M:1027 MOM:1027"
+    " MET:1073 NAM:1074 NAZ:1075 ORT:1036 P:1077 PRO:1077 PEN:1038 PRC:1078 PRE:1076 SAA:1080"
+    " SEV:1001 SHN:1046 SPI:1048 UCC:1082 UNI:1052 UNU:1081"
+)
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
     table: frozenset(codes)
     for table, codes in json.loads(
         Path(__file__).with_name("data").joinpath("tables.json").read_text()
     ).items()
+} | {
+    # Tables of HL7 v2.9 chapter 2C that the R4 core package does not have.
+    "0006": frozenset(pair.partition(":")[0] for pair in _RELIGION.split()),
+    "0112": frozenset(f"{number:02}" for number in (*range(1, 10), *range(20, 43))),
 }
 
 SYSTEMS: Final = {  # table 0396
@@ -144,14 +156,6 @@ MARITAL_STATUS: Final = {
     "T": (THO + "v3-NullFlavor", "NAVU"),
 }
 
-_RELIGION = (  # 0006
-    "HIN:1020 HSH:1020 HVA:1020 HOT:1020 JAI:1024 MOS:1023 MSH:1045 MSU:1049 SIK:1047 BMA:1029"
-    " BTH:1051 CHR:1013 CAT:1041 J:1026 A:1007 ATH:1007 AGN:1004 ANG:1005 AOG:1061 B:1009 BAP:1009"
-    " BAH:1008 BRE:1062 CHS:1063 CNF:1014 COC:1064 COG:1065 COL:1066 CRR:1079 REC:1079 DOC:1067"
-    " E:1069 EPI:1069 EOT:1068 FRQ:1071 QUA:1071 FUL:1072 JWN:1025 L:1028 LUT:1028 M:1027 MOM:1027"
-    " MET:1073 NAM:1074 NAZ:1075 ORT:1036 P:1077 PRO:1077 PEN:1038 PRC:1078 PRE:1076 SAA:1080"
-    " SEV:1001 SHN:1046 SPI:1048 UCC:1082 UNI:1052 UNU:1081"
-)
 RELIGION: Final = {
     code: (THO + "v3-ReligiousAffiliation", mapped)
     for code, mapped in (pair.split(":") for pair in _RELIGION.split())
@@ -208,3 +212,85 @@ SPECIMEN_METHOD: Final = {  # 0488
     "BIO": ("http://snomed.info/sct", "129314006"),
     "SCRAPS": ("http://snomed.info/sct", "129323009"),
 }
+
+_ACT: Final = THO + "v3-ActCode"
+_ROLE: Final = THO + "v3-RoleCode"
+_PARTICIPATION: Final = THO + "v3-ParticipationType"
+
+_RELATIONSHIP = (  # 0063
+    "SEL:ONESELF SPO:SPS DOM:SIGOTHR CHD:CHILD GCH:GRNDCHILD NCH:NCHILD SCH:STPCHLD FCH:CHLDFOST"
+    " PAR:PRN MTH:MTH FTH:FTH GRP:GRPRN EXF:EXT SIB:SIB BRO:BRO SIS:SIS FND:FRND"
+)
+RELATIONSHIP: Final = {
+    **{
+        code: (_ROLE, mapped)
+        for code, mapped in (pair.split(":") for pair in _RELATIONSHIP.split())
+    },
+    "EMR": (THO + "v2-0131", "E"),
+    "EMC": (THO + "v2-0131", "C"),
+    "UNK": (THO + "v2-0131", "U"),
+    "OTH": (THO + "v2-0131", "O"),
+}
+
+_DISCHARGE = {  # 0112
+    "home": ("01", "06", "08"),
+    "other-hcf": ("02", "05"),
+    "snf": ("03",),
+    "long": ("04",),
+    "aadvice": ("07",),
+    "exp": (*map(str, range(20, 30)), "40", "41", "42"),
+    "oth": ("09",),
+}
+DISCHARGE_DISPOSITION: Final = {
+    code: (THO + "discharge-disposition", mapped)
+    for mapped, codes in _DISCHARGE.items()
+    for code in codes
+}
+
+SPECIAL_ARRANGEMENT: Final = {"A2": (THO + "encounter-special-arrangements", "wheel")}  # 0009
+NO_ARRANGEMENT: Final = frozenset(("A0", "A1"))  # the patient walks: nothing to arrange
+HOSPITAL_SERVICE: Final = {  # 0069
+    "MED": (THO + "service-type", "382"),
+    "URO": (THO + "service-type", "222"),
+}
+ENCOUNTER_PRIORITY: Final = {  # 0217
+    "1": (THO + "v3-ActPriority", "EM"),
+    "2": (THO + "v3-ActPriority", "UR"),
+    "3": (THO + "v3-ActPriority", "EL"),
+}
+EVENT_REASON: Final = {  # 0062
+    "01": (THO + "v3-ActReason", "PATRQT"),
+    "02": (THO + "v3-ActReason", "TREAT"),
+    "03": (THO + "v3-ActReason", "HOPERAT"),
+}
+ALLERGY_CATEGORY: Final = {  # 0127
+    "DA": "medication",
+    "FA": "food",
+    "EA": "environment",
+    "PA": "environment",
+    "LA": "environment",
+    "AA": "biologic",
+}
+CONTRAINDICATION: Final = "MC"  # of 0127: no allergy, so no type
+CRITICALITY: Final = {"SV": "high", "MI": "low"}  # 0128
+REACTION_SEVERITY: Final = {"SV": "severe", "MO": "moderate", "MI": "mild"}  # 0128
+DIAGNOSIS_USE: Final = {"A": (THO + "diagnosis-role", "AD")}  # 0052
+CONFIDENTIALITY: Final = {  # 0177
+    "V": (THO + "v3-Confidentiality", "V"),
+    "R": (THO + "v3-Confidentiality", "R"),
+    "AID": (_ACT, "HIV"),
+    "HIV": (_ACT, "HIV"),
+    "PSY": (_ACT, "PSY"),
+    "ETH": (_ACT, "ETHUD"),
+    "EMP": (_ACT, "EMP"),
+    **{code: (THO + "v2-0177", code) for code in ("U", "UWM", "VIP")},
+}
+PARTICIPANT: Final = {  # 0443, 0912
+    "AD": (_PARTICIPATION, "ADM"),
+    "AT": (_PARTICIPATION, "ATND"),
+    "CP": (_PARTICIPATION, "CON"),
+    "RP": (_PARTICIPATION, "REF"),
+    "PP": ("http://snomed.info/sct", "446050000"),
+    "PI": ("http://snomed.info/sct", "40570005"),
+}
+PRIMARY_CARE: Final = frozenset(("PP", "FHCP"))  # 0443, 0912

@@ -2,12 +2,24 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any, Final, Literal
 
+from adapters.hl7.mapping.agreement import (
+    NO_TRANSLATIONS,
+    USUAL_CRITICAL,
+    Critical,
+    Dictionary,
+    LocalExtension,
+    QcRule,
+    Quirk,
+    Trust,
+)
+from adapters.hl7.mapping.tracing import Trace
+from adapters.hl7.message.reasons import REASONS
 from adapters.hl7.message.tokenizer import Message, Repetition
 
 Json = dict[str, Any]
@@ -25,6 +37,8 @@ class Refusal(Exception):
 
     def __init__(self, reason: str, text: str, place: str = "", code: str = "207") -> None:
         super().__init__(text)
+        if reason not in REASONS:
+            raise ValueError(f"{reason} is no reason of the inbox")
         self.reason = reason
         self.text = text
         self.place = place
@@ -37,6 +51,12 @@ class Profile:
 
     `base` begins the URIs made here, `sender` is its name in them; `authorities`
     gives the system of an assigning authority by its namespace or universal id.
+    `assigners` names it by system, and `trust` tells by system how far identifiers say who
+    somebody is (a system that is not there: as an authority's). `dictionary` has the
+    translations of its codes, `quirks` what is put right before mapping, `extensions` the
+    leaves that become extensions, `qc` the signs of quality control, `critical` the results
+    that somebody must be told of. `label` is the profile with its version and fingerprint,
+    as the inbox records it.
     """
 
     base: str
@@ -47,7 +67,30 @@ class Profile:
     encounter_without_number: Literal["contained", "create", "skip"] = "contained"
     placer_scope: Literal["order", "group"] = "order"
     obx_after_spm: Literal["auto", "result", "specimen"] = "auto"
+    cancel_request_revokes: bool = False
     laboratory: bool = True
+    visit_from_account: bool = False
+    anonymous_patients: bool = False
+    nk1_contact: Literal["auto", "contact", "related", "both"] = "auto"
+    allergy_severity: Literal["criticality", "reaction"] = "criticality"
+    ssn_type: Literal["SB", "SS"] = "SB"
+    race_extension: str = ""
+    ethnicity_extension: str = ""
+    assigners: Mapping[str, str] = field(default_factory=dict)
+    trust: Mapping[str, Trust] = field(default_factory=dict)
+    dictionary: Dictionary = NO_TRANSLATIONS
+    quirks: tuple[Quirk, ...] = ()
+    extensions: tuple[LocalExtension, ...] = ()
+    qc: tuple[QcRule, ...] = ()
+    critical: Critical = USUAL_CRITICAL
+    label: str = ""
+    subid_grouping: Literal["none", "prefix", "OG"] = "none"
+    qc_policy: Literal["store", "inbox_only"] = "store"
+    snapshot_results: bool = False
+    ed_join: bool = False
+    join_text_obx: bool = False
+    infer_type: bool = False
+    decimal_comma: bool = False
 
     def ids(self, name: str) -> str:
         """Return the system of identifiers that only this sender understands."""
@@ -73,6 +116,13 @@ class Write:
     nothing of a report that was never written is there to be found. An update says
     nothing of elements that `resource` does not have; `cleared` names those that the
     message deletes (`""`). `event_time` is when the message says that this was so.
+
+    A name in `cleared` is a path: members with dots, items of a list chosen by what
+    they hold, as in `telecom(use=home)` or `extension(url=...)` (mapping/partial).
+    `effect` is what the event does to what is stored: it is called where something is
+    stored, with that and with what the update would make of it (references to what is
+    stored being literal in both), and returns what is written. It is a function of a
+    module or a partial of one, and pure.
     """
 
     method: Literal["PUT", "POST"]
@@ -82,6 +132,7 @@ class Write:
     within: str = ""
     cleared: frozenset[str] = frozenset()
     event_time: datetime | None = None
+    effect: Callable[[Json, Json], Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +154,20 @@ class Link:
 class Merge:
     """What one resource takes over from another, each by its identity.
 
-    `event` is the trigger event (A40, ...), which tells what is taken over.
+    `event` is the trigger event (A40, ...), which tells what is taken over. `said` is
+    what the message says of the retired one, from which it is made where nothing has its
+    identity. `patient` is the identity of the Patient who has it afterwards, where the
+    event moves it; `keys` and `old_keys` are the partitions (message/partition) of both.
     """
 
     event: str
     type: str
     survivor: tuple[str, ...]
     retired: tuple[str, ...]
+    said: Json = field(default_factory=dict)
+    patient: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    old_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +181,17 @@ class Untranslated:
     unit: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A Binary to be stored under its id, which depends on its bytes and whose it is.
+
+    `owner` is the full URL of the resource whose readers may read it, "" without one.
+    """
+
+    resource: Json
+    owner: str = ""
+
+
 @dataclass(slots=True)
 class Context:
     """The state of one mapping: the message, its profile, and what was built so far.
@@ -130,7 +199,8 @@ class Context:
     `offset` is the UTC offset of MSH-7 as FHIR writes it, "" where it has none.
     `known` gives the literal reference of a resource that is stored already, by the
     full URL of its identity: what is created only where it is missing is then left out.
-    `once` remembers what equal fields became.
+    `once` remembers what equal fields became. `event_time` is when the message says that
+    what it tells was so. `trace` notes the order of things where somebody asks for it.
     """
 
     message: Message
@@ -143,6 +213,9 @@ class Context:
     links: list[Link] = field(default_factory=list)
     merges: list[Merge] = field(default_factory=list)
     untranslated: list[Untranslated] = field(default_factory=list)
+    binaries: dict[str, Content] = field(default_factory=dict)
+    event_time: datetime | None = None
+    trace: Trace | None = None
 
     def warn(self, finding: str) -> None:
         """Count a finding that the operator should see."""
@@ -163,23 +236,42 @@ class Context:
         identity: tuple[str, ...],
         resource: Json,
         within: str = "",
+        cleared: frozenset[str] = frozenset(),
+        effect: Callable[[Json, Json], Json] | None = None,
     ) -> str:
         """Add a resource, unless its identity is there already, and return its full URL."""
         full_url = urn(resource["resourceType"], *identity)
+        if self.trace is not None:
+            self.trace.add(resource["resourceType"], full_url)
         if method == "POST" and full_url in self.known:
             return self.known[full_url]
         if full_url not in self.writes:
-            self.writes[full_url] = Write(method, full_url, identity, resource, within)
+            self.writes[full_url] = Write(
+                method,
+                full_url,
+                identity,
+                resource,
+                within,
+                cleared=cleared,
+                event_time=self.event_time,
+                effect=effect,
+            )
         return full_url
 
-    def put_keyed(self, key: str, resource: Json, report: str = "") -> str:
+    def put_keyed(
+        self,
+        key: str,
+        resource: Json,
+        report: str = "",
+        effect: Callable[[Json, Json], Json] | None = None,
+    ) -> str:
         """Add a resource that a later message with the same key updates.
 
         `report` is the key of the report from which `key` was made.
         """
         resource.setdefault("identifier", []).append(self.key_identifier(key))
         within = self.key_token(report) if report else ""
-        return self.write("PUT", (self.key_token(key),), resource, within)
+        return self.write("PUT", (self.key_token(key),), resource, within, effect=effect)
 
     def key_token(self, key: str) -> str:
         """Return the key as the value of a token search."""

@@ -4,10 +4,14 @@ https://hl7.org/fhir/uv/v2mappings/STU1/
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
 
+from adapters.hl7.mapping import event_time, quirks
+from adapters.hl7.mapping.agreement import USUAL_CRITICAL, Critical
 from adapters.hl7.mapping.context import (
+    Content,
     Context,
     Link,
     Merge,
@@ -17,7 +21,18 @@ from adapters.hl7.mapping.context import (
     Write,
 )
 from adapters.hl7.mapping.datatypes.dtm import offset_of
-from adapters.hl7.mapping.messages import oru
+from adapters.hl7.mapping.messages import (
+    adt,
+    charges,
+    documents,
+    immunization,
+    merge,
+    orders,
+    oru,
+    schedule,
+)
+from adapters.hl7.mapping.segments.author import author
+from adapters.hl7.mapping.tracing import Trace
 from adapters.hl7.message import accounting
 from adapters.hl7.message.tokenizer import Message
 
@@ -31,7 +46,10 @@ class Mapped:
     `writes` are in the order in which they refer to one another; `unmapped` lists
     (address, reason) of every leaf that is in no resource; `warnings` count
     findings; `links` are references to what other messages bring, `merges` what is
-    to be taken over, `untranslated` the codes without a translation.
+    to be taken over, `untranslated` the codes without a translation; `critical` is what
+    is agreed about results that somebody must be told of. `event_time` is when the
+    message as a whole says that this was so, `said` what it says of itself (segments/author).
+    `binaries` are the bytes of documents.
     """
 
     writes: tuple[Write, ...]
@@ -40,6 +58,10 @@ class Mapped:
     links: tuple[Link, ...] = ()
     merges: tuple[Merge, ...] = ()
     untranslated: tuple[Untranslated, ...] = ()
+    critical: Critical = USUAL_CRITICAL
+    event_time: datetime | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+    binaries: tuple[Content, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,45 @@ class MessageMap:
 
 _MAPS: Final[Mapping[tuple[str, str], MessageMap]] = {
     ("ORU", "R01"): MessageMap(oru.results, (("PID", "NO_PATIENT_ID"), ("OBR", "NO_RESULTS"))),
+    **{
+        ("OUL", event): MessageMap(oru.results, (("SPM", "NO_RESULTS"), ("OBR", "NO_RESULTS")))
+        for event in ("R22", "R23", "R24")
+    },
+    **{
+        place: MessageMap(orders.orders, (("PID", "NO_PATIENT_ID"), ("ORC", "MAPPING_ERROR")))
+        for place in (("OML", "O21"), ("OML", "O33"), ("OML", "O35"), ("ORM", "O01"))
+    },
+    **{
+        ("SIU", event): MessageMap(schedule.appointment, (("SCH", "MAPPING_ERROR"),))
+        for event in schedule.EVENTS
+    },
+    **{
+        ("MDM", event): MessageMap(
+            documents.document, (("PID", "NO_PATIENT_ID"), ("TXA", "MAPPING_ERROR"))
+        )
+        for event in documents.EVENTS
+    },
+    ("DFT", "P03"): MessageMap(
+        charges.charges, (("PID", "NO_PATIENT_ID"), ("FT1", "MAPPING_ERROR"))
+    ),
+    ("VXU", "V04"): MessageMap(
+        immunization.immunizations, (("PID", "NO_PATIENT_ID"), ("RXA", "MAPPING_ERROR"))
+    ),
+    **{
+        ("ADT", event): MessageMap(
+            merge.merges, (("PID", "NO_PATIENT_ID"), ("MRG", "NO_PATIENT_ID"))
+        )
+        for event in merge.EVENTS
+    },
+    **{
+        ("ADT", event): MessageMap(adt.admissions, (("PID", "NO_PATIENT_ID"),))
+        for event in adt.EVENTS
+    },
+    ("ADT", "A20"): MessageMap(adt.bed_status, (("NPU", "MAPPING_ERROR"),)),
+    **{
+        ("ADT", event): MessageMap(merge.links, (("PID", "NO_PATIENT_ID"),))
+        for event in ("A24", "A37")
+    },
 }
 
 
@@ -73,19 +134,35 @@ def required(kind: str, event: str) -> tuple[tuple[str, str], ...]:
     return _MAPS[kind, event].required if (kind, event) in _MAPS else ()
 
 
-def transform(message: Message, profile: Profile, known: Mapping[str, str] | None = None) -> Mapped:
+def transform(
+    message: Message,
+    profile: Profile,
+    known: Mapping[str, str] | None = None,
+    trace: Trace | None = None,
+) -> Mapped:
     """Return the resources of a message; raises Refusal with a reason of the inbox.
 
-    `known` gives the literal reference of what is stored already (see Context).
+    `known` gives the literal reference of what is stored already (see Context); `trace`
+    is filled with what went where.
     """
+    if trace is not None:
+        message.mapped = trace.marks
     kind = message.header.first(9)
     place = (kind.peek(1), kind.peek(2)) if kind else ("", "")
     mapping = _MAPS.get(place)
     if mapping is None:
         raise Refusal("UNSUPPORTED_MESSAGE", "The message type is not mapped", "MSH-9", "200")
+    changed = quirks.corrected(message, profile.quirks)
+    if message.source is not None:
+        # The number in records of ASTM is a specimen's, of which many tests are ordered.
+        profile = replace(profile, placer_scope="group")
     offset = offset_of(message.header.peek(7))
-    context = Context(message, profile, offset, known or {})
+    context = Context(message, profile, offset, known or {}, trace=trace)
+    told = context.event_time = event_time.of_message(context)
     mapping.add(context)
+    said = author(context)
+    quirks.extended(context, profile.extensions)
+    quirks.settle(message, changed)
     for finding, count in message.counts.items():
         context.warnings[finding] = context.warnings.get(finding, 0) + count
     return Mapped(
@@ -95,4 +172,8 @@ def transform(message: Message, profile: Profile, known: Mapping[str, str] | Non
         tuple(context.links),
         tuple(context.merges),
         tuple(context.untranslated),
+        profile.critical,
+        told,
+        said,
+        tuple(context.binaries.values()),
     )

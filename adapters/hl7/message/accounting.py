@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from adapters.hl7.message.tokenizer import NULL, Address, Message, Segment, leaves
+from adapters.hl7.message.tokenizer import NULL, Address, Message, Segment, Source, leaves
 
 NO_TARGET = "no_target"
 CONDITION_FALSE = "condition_false"
@@ -28,13 +28,15 @@ REASONS = (
     INVALID_VALUE,
 )
 
+_WITH_SET_ID = (
+    *("PID", "PV1", "OBR", "NTE", "SPM", "NK1", "TQ1", "DG1", "TXA", "FT1", "PR1", "IN1", "GT1"),
+    *("AL1", "IAM", "AIS", "AIG", "AIL", "AIP", "RGS"),
+)
 _CONTROL_FIELDS = {
+    "RXA": frozenset((1, 2)),
     "MSH": frozenset((1, 2, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 21)),
     "OBX": frozenset((1, 2)),
-    **{
-        name: frozenset((1,))
-        for name in ("PID", "PV1", "OBR", "NTE", "SPM", "NK1", "SAC", "TQ1", "DG1")
-    },
+    **{name: frozenset((1,)) for name in _WITH_SET_ID},
 }
 _NO_FIELDS: frozenset[int] = frozenset()
 
@@ -51,8 +53,11 @@ def unmapped(message: Message) -> list[tuple[str, str]]:
     """Return (address, reason) of each leaf that is in no resource, in message order.
 
     A leaf that nobody spoke for has no target, so that what is mapped and what is
-    listed are together all leaves.
+    listed are together all leaves. Of a translated message the leaves are those of its
+    source.
     """
+    if message.source is not None:
+        return _untranslated(message, message.source)
     found = []
     for segment in message.segments:
         fields = segment.fields
@@ -61,6 +66,18 @@ def unmapped(message: Message) -> list[tuple[str, str]]:
             if raw and not _all_mapped(message, segment, number, raw):
                 found += _listed(message, segment, number)
     return found
+
+
+def _untranslated(message: Message, source: Source) -> list[tuple[str, str]]:
+    """Return (address, reason) of each leaf of the source of which nothing is in a resource."""
+    arrived = {origin for place in message.mapped for origin in source.origins.get(place, ())}
+    reasons = dict(source.leaves)
+    for place, origins in source.origins.items():
+        if place not in message.mapped:
+            segment = message.segments[place[0]]
+            reason = message.refused.get(place) or _reason(segment, place)
+            reasons.update((o, reason) for o in origins if reasons[o] != CONTROL)
+    return [(origin, reason) for origin, reason in reasons.items() if origin not in arrived]
 
 
 def _all_mapped(message: Message, segment: Segment, number: int, raw: str) -> bool:

@@ -218,12 +218,28 @@ class Repetition:
             self.message.refused.setdefault(place, reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The leaves of what a message was translated from.
+
+    `leaves` has each of them, by its address as text, with the reason why it would be in
+    no resource; `origins` tells from which of them a leaf of the message came; `text` is
+    what was translated.
+    """
+
+    text: str
+    leaves: dict[str, str]
+    origins: dict[Address, tuple[str, ...]]
+
+
 @dataclass(slots=True)
 class Message:
     """A message that keeps account of its leaves.
 
     `mapped` tells where a leaf went, `refused` why another did not; both are
     filled while resources are built. `counts` are findings without an address.
+    `source` is the account of what this message was translated from, None where the
+    sender wrote it so.
     """
 
     delimiters: Delimiters
@@ -233,6 +249,7 @@ class Message:
     refused: dict[Address, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     has_controls: bool = False
+    source: "Source | None" = None
 
     @property
     def header(self) -> Segment:

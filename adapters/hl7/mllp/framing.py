@@ -13,7 +13,7 @@ JUNK_SHOWN = 4 << 10
 OVERSIZE_KEPT = 64 << 10
 
 _BETWEEN = re.compile(rb"[\r\n\x00 \t]*")
-_STOP = re.compile(rb"\x1c|\x0bMSH")
+_STOP = re.compile(rb"\x1c|\x0b(?:MSH|FHS|BHS)")
 _SCAN_BACK = 3  # a VT that is cut before its MSH
 _HEADLESS = b"MSH"
 
@@ -27,6 +27,7 @@ class Kind(Enum):
     JUNK = "junk"
     OVERSIZE = "oversize"
     CROWDED = "crowded"
+    SLOW = "slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Frame:
     and without VT; a TRUNCATED one was cut by the next message, by silence or by
     the end of the connection; JUNK holds at most the first 4 KiB of bytes that
     were discarded; OVERSIZE the first 64 KiB of a message over the limit, CROWDED
-    those of one that there was no more room for, after which the framer takes
-    nothing more. `stray_fs` tells that FS stood inside the data.
+    those of one that there was no more room for, SLOW all of one that did not end in
+    time, after which the framer takes nothing more. `stray_fs` tells that FS stood inside the data.
     """
 
     kind: Kind
@@ -113,11 +114,11 @@ class Framer:
         self._reset()
         return frames
 
-    def crowd(self) -> list[Frame]:
-        """Give up the message that has begun, to make room, and take nothing more."""
+    def give_up(self, kind: Kind) -> list[Frame]:
+        """Give up the message that has begun, as CROWDED or SLOW, and take nothing more."""
         frames: list[Frame] = []
         if self.in_message:
-            self._close(frames, len(self._buffer), Kind.CROWDED)
+            self._close(frames, len(self._buffer), kind)
         self._state = _State.CLOSED
         self._reset()
         return frames
@@ -213,7 +214,8 @@ class Framer:
         return False
 
     def _close(self, frames: list[Frame], end: int, kind: Kind = Kind.OVERSIZE) -> None:
-        kept = bytes(self._buffer[self._start : min(end, self._start + OVERSIZE_KEPT)])
+        room = end if kind is Kind.SLOW else self._start + OVERSIZE_KEPT
+        kept = bytes(self._buffer[self._start : min(end, room)])
         frames.append(Frame(kind, kept, self._stray_fs))
         self._state = _State.CLOSED
         self._start = self._scanned = len(self._buffer)

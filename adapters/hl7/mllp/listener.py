@@ -6,29 +6,40 @@ https://www.hl7.org/implement/standards/product_brief.cfm?product_id=55
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+import psycopg
+
 from adapters.hl7 import metrics
 from adapters.hl7.inbox.receive import Inbox, Kept
 from adapters.hl7.inbox.received import Received
-from adapters.hl7.mllp import pending
-from adapters.hl7.mllp.examine import examine
+from adapters.hl7.mllp.arrival import Arrival, Desk, answers, arrival, code_of
+from adapters.hl7.mllp.expected import Expected
 from adapters.hl7.mllp.framing import Frame, Framer, Kind
+from adapters.hl7.mllp.pending import Pending
+from adapters.hl7.mllp.port import Peer, Port, peer_of
 from adapters.hl7.mllp.unstored import storage_failed
-from fhir_server.config import Hl7Settings
+from adapters.hl7.profiles.agreements import Agreements, agreements
+from adapters.hl7.profiles.origin import Origin
+from fhir_server.channel_settings import Hl7Channel
 from fhir_server.errors import Unavailable
+from fhir_server.hl7_settings import Hl7Settings
 from fhir_server.server import Server
 
 _READ: Final = 64 << 10
 _IN_FLIGHT: Final = 1_024
 _SILENCE_BEFORE_CLOSE: Final = 10.0
-_LAST: Final = frozenset((Kind.OVERSIZE, Kind.CROWDED))
+_LAST: Final = frozenset((Kind.OVERSIZE, Kind.CROWDED, Kind.SLOW))
+# The commit acknowledgement of MLLP release 2.
+_COMMITTED: Final = b"\x0b\x06\x1c\r"
+_NOT_COMMITTED: Final = b"\x0b\x15\x1c\r"
 _KEEP_ALIVE: Final = (
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
@@ -46,19 +57,27 @@ class _Listener:
 
     settings: Hl7Settings
     inbox: Inbox
-    pending: pending.Pending
+    pending: Pending
+    expected: Expected
+    agreements: Agreements
+    port: Port
     open: dict[asyncio.Task[None], "_Connection"] = field(default_factory=dict)
     peers: Counter[str] = field(default_factory=Counter)
     partial: int = 0
     stopping: bool = False
 
+    @property
+    def name(self) -> str:
+        """The channel's name."""
+        return self.settings.channel
+
 
 @dataclass(slots=True)
 class _Answer:
-    """What is owed for one message, in the order of arrival."""
+    """What is owed for one frame, in the order of arrival."""
 
-    received: Received
-    kept: asyncio.Future[Kept]
+    arrival: Arrival
+    kept: Sequence[asyncio.Future[Kept]]
     last: bool = False
 
 
@@ -72,33 +91,55 @@ class _Connection:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    peer: str
+    desk: Desk
     framer: Framer
     answers: asyncio.Queue[_Answer | None]
+    unanswered: deque[_Answer] = field(default_factory=deque)
     began: float = 0.0
     partial: int = 0
     given_up: Sequence[Frame] = ()
 
 
-async def serve(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
+async def serve(
+    server: Server, sock: socket.socket, stop: asyncio.Event, channel: Hl7Channel | None = None
+) -> None:
     """Take MLLP connections on a listening socket until `stop` is set.
 
-    Whole frames are then stored and answered before the connections close.
+    Whole frames are then stored and answered before the connections close. Without a
+    `channel` it is the plain port of the settings. OSError where the files of its TLS
+    cannot be used.
     """
-    settings = server.settings.hl7
-    inbox = Inbox(server.database, settings.channel)
-    waiting = pending.Pending(server.database)
-    shared = _Listener(settings, inbox, waiting)
-    tasks = [asyncio.create_task(inbox.run()), asyncio.create_task(waiting.run())]
+    settings = server.settings.hl7.of(channel.name) if channel else server.settings.hl7
+    port = Port(sock, settings, channel.tls if channel else None)
+    shared = _Listener(
+        settings,
+        Inbox(server.database, settings.channel),
+        Pending(server.database, settings.channel),
+        Expected(server.database, settings.channel),
+        agreements(server),
+        port,
+    )
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _accepted(shared, reader, writer)
 
-    listening = await asyncio.start_server(accepted, sock=sock, limit=4 * _READ)
+    try:
+        await port.open(accepted)
+    except OSError:
+        port.close()
+        raise
+    tasks = [
+        asyncio.create_task(work)
+        for work in (
+            shared.inbox.run(),
+            shared.pending.run(),
+            port.follow(accepted),
+        )
+    ]
     try:
         await stop.wait()
     finally:
-        listening.close()
+        port.close()
         await _drain(shared)
         for task in tasks:
             task.cancel()
@@ -120,30 +161,41 @@ async def _drain(shared: _Listener) -> None:
 async def _accepted(
     shared: _Listener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    address = writer.get_extra_info("peername") or ("-",)
-    host, peer = str(address[0]), ":".join(map(str, address[:2]))
-    settings = shared.settings
-    full = len(shared.open) >= settings.max_connections
-    if shared.stopping or full or shared.peers[host] >= settings.max_connections_per_peer:
-        _log.warning("MLLP connection of %s refused: too many", host)
+    peer = peer_of(writer)
+    reason = _refusal(shared, peer)
+    if reason:
+        _log.warning("MLLP connection of %s to %s refused: %s", peer.host, shared.name, reason)
+        metrics.refused_connections.labels(shared.name).inc()
         writer.close()
         return
     task = asyncio.current_task()
     assert task is not None
     _keep_alive(writer.get_extra_info("socket"))
-    connection = _Connection(
-        reader, writer, peer, Framer(settings.max_message_bytes), asyncio.Queue(_IN_FLIGHT)
-    )
+    settings = shared.settings
+    origin = Origin(shared.name, peer.address, settings.sender, peer.names, peer.fingerprint)
+    desk = Desk(settings, origin, shared.agreements.profiles, shared.expected.numbers)
+    framer = Framer(settings.max_message_bytes)
+    connection = _Connection(reader, writer, desk, framer, asyncio.Queue(_IN_FLIGHT))
     shared.open[task] = connection
-    shared.peers[host] += 1
+    shared.peers[peer.host] += 1
     metrics.connections.inc()
     try:
         await _converse(shared, connection)
     finally:
         shared.partial -= connection.partial
         metrics.connections.dec()
-        shared.peers[host] -= 1
+        shared.peers[peer.host] -= 1
         del shared.open[task]
+
+
+def _refusal(shared: _Listener, peer: Peer) -> str:
+    """Return why a connection is not taken, "" where it is."""
+    settings = shared.settings
+    if shared.stopping or len(shared.open) >= settings.max_connections:
+        return "too many"
+    if shared.peers[peer.host] >= settings.max_connections_per_peer:
+        return "too many of this address"
+    return shared.port.refusal(peer)
 
 
 def _keep_alive(sock: socket.socket | None) -> None:
@@ -168,9 +220,23 @@ async def _converse(shared: _Listener, connection: _Connection) -> None:
         for ended in await asyncio.gather(reading, answering, return_exceptions=True):
             _report(ended)
         shared.pending.forget(connection.writer)
+        for answer in connection.unanswered:
+            _leave(shared, answer)
         connection.writer.close()
         with contextlib.suppress(ConnectionError, TimeoutError):
             await connection.writer.wait_closed()
+
+
+def _leave(shared: _Listener, answer: _Answer) -> None:
+    """Let another connection of the sender have what this one did not live to be owed."""
+    for received, kept in zip(answer.arrival.received, answer.kept, strict=True):
+        if received.ack_mode == "enhanced":
+            kept.add_done_callback(functools.partial(_left, shared.pending, received.sender))
+
+
+def _left(pending: Pending, sender: str, kept: asyncio.Future[Kept]) -> None:
+    if not kept.cancelled() and kept.exception() is None:
+        pending.look(sender)
 
 
 def _failed(task: asyncio.Task[None]) -> bool:
@@ -216,8 +282,10 @@ def _make_room(shared: _Listener, connection: _Connection) -> None:
     _count(shared, connection)
     while shared.partial > shared.settings.max_partial_bytes:
         largest = max(shared.open.values(), key=lambda one: one.partial)
-        _log.warning("MLLP message of %s given up: too many bytes are unfinished", largest.peer)
-        largest.given_up = largest.framer.crowd()
+        _log.warning(
+            "MLLP message of %s given up: too many bytes are unfinished", largest.desk.origin.peer
+        )
+        largest.given_up = largest.framer.give_up(Kind.CROWDED)
         _count(shared, largest)
         if largest is not connection:
             _stop_reading(largest)
@@ -258,57 +326,107 @@ async def _silent(shared: _Listener, connection: _Connection) -> bool:
         await _submit(shared, connection, framer.silence())
         return True
     if framer.in_message:
-        await _submit(shared, connection, framer.end())
+        await _submit(shared, connection, framer.give_up(Kind.SLOW))
     return False
 
 
 async def _submit(shared: _Listener, connection: _Connection, frames: Sequence[Frame]) -> None:
+    if not frames:
+        return
+    await _refresh(shared, connection)
     now = datetime.now(UTC)
     for frame in frames:
         if frame.kind is not Kind.WHOLE:
             metrics.frame_errors.labels(frame.kind.value).inc()
-        received = examine(frame, shared.settings, now)
-        limit = shared.settings.max_unstored_bytes
-        kept = shared.inbox.submit(received, connection.peer, limit)
-        await connection.answers.put(_Answer(received, kept, frame.kind in _LAST))
+        arrived = arrival(frame, connection.desk, now)
+        kept = _in_line(shared, arrived.received, connection.desk.origin.peer)
+        answer = _Answer(arrived, kept, frame.kind in _LAST)
+        connection.unanswered.append(answer)
+        await connection.answers.put(answer)
+
+
+async def _refresh(shared: _Listener, connection: _Connection) -> None:
+    """Bring up to date what the checks go by; what cannot be read stays as it was."""
+    if shared.settings.profiles_dir:
+        with contextlib.suppress(psycopg.OperationalError, Unavailable):
+            await shared.agreements.refresh()
+        connection.desk.profiles = shared.agreements.profiles
+    if shared.settings.sequence:
+        await shared.expected.load()
+
+
+def _in_line(shared: _Listener, rows: Sequence[Received], peer: str) -> list[asyncio.Future[Kept]]:
+    limit = shared.settings.max_unstored_bytes
+    return [
+        shared.inbox.submit(received, peer, limit, follows=index > 0)
+        for index, received in enumerate(rows)
+    ]
 
 
 async def _answer_all(shared: _Listener, connection: _Connection) -> None:
     """Send what is owed, in the order in which it was asked for."""
     while (answer := await connection.answers.get()) is not None:
         try:
-            kept = await answer.kept
+            kept = await _all_kept(answer.kept)
         except Unavailable:
+            shared.expected.forget()
             await _unstored(shared, connection, answer)
             return
-        ack = kept.ack
-        if ack is None and answer.received.ack_mode == "committed":
-            ack = await shared.pending.outcome(kept.id)
-        if ack is not None:
-            await _send(connection.writer, ack)
-        if answer.received.ack_mode == "enhanced" and answer.received.state == "stored":
-            shared.pending.owe(kept.id, connection.writer)
+        await _answer(shared, connection, answer.arrival, kept)
+        connection.unanswered.popleft()
         if answer.last:
             return
 
 
-async def _send(writer: asyncio.StreamWriter, ack: bytes) -> None:
-    writer.write(b"\x0b" + ack + b"\x1c\r")
-    metrics.acknowledged.labels(_code(ack)).inc()
-    await writer.drain()
+async def _all_kept(kept: Sequence[asyncio.Future[Kept]]) -> list[Kept]:
+    """Wait for all rows of a frame; Unavailable where one could not be stored."""
+    if len(kept) == 1:
+        return [await kept[0]]
+    found = await asyncio.gather(*kept, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in found if isinstance(one, Kept)]
 
 
-def _code(ack: bytes) -> str:
-    """Return MSA-1 of an acknowledgement that this server wrote."""
-    at = ack.find(b"\rMSA") + 5
-    return ack[at : at + 2].decode("ascii", "replace")
+async def _answer(
+    shared: _Listener, connection: _Connection, arrived: Arrival, kept: Sequence[Kept]
+) -> None:
+    if shared.settings.mllp_release == 2 and not _is_leftover(arrived):  # noqa: PLR2004
+        connection.writer.write(_COMMITTED)
+    acks = [await _ack(shared, one, row) for one, row in zip(arrived.received, kept, strict=True)]
+    for text in answers(arrived, acks, shared.settings, datetime.now(UTC)):
+        connection.writer.write(b"\x0b" + text + b"\x1c\r")
+    for ack in filter(None, acks):
+        metrics.acknowledged.labels(code_of(ack)).inc()
+    await connection.writer.drain()
+    for one, row in zip(arrived.received, kept, strict=True):
+        if one.ack_mode == "enhanced" and one.state == "stored":
+            shared.pending.owe(row.id, one.sender, connection.writer)
+
+
+def _is_leftover(arrived: Arrival) -> bool:
+    """Whether the bytes were no frame, so that nobody awaits anything."""
+    return all(one.control_id is None and one.ack is None for one in arrived.received)
+
+
+async def _ack(shared: _Listener, received: Received, kept: Kept) -> bytes | None:
+    if kept.ack is None and received.ack_mode == "committed":
+        return await shared.pending.outcome(kept.id)
+    return kept.ack
 
 
 async def _unstored(shared: _Listener, connection: _Connection, answer: _Answer) -> None:
     """Say nothing positive of what is not on disk: silence, or a rejection."""
+    if shared.settings.mllp_release == 2:  # noqa: PLR2004
+        connection.writer.write(_NOT_COMMITTED)
     if shared.settings.on_store_failure == "reject":
-        ack = storage_failed(answer.received, shared.settings, datetime.now(UTC))
-        if ack is not None:
-            await _send(connection.writer, ack)
+        now = datetime.now(UTC)
+        rejections = [storage_failed(one, connection.desk, now) for one in answer.arrival.received]
+        for text in answers(answer.arrival, rejections, shared.settings, now):
+            connection.writer.write(b"\x0b" + text + b"\x1c\r")
+        metrics.acknowledged.labels("AR").inc(len([one for one in rejections if one]))
+        await connection.writer.drain()
+        if any(rejections):
             return
     await asyncio.sleep(_SILENCE_BEFORE_CLOSE)

@@ -2,24 +2,19 @@
 
 from datetime import datetime
 
-from adapters.hl7.acknowledgement.ack import Problem, acknowledge, header_of, is_enhanced
+from adapters.hl7.acknowledgement.ack import Problem, acknowledge, is_enhanced
 from adapters.hl7.inbox.received import Received
-from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
-from adapters.hl7.message.tokenizer import BadHeader, parse
-from fhir_server.config import Hl7Settings
+from adapters.hl7.mllp.arrival import Desk
+from adapters.hl7.mllp.opening import open_message
 
 
-def storage_failed(received: Received, settings: Hl7Settings, now: datetime) -> bytes | None:
+def storage_failed(received: Received, desk: Desk, now: datetime) -> bytes | None:
     """Return the rejection of a message that could not be stored, None for what is no message."""
     if received.control_id is None:
         return None
-    try:
-        decoded = decode(
-            received.raw, fallback=settings.fallback_charset, override=settings.charset_override
-        )
-        message = parse(decoded.text, decoded.codec)
-    except (UnsupportedCharset, Undecodable, BadHeader):
+    opened = open_message(received.raw, desk.settings, desk.origin, desk.profiles)
+    if opened.message is None:
         return None
-    code = "CR" if is_enhanced(message) else "AR"
+    code = "CR" if is_enhanced(opened.message) else "AR"
     problem = Problem("The message could not be stored", "207")
-    return acknowledge(header_of(message), code, now, (problem,))
+    return acknowledge(opened.header, code, now, (problem,))

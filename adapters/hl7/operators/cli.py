@@ -3,30 +3,51 @@
 import asyncio
 import getpass
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from adapters.hl7.inbox.receive import JOB
+from adapters.hl7.inbox import replay as inbox
+from adapters.hl7.inbox.apply import begin
+from adapters.hl7.inbox.preview import Preview
+from adapters.hl7.inbox.preview import preview as previewed
+from adapters.hl7.inbox.received import Received
+from adapters.hl7.inbox.replay import Chosen
+from adapters.hl7.inbox.unmerge import Unmerged
+from adapters.hl7.inbox.unmerge import unmerge as taken_back
+from adapters.hl7.message.reasons import REASONS
+from adapters.hl7.operators.channels import app as channels_app
+from adapters.hl7.operators.codes import app as codes_app
+from adapters.hl7.operators.load import load
+from adapters.hl7.operators.profiles import app as profiles_app
 from fhir_server.database import Connection, Database
-from fhir_server.jobs import enqueue
+from fhir_server.r4.json import encode
+from fhir_server.server import Server
 
 app = typer.Typer(
     help="The inbox of HL7 v2 messages: what came, what became of it, and trying again.",
     no_args_is_help=True,
 )
+app.add_typer(profiles_app, name="profiles")
+app.add_typer(codes_app, name="codes")
+app.add_typer(channels_app, name="channel")
 
 Opening = Callable[[], AbstractAsyncContextManager[Database]]
 """What the command line gives as the context's object: it opens the database."""
 
-_T = TypeVar("_T")
+ServerOpening = Callable[[], AbstractAsyncContextManager[Server]]
+"""What that object has as `server`: it opens the parts of a server over the database."""
 
-_REPLAYABLE: Final = ("dead", "rejected", "done", "stale")
+_PREVIEWED: Final = 20
+
+_T = TypeVar("_T")
 
 _LIST: Final = """
 SELECT id, received_at, sender, type, event, state, coalesce(reason, ''), coalesce(detail, '')
@@ -35,14 +56,18 @@ WHERE (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
 ORDER BY id DESC LIMIT %(limit)s
 """
-_REPLAY: Final = """
-UPDATE hl7_message SET state = 'stored', reason = NULL, detail = NULL, attempts = 0,
-    next_attempt = NULL, finished_at = NULL,
-    replays = coalesce(replays, '[]'::jsonb) || %(actor)s::jsonb
-WHERE (id = ANY(%(ids)s) OR (%(ids)s IS NULL AND state = %(state)s
-       AND (%(reason)s::text IS NULL OR reason = %(reason)s)))
-  AND state = ANY(%(replayable)s) AND control_id IS NOT NULL
-RETURNING id
+
+
+def _reason(said: str | None) -> str | None:
+    """Return a reason of the inbox as it was typed; a typing error would find nothing."""
+    if said is not None and said not in REASONS:
+        raise typer.BadParameter(f"There is no such reason; there are {', '.join(sorted(REASONS))}")
+    return said
+
+
+_MERGES: Final = """
+SELECT id, message_id, event, merged_at, survivor, retired, undone ->> 'by' FROM hl7_merge
+ORDER BY id DESC LIMIT %(limit)s
 """
 _COUNTS: Final = """
 SELECT state, coalesce(reason, ''), count(*) FROM hl7_message
@@ -54,9 +79,12 @@ GROUP BY state, reason ORDER BY state, reason
 def list_messages(
     context: typer.Context,
     state: Annotated[
-        str | None, typer.Option(help="stored, done, dead or rejected; all without.")
+        str | None,
+        typer.Option(help="stored, done, stale, dead, rejected, dismissed; all without."),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="A reason such as NO_PATIENT_ID.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(callback=_reason, help="A reason such as NO_PATIENT_ID.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
 ) -> None:
     """Show messages of the inbox, without their content.
@@ -99,51 +127,170 @@ def show(
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0913  (one parameter a flag)
     context: typer.Context,
     ids: Annotated[
         list[int] | None, typer.Argument(metavar="[ID]...", help="Messages to try again.")
     ] = None,
-    state: Annotated[str, typer.Option(help="Without IDs: all of this state.")] = "dead",
-    reason: Annotated[str | None, typer.Option(help="Without IDs: only of this reason.")] = None,
     *,
+    state: Annotated[str, typer.Option(help="Without IDs: all of this state.")] = "dead",
+    reason: Annotated[
+        str | None, typer.Option(callback=_reason, help="Without IDs: only of this reason.")
+    ] = None,
+    sender: Annotated[str | None, typer.Option(help="Without IDs: only of this sender.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Without IDs: only received from then on (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="Without IDs: only received before (UTC).")
+    ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Without IDs and reason: really all of the state.")
     ] = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Carry out a merge however much it moves.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what would change, and change nothing.")
+    ] = False,
 ) -> None:
-    """Process messages again from their stored bytes, with today's settings and maps.
+    """Process messages again from their stored bytes, with the present settings and maps.
 
-    A message that was applied before updates what it wrote and doubles nothing.
+    What they wrote before is updated, not doubled. A preview shows patient data.
 
-    Examples: sangam hl7 replay 17 18 / sangam hl7 replay --reason MAPPING_ERROR
+    Example: sangam hl7 replay 42 --preview
     """
-    if not ids and reason is None and not all_:
+    narrowed = any(one is not None for one in (reason, sender, since, until))
+    if not ids and not narrowed and not all_:
         raise typer.BadParameter("Name messages, a --reason, or --all")
-    count = _run(context, lambda c: put_back(c, ids, state=state, reason=reason))
-    Console().print(f"{count} messages will be processed again.")
+    chosen = (
+        Chosen(ids=ids)
+        if ids
+        else Chosen(state=state, reason=reason, sender=sender, since=_utc(since), until=_utc(until))
+    )
+    if preview:
+        _show_previews(context, chosen, confirmed=confirm)
+        return
+    done = _run(context, lambda c: inbox.replay(c, chosen, getpass.getuser(), confirmed=confirm))
+    Console().print(f"{len(done)} messages will be processed again.")
 
 
-async def put_back(
-    connection: Connection, ids: Sequence[int] | None, *, state: str, reason: str | None
-) -> int:
-    """Make messages `stored` again, with the job that processes them; return how many.
+@app.command()
+def dismiss(
+    context: typer.Context,
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Dead letters.")],
+    *,
+    comment: Annotated[str, typer.Option(help="Why they are not needed; no patient data.")],
+) -> None:
+    """Put dead letters aside, with the reason; what waits behind them goes on.
 
-    What is no message (junk, a cut frame) stays as it is.
+    Example: sangam hl7 dismiss 42 --comment "sent again as 43"
     """
-    actor = [{"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": getpass.getuser()}]
-    asked = {
-        "ids": list(ids) if ids else None,
-        "state": state,
-        "reason": reason,
-        "actor": json.dumps(actor),
-        "replayable": list(_REPLAYABLE),
-    }
-    async with connection.transaction():
-        cursor = await connection.execute(_REPLAY, asked)
-        rows = await cursor.fetchall()
-        if rows:
-            await enqueue(connection, [JOB])
-    return len(rows)
+    done = _run(context, lambda c: inbox.dismiss(c, ids, getpass.getuser(), comment))
+    Console().print(f"{len(done)} messages are dismissed.")
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Dead letters that hold.")],
+) -> None:
+    """Let pass what waits behind dead letters (on_dead = "hold"), which stay as they are.
+
+    Example: sangam hl7 release 42
+    """
+    done = _run(context, lambda c: inbox.release(c, ids, getpass.getuser()))
+    Console().print(f"{len(done)} messages hold nothing any more.")
+
+
+@app.command()
+def merges(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+) -> None:
+    """Show merges, moves and links that messages made.
+
+    Example: sangam hl7 merges
+    """
+    table = Table("id", "message", "event", "at", "survivor", "retired", "taken back")
+    for row in _run(context, lambda c: _rows(c, _MERGES, {"limit": limit})):
+        id_, message, event, at, survivor, retired, undone = row
+        told = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(str(id_), str(message), event, told, survivor, retired, undone or "")
+    Console().print(table)
+
+
+@app.command("load")
+def load_files(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")],
+) -> None:
+    """Put the messages of files into the inbox: batches, streams, also UTF-16 and UTF-32.
+
+    Example: sangam hl7 load monday.hl7
+    """
+    opener: ServerOpening = context.obj.server
+
+    async def working() -> list[tuple[Path, Received]]:
+        async with opener() as server:
+            return await load(server, files)
+
+    found = asyncio.run(working())
+    for file, one in found:
+        event = f"{one.type}^{one.event}" if one.event else one.type
+        said = " ".join(filter(None, (event, one.state, one.reason, one.detail)))
+        Console().print(f"{file}: {said}", markup=False)
+    if any(one.state in {"dead", "rejected"} for _, one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def unmerge(
+    context: typer.Context, id_: Annotated[int, typer.Argument(metavar="ID", help="The merge.")]
+) -> None:
+    """Take back a merge of two patients, with what came since under the prior one's numbers.
+
+    Example: sangam hl7 unmerge 7
+    """
+    opener: ServerOpening = context.obj.server
+
+    async def working() -> Unmerged:
+        async with opener() as server:
+            base = (await begin(server)).base
+            return await taken_back(server, base, id_, getpass.getuser())
+
+    done = asyncio.run(working())
+    Console().print(f"{len(done.versions)} versions were written.")
+    for literal in done.review:
+        Console().print(f"{literal} is of both: look at it", markup=False)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
+
+
+def _show_previews(context: typer.Context, chosen: Chosen, *, confirmed: bool) -> None:
+    """Print the changes of up to 20 messages, each as if it alone were replayed."""
+    opener: ServerOpening = context.obj.server
+
+    async def working() -> list[Preview]:
+        async with opener() as server:
+            async with server.database.statement() as connection:
+                found = await inbox.find(connection, chosen, _PREVIEWED)
+            return [await previewed(server, one, confirmed=confirmed) for one in found]
+
+    for one in asyncio.run(working()):
+        became = " ".join(filter(None, (one.state, one.reason, one.detail)))
+        Console().print(f"message {one.id} would be {became}", markup=False)
+        for change in one.changes:
+            table = Table("path", "before", "after", title=f"{change.kind} {change.reference}")
+            for each in change.differences:
+                table.add_row(each.path, _value(each.before), _value(each.after))
+            Console().print(table)
+
+
+def _value(said: object) -> str:
+    return "" if said is None else escape(encode(said).decode())
 
 
 async def _rows(connection: Connection, query: str, values: dict[str, Any]) -> list[Any]:

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from adapters.dicom import listener
-from adapters.dicom.scu import Instance, Sender
-from adapters.dicom.store import archive_root
+from adapters.dicom.network.scu import Instance, Sender
+from adapters.dicom.storage.store import archive_root
 from fhir_server.blobs import Blobs
 from fhir_server.config import DicomSettings, Settings
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.dicom.pdu import Fault
-from adapters.dicom.scu import Instance, Refusal, Sender
+from adapters.dicom.network.pdu import Fault
+from adapters.dicom.network.scu import Instance, Refusal, Sender
+from adapters.dicom.network.wire import Closed, TimedOut
 from adapters.dicom.simulate import Study, instances
-from adapters.dicom.store import archive_root
-from adapters.dicom.wire import Closed, TimedOut
+from adapters.dicom.storage.store import archive_root
 from fhir_server.blobs import Blobs
 
 LISTENER = """

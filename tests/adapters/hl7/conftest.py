@@ -59,17 +59,22 @@ def with_hl7(server: Server, **said: Any) -> Server:
     return dataclasses.replace(server, settings=server.settings.model_copy(update={"hl7": hl7}))
 
 
+def bound() -> socket.socket:
+    """Return a socket that listens on a free port of this machine."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
 @asynccontextmanager
 async def listening(server: Server, **said: Any) -> AsyncIterator[Connect]:
     """Run a listener; what it gives connects to it."""
-    sock = socket.create_server(("127.0.0.1", 0))
+    sock = bound()
     address = sock.getsockname()
     stop = asyncio.Event()
     task = asyncio.create_task(serve(with_hl7(server, **said), sock, stop))
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Sender]:
-        reader, writer = await asyncio.open_connection(*address)
+        reader, writer = await asyncio.open_connection(*address, limit=1 << 20)
         try:
             yield Sender(reader, writer)
         finally:

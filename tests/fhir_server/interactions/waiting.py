@@ -33,13 +33,14 @@ async def answer_after(
     """Return the answer to a request that waits for `first`, which began before it, to commit."""
     async with ahead(server, first):
         asked = asyncio.ensure_future(request)
-        await asyncio.to_thread(_until_one_waits, database_url)
+        await asyncio.to_thread(until_one_waits, database_url)
         assert not asked.done()
     answer: httpx.Response = await asked
     return answer
 
 
-def _until_one_waits(database_url: str) -> None:
+def until_one_waits(database_url: str) -> None:
+    """Return once a statement waits for a lock; fail when none does."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"

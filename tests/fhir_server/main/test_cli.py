@@ -50,7 +50,7 @@ ALL = dict(commands(get_command(app)))
 
 def test_the_commands_are_these() -> None:
     names = {name for name in ALL if " " not in name}
-    assert names == {"serve", "worker", "migrate", "load", "send-hl7", "status"}
+    assert names == {"serve", "worker", "migrate", "load", "send-hl7", "send-astm", "status"}
 
 
 @pytest.mark.parametrize("name", ALL)

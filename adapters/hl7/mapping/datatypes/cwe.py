@@ -8,12 +8,14 @@ from collections.abc import Mapping
 
 from adapters.hl7.mapping.code_tables import EXTENSION, KNOWN, OIDS, SYSTEMS, THO
 from adapters.hl7.mapping.context import Context, Json, coding
+from adapters.hl7.mapping.translation import translated
 from adapters.hl7.message.tokenizer import Delimiters, Repetition, Segment
 
 _TRIPLETS = ((1, 2, 3, 7), (4, 5, 6, 8), (10, 11, 12, 13))
 _ORIGINAL_TEXT = 9
 _VALUE = 5  # OBX-5 speaks of a person and is not kept
 _KEPT = 8_192
+_TRANSLATED = frozenset(("OBX", "OBR", "SPM"))
 _KNOWN: dict[tuple[str, ...], tuple[Delimiters, Json | None, list[tuple[int, int, str]]]] = {}
 _TABLE = re.compile(r"HL7(\d{4})\Z")
 _URI = re.compile(r"(?:https?://|urn:)\S+\Z")
@@ -50,8 +52,22 @@ def concept(
 ) -> Json | None:
     """Return the CodeableConcept of a repetition, None where it says nothing.
 
-    `translate` adds the coding that a map gives for a code, before the original.
+    `translate` adds the coding that a map gives for a code, before the original; what the
+    sender's own codes mean is added in the same way.
     """
+    found = _untranslated(ctx, rep, path, table, translate)
+    if rep.segment.name in _TRANSLATED:
+        return translated(ctx, rep.segment, rep.number, found)
+    return found
+
+
+def _untranslated(
+    ctx: Context,
+    rep: Repetition,
+    path: str,
+    table: str,
+    translate: Mapping[str, tuple[str, str]] | None,
+) -> Json | None:
     if rep.segment.name == "OBX" and rep.number == _VALUE:
         return _concept(ctx, rep, path, table, translate or {})
     # Laboratories send few codes often; what a code becomes depends on nothing else.
@@ -60,11 +76,29 @@ def concept(
     if known is not None and known[0] == ctx.message.delimiters:
         rep.mark_all(known[2])
         return known[1]
-    value = _concept(ctx, rep, path, table, translate or {})
+    value, marks = _noted(ctx, rep, path, table, translate or {})
     if len(_KNOWN) >= _KEPT:
         _KNOWN.clear()
-    _KNOWN[key] = (ctx.message.delimiters, value, rep.marks())
+    _KNOWN[key] = (ctx.message.delimiters, value, marks)
     return value
+
+
+def _noted(
+    ctx: Context,
+    rep: Repetition,
+    path: str,
+    table: str,
+    translate: Mapping[str, tuple[str, str]],
+) -> tuple[Json | None, list[tuple[int, int, str]]]:
+    """Return the concept with the leaves that it used, also those that went elsewhere before."""
+    mapped, ctx.message.mapped = ctx.message.mapped, {}
+    try:
+        value = _concept(ctx, rep, path, table, translate)
+        marks = rep.marks()
+    finally:
+        ctx.message.mapped = mapped
+    rep.mark_all(marks)
+    return value, marks
 
 
 def _concept(
@@ -98,6 +132,22 @@ def _concept(
     if not codings:
         return {"text": text} if text else None
     return {"coding": codings, "text": text} if text else {"coding": codings}
+
+
+def component(
+    ctx: Context, rep: Repetition, number: int, path: str, *, table: str = ""
+) -> Json | None:
+    """Return the CodeableConcept of a CWE that is one component: its parts are subcomponents."""
+    code, text, name = (rep.peek(number, sub) for sub in (1, 2, 3))
+    if not code:
+        told = rep.take(number, f"{path}.text", 2)
+        return {"text": told} if told else None
+    place = f"{rep.segment.name}-{rep.number}"
+    found = coding(system_of(ctx, name, code, table, place), code)
+    for sub, value in ((1, code), (2, text), (3, name)):
+        if value:
+            rep.mark(number, f"{path}.coding", sub)
+    return {"coding": [{**found, "display": text} if text else found]}
 
 
 def concepts(

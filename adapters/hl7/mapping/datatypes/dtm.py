@@ -119,6 +119,20 @@ def date_time(ctx: Context, rep: Repetition, component: int, path: str) -> str:
     return found.text
 
 
+def date_range(ctx: Context, rep: Repetition, component: int, path: str) -> Json:
+    """Return the Period of a DR that is one component: its ends are subcomponents."""
+    period: Json = {}
+    for sub, name in ((1, "start"), (2, "end")):
+        text = rep.peek(component, sub)
+        found = read(ctx, text) if text else None
+        if found is not None:
+            rep.mark(component, f"{path}.{name}", sub)
+            period[name] = found.text
+        elif text:
+            rep.refuse(component, INVALID_VALUE, sub)
+    return period
+
+
 def put_date_time(ctx: Context, target: Json, name: str, segment: Segment, number: int) -> None:
     """Set a dateTime from a field; a time that was completed keeps its original text."""
     rep = segment.first(number)

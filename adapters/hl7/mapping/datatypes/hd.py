@@ -25,10 +25,11 @@ def system_of(ctx: Context, namespace: str, universal: str, kind: str, default: 
     agreed = ctx.profile.authorities
     if universal in agreed or namespace in agreed:
         return agreed.get(universal) or agreed[namespace]
-    return _universal(universal, kind) or ctx.profile.ids(namespace or universal or default)
+    return universal_uri(universal, kind) or ctx.profile.ids(namespace or universal or default)
 
 
-def _universal(universal: str, kind: str) -> str:
+def universal_uri(universal: str, kind: str) -> str:
+    """Return a universal id as a URI by its type, "" where it is none."""
     kind = kind.upper()
     if kind in {"ISO", ""} and _OID.match(universal):
         return OIDS.get(universal, f"urn:oid:{universal}")
@@ -74,10 +75,12 @@ def cx(ctx: Context, rep: Repetition, path: str, default: str) -> Json | None:
         identifier["type"] = type_concept(ctx, code)
     identifier["system"] = authority(ctx, rep, 4, default, path)
     identifier["value"] = value
-    add(identifier, "extension", _check_digit(rep, 2, "identifier-checkDigit", path))
-    add(identifier, "extension", _check_digit(rep, 3, "namingsystem-checkDigit", path))
+    add(identifier, "extension", check_digit(rep, 2, "identifier-checkDigit", path))
+    add(identifier, "extension", check_digit(rep, 3, "namingsystem-checkDigit", path))
     if not rep.raw(4) and (assigner := rep.take(6, f"{path}.assigner")):
         identifier["assigner"] = {"display": assigner}
+    elif agreed := ctx.profile.assigners.get(identifier["system"]):
+        identifier["assigner"] = {"display": agreed}
     period: Json = {}
     put(period, "start", date_time(ctx, rep, 7, f"{path}.period.start"))
     put(period, "end", date_time(ctx, rep, 8, f"{path}.period.end"))
@@ -85,7 +88,8 @@ def cx(ctx: Context, rep: Repetition, path: str, default: str) -> Json | None:
     return identifier
 
 
-def _check_digit(rep: Repetition, component: int, name: str, path: str) -> Json | None:
+def check_digit(rep: Repetition, component: int, name: str, path: str) -> Json | None:
+    """Return a check digit, or the scheme of one, as the extension of this name."""
     value = rep.take(component, f"{path}.extension")
     return {"url": EXTENSION + name, "valueString": value} if value else None
 

@@ -5,7 +5,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-xad-to-address.html
 
 from adapters.hl7.mapping.code_tables import ADDRESS_TYPE, ADDRESS_USE, EXTENSION, THO
 from adapters.hl7.mapping.context import Context, Json, add, coding, put
-from adapters.hl7.mapping.datatypes.dtm import date_time
+from adapters.hl7.mapping.datatypes.dtm import date_range, date_time
 from adapters.hl7.message.tokenizer import Repetition
 
 _PARTS = ((3, "city"), (9, "district"), (4, "state"), (5, "postalCode"), (6, "country"))
@@ -27,6 +27,8 @@ def xad(ctx: Context, rep: Repetition, path: str) -> Json | None:
     period: Json = {}
     put(period, "start", date_time(ctx, rep, 13, f"{path}.period.start"))
     put(period, "end", date_time(ctx, rep, 14, f"{path}.period.end"))
+    if not period:
+        period = date_range(ctx, rep, 12, f"{path}.period")
     put(address, "period", period)
     return address
 

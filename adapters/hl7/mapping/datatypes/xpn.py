@@ -6,7 +6,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-xpn-to-humanname.htm
 from adapters.hl7.mapping.code_tables import EXTENSION, NAME_USE
 from adapters.hl7.mapping.context import Context, Json, add, put
 from adapters.hl7.mapping.datatypes.cwe import alternate
-from adapters.hl7.mapping.datatypes.dtm import date_time, read
+from adapters.hl7.mapping.datatypes.dtm import date_range, date_time
 from adapters.hl7.message.tokenizer import Repetition
 
 _FAMILY_PARTS = (
@@ -62,19 +62,6 @@ def _period(ctx: Context, rep: Repetition, path: str) -> Json:
     period: Json = {}
     start = date_time(ctx, rep, 12, f"{path}.period.start")
     end = date_time(ctx, rep, 13, f"{path}.period.end")
-    if not start and not end and rep.raw(10):
-        mark = ctx.message.delimiters.subcomponent
-        if mark in rep.raw(10):
-            start, end = (_sub_date(ctx, rep, sub, path) for sub in (1, 2))
     put(period, "start", start)
     put(period, "end", end)
-    return period
-
-
-def _sub_date(ctx: Context, rep: Repetition, sub: int, path: str) -> str:
-    from_text = rep.peek(10, sub)
-    found = read(ctx, from_text) if from_text else None
-    if found is None:
-        return ""
-    rep.mark(10, f"{path}.period", sub)
-    return found.text
+    return period or date_range(ctx, rep, 10, f"{path}.period")

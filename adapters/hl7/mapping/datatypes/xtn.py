@@ -35,7 +35,7 @@ def xtn(ctx: Context, rep: Repetition, path: str, use: str = "") -> Json | None:
     code = rep.peek(2)
     point["system"] = "pager" if code == "BPN" else system
     point["value"] = value
-    put(point, "use", "mobile" if equipment == "CP" else TELECOM_USE.get(code) or use)
+    put(point, "use", "mobile" if equipment == "CP" else TELECOM_USE.get(code, "") if code else use)
     if equipment in TELECOM_SYSTEM:
         rep.mark(3, f"{path}.system")
     if code in TELECOM_USE or code == "BPN":

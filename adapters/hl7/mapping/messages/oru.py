@@ -6,6 +6,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-message-oru-r01-to-bundle.htm
 from collections.abc import Sequence
 from typing import Any, Final
 
+from adapters.hl7.mapping import event_time
 from adapters.hl7.mapping.code_tables import (
     EXTENSION,
     REPORT_STATUS,
@@ -15,11 +16,13 @@ from adapters.hl7.mapping.code_tables import (
 )
 from adapters.hl7.mapping.context import Context, Json, Refusal, add, extend, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd
-from adapters.hl7.mapping.segments import nte, obx, order, practitioner, pv1, spm
+from adapters.hl7.mapping.messages import control
+from adapters.hl7.mapping.messages.subject import Subject, subject_of
+from adapters.hl7.mapping.segments import nte, obx, order, parent_result, practitioner, spm, spread
 from adapters.hl7.mapping.segments.obx import Observed, Surroundings
-from adapters.hl7.mapping.segments.pid import patient as patient_of
+from adapters.hl7.mapping.segments.parent_result import Reported
 from adapters.hl7.message.accounting import INVALID_VALUE
-from adapters.hl7.message.grouping import OrderGroup, PatientGroup, grouped
+from adapters.hl7.message.grouping import OrderGroup, PatientGroup, SpecimenGroup, grouped
 from adapters.hl7.message.tokenizer import Segment
 
 _PERFORMER: Final = {34: "SPRF", 35: "TRANS"}
@@ -32,19 +35,29 @@ def results(ctx: Context) -> None:
 
 
 def _patient(ctx: Context, group: PatientGroup) -> None:
-    subject = patient_of(ctx, group.pid)
-    encounter, visit = pv1.encounter(ctx, group.pv1, subject)
-    around = Surroundings(key=ctx.key("Patient", subject), patient=subject)
+    found = control.separated(ctx, group)
+    if found is None:
+        return
+    group = found
+    subject = subject_of(ctx, group)
+    asked = [order.order(ctx, g.orc, g.obr, g.notes, g.named("TQ1")) for g in group.orders]
+    shared = _shared_numbers(asked)
+    reported = [
+        _order(ctx, one, part, subject, scope_by_code=one.number in shared)
+        for one, part in zip(asked, group.orders, strict=True)
+    ]
+    parent_result.link(ctx, reported)
+    for alone in group.specimens:
+        _specimen(ctx, alone, subject)
+
+
+def _specimen(ctx: Context, group: SpecimenGroup, subject: Subject) -> None:
+    """A specimen for which nothing was asked, with what was seen on it."""
+    key = ctx.key("Specimen", subject.reference, ctx.message.header.raw(10), str(group.spm.index))
+    reference = spm.specimen(ctx, group, None, subject.reference, key)
+    around = Surroundings(key=key, patient=subject.reference, specimen=reference)
     for result in group.results:
-        obx.observation(ctx, result, around)
-    if group.notes:
-        text = "\x1f".join(note.raw(3) for note in group.notes)
-        nte.observation(ctx, group.notes, ctx.key("PID-NTE", subject, text), subject, "final")
-    orders = [order.order(ctx, g.orc, g.obr, g.notes) for g in group.orders]
-    shared = _shared_numbers(orders)
-    for asked, part in zip(orders, group.orders, strict=True):
-        scope_by_code = asked.number in shared
-        _order(ctx, asked, part, subject, (encounter, visit), scope_by_code=scope_by_code)
+        obx.observation(ctx, result, around, focus=reference)
 
 
 def _shared_numbers(orders: Sequence[order.Order]) -> set[str]:
@@ -59,12 +72,12 @@ def _order(
     ctx: Context,
     asked: order.Order,
     group: OrderGroup,
-    patient: str,
-    visit: tuple[str, Json | None],
+    subject: Subject,
     *,
     scope_by_code: bool,
-) -> None:
-    encounter = visit[0]
+) -> Reported:
+    patient, encounter = subject.reference, subject.encounter
+    ctx.event_time = event_time.of_result(ctx, asked.obr)
     request = None
     if ctx.profile.orders_from_results:
         request = order.service_request(ctx, asked, patient, encounter, scope_by_code=scope_by_code)
@@ -81,17 +94,23 @@ def _order(
         request=request or "",
         effective=_effective(ctx, asked.obr),
         report_status=asked.obr.peek(25),
+        numbers=parent_result.numbers_of(asked),
     )
-    observed = [obx.observation(ctx, result, around) for result in group.results]
-    observed += [
-        obx.observation(ctx, result, around, focus=reference)
+    results = [(result, "") for result in spread.joined(ctx, group.results)]
+    results += [
+        (result, reference)
         for described, reference in zip(group.specimens, specimens, strict=False)
-        for result in described.results
+        for result in spread.joined(ctx, described.results)
     ]
-    status = _report(ctx, asked, around, observed, specimens, visit)
+    observed = [obx.observation(ctx, result, around, focus=focus) for result, focus in results]
+    status = _report(ctx, asked, around, observed, specimens, subject)
     if request:
         answers = [found.reference for found in observed if found.question]
         order.answer(ctx.writes[request].resource, asked, status, answers)
+    pairs = [
+        (result.obx, found.reference) for (result, _), found in zip(results, observed, strict=True)
+    ]
+    return Reported(asked, patient, request or "", around.specimen, tuple(pairs))
 
 
 def _report_key(ctx: Context, asked: order.Order, patient: str) -> str:
@@ -137,12 +156,12 @@ def _report(
     around: Surroundings,
     observed: Sequence[Observed],
     specimens: Sequence[str],
-    visit: tuple[str, Json | None],
+    subject: Subject,
 ) -> str:
     """Add the report of an order and return its status."""
     obr = asked.obr
     resource: Json = {"resourceType": "DiagnosticReport"}
-    _contain_visit(resource, around, visit)
+    _contain_visit(resource, around, subject)
     put(resource, "identifier", [*asked.placers, *asked.fillers])
     if around.request:
         resource["basedOn"] = [{"reference": around.request}]
@@ -171,11 +190,10 @@ def _report(
     return str(resource["status"])
 
 
-def _contain_visit(resource: Json, around: Surroundings, visit: tuple[str, Json | None]) -> None:
-    reference, contained = visit
-    if contained is not None:
-        resource["contained"] = [contained]
-        resource["encounter"] = {"reference": reference}
+def _contain_visit(resource: Json, around: Surroundings, subject: Subject) -> None:
+    if subject.contained is not None:
+        resource["contained"] = [subject.contained]
+        resource["encounter"] = {"reference": subject.encounter}
     elif around.encounter:
         resource["encounter"] = {"reference": around.encounter}
 

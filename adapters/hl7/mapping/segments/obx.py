@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from adapters.hl7.mapping.code_tables import (
     EXTENSION,
-    EXTENSION_R5,
     INTERPRETATION,
     KNOWN,
     OBSERVATION_STATUS,
@@ -17,7 +16,14 @@ from adapters.hl7.mapping.code_tables import (
 )
 from adapters.hl7.mapping.context import Context, Json, add, coding, extend, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd, nm
-from adapters.hl7.mapping.segments import nte, practitioner, value
+from adapters.hl7.mapping.segments import (
+    attached,
+    interpretation,
+    nte,
+    parent_result,
+    practitioner,
+    value,
+)
 from adapters.hl7.mapping.segments.order import UNSPECIFIED, code_key
 from adapters.hl7.message.accounting import INVALID_VALUE
 from adapters.hl7.message.grouping import Result
@@ -41,6 +47,7 @@ _INTERPRETATION: Final[dict[str, list[Json]]] = {
 _TRANSLATED: Final = {code: (system, code) for code, system in INTERPRETATION.items()}
 _DIRECTOR: Final = (THO + "v2-0912", "MDIR")
 _RESPONSIBLE: Final = (THO + "practitioner-role", "responsibleObserver")
+_VERIFIED: Final = "V"
 _QUESTIONS: Final = frozenset(("QST", "SCI"))
 
 
@@ -50,7 +57,8 @@ class Surroundings:
 
     `key` begins their keys and is that of their `report`, where they have one;
     `effective` are the effective members that OBR gives,
-    `report_status` is OBR-25; references are "" where there is none.
+    `report_status` is OBR-25, `numbers` those of the order as tokens; references are ""
+    where there is none.
     """
 
     key: str
@@ -61,6 +69,7 @@ class Surroundings:
     request: str = ""
     effective: tuple[tuple[str, Any], ...] = ()
     report_status: str = ""
+    numbers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,9 @@ def observation(ctx: Context, result: Result, around: Surroundings, focus: str =
     obx = result.obx
     resource: Json = {"resourceType": "Observation"}
     key, report = _identify(ctx, obx, around, resource)
+    if around.numbers and (obx.raw(4) or obx.raw(2) in parent_result.CODED):
+        for alias in parent_result.aliases(ctx, around.numbers, obx):
+            add(resource, "identifier", alias)
     _status(ctx, obx, around, resource)
     kind = obx.peek(29)
     _category(ctx, obx, resource)
@@ -89,17 +101,23 @@ def observation(ctx: Context, result: Result, around: Surroundings, focus: str =
     resource["code"] = code or {"text": UNSPECIFIED}
     _place(ctx, obx, around, resource, focus)
     attachments = value.put_value(ctx, obx, resource)
-    for attachment in attachments:
-        described = {name: said for name, said in attachment.items() if name != "data"}
-        url = EXTENSION_R5 + "Observation.valueAttachment"
-        extend(resource, {"url": url, "valueAttachment": described})
+    if attachments:
+        attachments = attached.documents(ctx, attachments, key, resource, around.report)
     _absent(obx, resource, attached=bool(attachments))
     _interpret(ctx, obx, resource)
     _rare(ctx, obx, resource)
     if result.notes:
         put(resource, "note", nte.annotations(ctx, result.notes, resource, "Observation.note"))
-    reference = ctx.put_keyed(key, resource, report)
+    effect = verified if obx.raw(11) == _VERIFIED else None
+    reference = ctx.put_keyed(key, resource, report, effect=effect)
     return Observed(reference, resource["status"], kind in _QUESTIONS, tuple(attachments))
+
+
+def verified(stored: Json, merged: Json) -> Json:
+    """A result that is verified (OBX-11 V) stays amended or corrected if it was."""
+    if stored.get("status") not in {"amended", "corrected"}:
+        return merged
+    return merged | {name: stored[name] for name in ("status", "_status") if name in stored}
 
 
 def _identify(ctx: Context, obx: Segment, around: Surroundings, resource: Json) -> tuple[str, str]:
@@ -204,6 +222,8 @@ def _interpret(ctx: Context, obx: Segment, resource: Json) -> None:
         resource["referenceRange"] = [
             nm.reference_range(text, value.unit(ctx, obx) if measured else {})
         ]
+        if not flag:
+            put(resource, "interpretation", interpretation.computed(resource))
 
 
 def _flags(ctx: Context, obx: Segment) -> list[Json]:
@@ -287,11 +307,11 @@ def _method(ctx: Context, obx: Segment, resource: Json) -> None:
     site = cwe.first_concept(ctx, obx, 20, "Observation.bodySite", table="0163")
     put(resource, "bodySite", site)
     devices = obx.repetitions(18)
-    if devices and (device := _device(ctx, devices)):
-        resource["device"] = {"reference": device}
+    if devices and (found := device(ctx, devices)):
+        resource["device"] = {"reference": found}
 
 
-def _device(ctx: Context, devices: list[Repetition]) -> str | None:
+def device(ctx: Context, devices: list[Repetition]) -> str | None:
     """Return a reference to the Device whose instance identifiers are given."""
     alone = devices[0] if len(devices) == 1 else None
     if alone is not None:

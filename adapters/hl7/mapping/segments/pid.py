@@ -3,44 +3,90 @@
 https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-pid-to-patient.html
 """
 
-import re
+from dataclasses import dataclass
 from typing import Final
 
+from adapters.hl7.mapping import partial
 from adapters.hl7.mapping.code_tables import EXTENSION, GENDER, MARITAL_STATUS, RELIGION
 from adapters.hl7.mapping.context import Context, Json, Refusal, add, extend, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd, nm
 from adapters.hl7.mapping.datatypes.xad import xad
 from adapters.hl7.mapping.datatypes.xpn import xpn
 from adapters.hl7.mapping.datatypes.xtn import xtn
+from adapters.hl7.mapping.segments.language import tagged
 from adapters.hl7.message.accounting import INVALID_VALUE
-from adapters.hl7.message.tokenizer import Segment
+from adapters.hl7.message.tokenizer import Repetition, Segment
 
+_CLEARED: Final = {
+    5: ("name",),
+    6: (f"extension(url={EXTENSION}patient-mothersMaidenName)",),
+    7: ("birthDate",),
+    8: ("gender",),
+    11: ("address",),
+    12: ("address.district",),
+    13: ("telecom(use=home)",),
+    14: ("telecom(use=work)",),
+    15: ("communication",),
+    16: ("maritalStatus",),
+    17: (f"extension(url={EXTENSION}patient-religion)",),
+    20: ("identifier(type.coding.code=DL)",),
+    23: (f"extension(url={EXTENSION}patient-birthPlace)",),
+    24: ("multipleBirthBoolean",),
+    25: ("multipleBirthInteger",),
+    26: (f"extension(url={EXTENSION}patient-citizenship)",),
+    28: (f"extension(url={EXTENSION}patient-nationality)",),
+    29: ("deceasedDateTime",),
+    30: ("deceasedBoolean",),
+    35: (f"extension(url={EXTENSION}patient-animal)",),
+}
 # Numbers of a stay or an account do not identify a person (table 0203).
 _NOT_A_PERSON: Final = frozenset(("AN", "VN", "ANON", "VS"))
 _DATE_DIGITS = 8
-_TAGS: Final = "urn:ietf:bcp:47"
-_TAG: Final = re.compile(r"[A-Za-z]{2,3}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What PID says: the Patient, and the identifiers that tell who it is, as tokens."""
+
+    resource: Json
+    identity: tuple[str, ...]
 
 
 def patient(ctx: Context, pid: Segment | None) -> str:
-    """Return a reference to the Patient; raises Refusal without an identification.
+    """Return a reference to the Patient, whom a result creates where nobody is stored."""
+    person = described(ctx, pid)
+    return ctx.write("POST", person.identity, person.resource)
 
-    A result does not change what is stored of a person: the Patient is created
-    where none has any of its identifiers.
-    """
+
+def described(ctx: Context, pid: Segment | None) -> Person:
+    """Return the Patient that PID describes; raises Refusal without an identification."""
     if pid is None:
         raise Refusal("NO_PATIENT_ID", "The message names no patient", "PID", code="100")
     resource: Json = {"resourceType": "Patient"}
-    identity = _identify(ctx, pid, resource)
-    if not identity:
-        raise Refusal("NO_PATIENT_ID", "The patient has no identifier", "PID-3", code="101")
+    identity = _identify(ctx, pid, resource) or _anonymous(ctx, resource)
     _names(ctx, pid, resource)
     _birth(ctx, pid, resource)
     _demographics(ctx, pid, resource)
+    _realm(ctx, pid, resource)
     _contact(ctx, pid, resource)
     _death(ctx, pid, resource)
     _animal(ctx, pid, resource)
-    return ctx.write("POST", identity, resource)
+    return Person(resource, identity)
+
+
+def who(ctx: Context, reference: str) -> str:
+    """Return the first identifier of the Patient or Encounter of this reference, as a token.
+
+    Keys of what belongs to them are made of it: the reference depends on which
+    identifiers a message names.
+    """
+    write = ctx.writes.get(reference)
+    return write.identity[0] if write is not None else reference
+
+
+def cleared(pid: Segment, ssn_type: str) -> frozenset[str]:
+    """Return the paths of the elements that PID deletes."""
+    return partial.nulls(pid, {**_CLEARED, 19: (f"identifier(type.coding.code={ssn_type})",)})
 
 
 def _identify(ctx: Context, pid: Segment, resource: Json) -> tuple[str, ...]:
@@ -53,12 +99,38 @@ def _identify(ctx: Context, pid: Segment, resource: Json) -> tuple[str, ...]:
             add(resource, "identifier", identifier)
         if not trusted:
             trusted = [hd.token(i) for i in found if _code(i) not in _NOT_A_PERSON]
-    for number, code in ((19, "SB"), (20, "DL")):
-        if value := pid.take(number, path):
-            system = hd.system_of(ctx, f"PID-{number}", "", "", "")
-            identifier = {"type": hd.fixed_type(code), "system": system, "value": value}
-            add(resource, "identifier", identifier)
+    if value := pid.take(19, path):
+        system = hd.system_of(ctx, "PID-19", "", "", "")
+        kind = hd.fixed_type(ctx.profile.ssn_type)
+        add(resource, "identifier", {"type": kind, "system": system, "value": value})
+    if licence := pid.first(20):
+        add(resource, "identifier", _licence(ctx, licence, path))
     return tuple(dict.fromkeys(trusted))
+
+
+def _anonymous(ctx: Context, resource: Json) -> tuple[str, ...]:
+    """Return the key of somebody unknown, who is known by the order; Refusal where that is off."""
+    orders = [one for one in ctx.message.segments if one.name in {"ORC", "OBR"}]
+    if not ctx.profile.anonymous_patients or not orders:
+        raise Refusal("NO_PATIENT_ID", "The patient has no identifier", "PID-3", code="101")
+    numbers = (one.raw(number) for one in orders for number in (3, 2))
+    key = ctx.key("Patient", next(filter(None, numbers), ctx.message.header.raw(10)))
+    identifier = {"type": hd.fixed_type("ANON"), **ctx.key_identifier(key)}
+    add(resource, "identifier", identifier)
+    return (ctx.key_token(key),)
+
+
+def _licence(ctx: Context, rep: Repetition, path: str) -> Json | None:
+    """Return the Identifier of a DLN; the state that issued it names its system."""
+    value = rep.take(1, f"{path}.value")
+    if not value:
+        return None
+    state = rep.take(2, f"{path}.system")
+    system = hd.system_of(ctx, f"PID-20-{state}" if state else "PID-20", "", "", "")
+    identifier: Json = {"type": hd.fixed_type("DL"), "system": system, "value": value}
+    if until := dtm.date_time(ctx, rep, 3, f"{path}.period.end"):
+        identifier["period"] = {"end": until}
+    return identifier
 
 
 def _code(identifier: Json) -> str:
@@ -95,27 +167,13 @@ def _birth(ctx: Context, pid: Segment, resource: Json) -> None:
         resource["multipleBirthBoolean"] = pid.take(24, "Patient.multipleBirth") == "Y"
 
 
-def _tagged(language: Json) -> Json:
-    """Return the language with its tag, or as a text alone: FHIR takes no codes without one.
-
-    The codes of table 0296 that are in use are those of ISO 639, which are tags.
-    """
-    codings = language.get("coding", [])
-    tags = [one["code"] for one in codings if _TAG.match(one.get("code", ""))]
-    if tags:
-        return {**language, "coding": [{"system": _TAGS, "code": tags[0].lower()}, *codings]}
-    told = (one.get("display") or one.get("code") for one in codings)
-    said = language.get("text") or next(filter(None, told), None)
-    return {"text": said} if said else language
-
-
 def _demographics(ctx: Context, pid: Segment, resource: Json) -> None:
     if code := pid.take(8, "Patient.gender"):
         resource["gender"] = GENDER.get(code, "unknown")
         if code not in GENDER and code != "U":
             resource["_gender"] = cwe.alternate("0001", code)
     if language := cwe.first_concept(ctx, pid, 15, "Patient.communication", table="0296"):
-        resource["communication"] = [{"language": _tagged(language)}]
+        resource["communication"] = [{"language": tagged(language)}]
     marital = cwe.first_concept(
         ctx, pid, 16, "Patient.maritalStatus", table="0002", translate=MARITAL_STATUS
     )
@@ -132,6 +190,18 @@ def _demographics(ctx: Context, pid: Segment, resource: Json) -> None:
             extend(resource, {"url": f"{EXTENSION}patient-{name}", "extension": [part]})
 
 
+def _realm(ctx: Context, pid: Segment, resource: Json) -> None:
+    """Race and ethnicity, which only some realms record, each in its own extension."""
+    for number, url, table in (
+        (10, ctx.profile.race_extension, "0005"),
+        (22, ctx.profile.ethnicity_extension, "0189"),
+    ):
+        if not url:
+            continue
+        for concept in cwe.concepts(ctx, pid, number, "Patient.extension", table=table):
+            extend(resource, {"url": url, "valueCodeableConcept": concept})
+
+
 def _contact(ctx: Context, pid: Segment, resource: Json) -> None:
     addresses = [a for rep in pid.repetitions(11) if (a := xad(ctx, rep, "Patient.address"))]
     if county := pid.take(12, "Patient.address.district"):
@@ -140,9 +210,7 @@ def _contact(ctx: Context, pid: Segment, resource: Json) -> None:
         else:
             addresses.append({"district": county})
     put(resource, "address", addresses)
-    work = pid.first(14)
-    work_use = "work" if work is None or not work.raw(2) else ""
-    for number, use in ((13, "home"), (14, work_use), (40, "")):
+    for number, use in ((13, "home"), (14, "work"), (40, "")):
         for rep in pid.repetitions(number):
             add(resource, "telecom", xtn(ctx, rep, "Patient.telecom", use))
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.hl7.mapping.code_tables import NAME_USE, THO
 from adapters.hl7.mapping.context import Context, Json, add, put
-from adapters.hl7.mapping.datatypes import cwe, hd, xad
+from adapters.hl7.mapping.datatypes import cwe, dtm, hd, xad
 from adapters.hl7.mapping.datatypes.xpn import family
 from adapters.hl7.message.tokenizer import Repetition, Segment
 
@@ -30,6 +30,7 @@ class _Layout:
     authority: tuple[_Place, _Place, _Place]
     use: _Place | None
     type: _Place | None
+    period: tuple[int, int] | None = None
 
 
 XCN: Final = _Layout(
@@ -43,6 +44,7 @@ XCN: Final = _Layout(
     authority=((9, 1), (9, 2), (9, 3)),
     use=(10, 1),
     type=(13, 1),
+    period=(19, 20),
 )
 CNN: Final = _Layout(  # the first component of NDL
     name="NDL",
@@ -92,6 +94,11 @@ def _practitioner(ctx: Context, rep: Repetition, layout: _Layout) -> Json | None
         identifier["value"] = value
         resource["identifier"] = [identifier]
     name = _name(rep, layout, f"{path}.name")
+    if name and layout.period:
+        period: Json = {}
+        put(period, "start", dtm.date_time(ctx, rep, layout.period[0], f"{path}.name.period"))
+        put(period, "end", dtm.date_time(ctx, rep, layout.period[1], f"{path}.name.period"))
+        put(name, "period", period)
     add(resource, "name", name)
     if not name and "identifier" not in resource:
         return None
@@ -177,14 +184,16 @@ def organization(ctx: Context, rep: Repetition, address: Sequence[Repetition] = 
             identifier["type"] = hd.type_concept(ctx, code)
         identifier["system"] = hd.authority(ctx, rep, 6, "organization", f"{path}.identifier")
         identifier["value"] = value
+        for component, name in ((4, "identifier-checkDigit"), (5, "namingsystem-checkDigit")):
+            add(identifier, "extension", hd.check_digit(rep, component, name, f"{path}.identifier"))
         resource["identifier"] = [identifier]
     put(resource, "name", rep.take(1, f"{path}.name"))
     reference = _written(ctx, resource)
     if reference is None:
         return None
+    ctx.remember(rep, "Organization", reference)
     for place in address:
         add(resource, "address", _of_organization(xad.xad(ctx, place, f"{path}.address")))
-    ctx.remember(rep, "Organization", reference)
     return reference
 
 

@@ -6,29 +6,43 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-obr-to-specimen.html
 
 from typing import Final
 
-from adapters.hl7.mapping import units
 from adapters.hl7.mapping.code_tables import SPECIMEN_METHOD
-from adapters.hl7.mapping.context import Context, Json, add, coding, put
-from adapters.hl7.mapping.datatypes import cwe, dtm, hd, nm
+from adapters.hl7.mapping.context import Context, Json, Link, add, put
+from adapters.hl7.mapping.datatypes import cwe, dtm, hd
+from adapters.hl7.mapping.datatypes.cq import cq, of_fields
+from adapters.hl7.mapping.datatypes.period import period
 from adapters.hl7.mapping.segments import nte, practitioner
-from adapters.hl7.message.accounting import DUPLICATE, INVALID_VALUE
+from adapters.hl7.message.accounting import CONDITION_FALSE, DUPLICATE, INVALID_VALUE
 from adapters.hl7.message.grouping import SpecimenGroup
-from adapters.hl7.message.tokenizer import Repetition, Segment
+from adapters.hl7.message.tokenizer import Segment
 
 _STATUS: Final = {"Y": "available", "N": "unavailable"}
 _OBR_FIELDS: Final = (9, 10, 14, 15, 39)
+_FASTING: Final = "HL70916"
 
 
 def specimen(
-    ctx: Context, group: SpecimenGroup, obr: Segment, patient: str, report_key: str
+    ctx: Context,
+    group: SpecimenGroup,
+    obr: Segment | None,
+    patient: str,
+    report_key: str,
+    *,
+    collected: bool = True,
 ) -> str:
     """Return a reference to the Specimen of a SPM, with what OBR says of it.
 
-    It is found again by its own numbers, else by its report.
+    It is found again by its own numbers, else by its report. `patient` may be "".
+    `collected` tells that OBR-7 and 8 are when it was taken, as they are in results.
     """
     spm = group.spm
+    same = ctx.once.get(("SPM", str(spm.index)))
+    if same is not None:
+        _of_another_obr(ctx, str(same), obr, collected=collected)
+        return str(same)
     resource: Json = {"resourceType": "Specimen"}
     _identify(ctx, group, resource)
+    _containers(ctx, group, resource)
     number = next((hd.token(i) for i in _numbers(resource)), "")
     key = ctx.key("Specimen", number) if number else ctx.key("Specimen", report_key)
     known = ctx.once.get(("Specimen", key))
@@ -37,35 +51,56 @@ def specimen(
         return str(known)
     _status(spm, resource)
     put(resource, "type", cwe.first_concept(ctx, spm, 4, "Specimen.type", table="0487"))
-    resource["subject"] = {"reference": patient}
+    if patient:
+        resource["subject"] = {"reference": patient}
     dtm.put_date_time(ctx, resource, "receivedTime", spm, 18)
     _parents(ctx, spm, resource)
     _collection(ctx, spm, resource)
     _condition(ctx, spm, resource)
-    _containers(ctx, group, resource)
-    _of_obr(ctx, obr, resource)
+    if obr is not None:
+        _of_obr(ctx, obr, resource, collected=collected)
     notes = [{"text": t} for r in spm.repetitions(14) if (t := r.take(1, "Specimen.note.text"))]
     notes += nte.annotations(ctx, group.notes, resource, "Specimen.note")
     put(resource, "note", [*resource.get("note", ()), *notes])
     reference = ctx.put_keyed(key, resource, "" if number else report_key)
-    ctx.once[("Specimen", key)] = reference
+    ctx.once[("Specimen", key)] = ctx.once[("SPM", str(spm.index))] = reference
+    for parent in resource.get("parent", ()):
+        token = (hd.token(parent["identifier"]),)
+        ctx.links.append(Link(reference, "parent", "Specimen", token))
     return reference
 
 
-def of_obr(ctx: Context, obr: Segment, patient: str, report_key: str) -> str | None:
+def _of_another_obr(ctx: Context, reference: str, obr: Segment | None, *, collected: bool) -> None:
+    """Add what one more order says of a specimen that it shares."""
+    written = ctx.writes.get(reference)
+    if written is not None and obr is not None:
+        _of_obr(ctx, obr, written.resource, collected=collected)
+
+
+def of_obr(
+    ctx: Context, obr: Segment, patient: str, report_key: str, *, collected: bool = True
+) -> str | None:
     """Return a reference to the Specimen that OBR alone speaks of, None where it does not."""
     if not any(obr.valued(number) for number in _OBR_FIELDS):
         return None
     resource: Json = {"resourceType": "Specimen", "subject": {"reference": patient}}
-    _of_obr(ctx, obr, resource)
+    _of_obr(ctx, obr, resource, collected=collected)
     if len(resource) == 2:  # noqa: PLR2004  (nothing was added)
         return None
     return ctx.put_keyed(ctx.key("Specimen", report_key), resource, report_key)
 
 
 def _numbers(resource: Json) -> list[Json]:
+    """Return what names the specimen, its container last; a shipment holds several."""
+    own = [one for one in resource.get("identifier", ()) if not _is_shipment(one)]
     accession = resource.get("accessionIdentifier")
-    return [*resource.get("identifier", ()), *([accession] if accession else ())]
+    containers = [one for box in resource.get("container", ()) for one in box.get("identifier", ())]
+    return [*own, *([accession] if accession else ()), *containers[:1]]
+
+
+def _is_shipment(identifier: Json) -> bool:
+    codings = identifier.get("type", {}).get("coding", ())
+    return any(one.get("code") == "SHIP" for one in codings)
 
 
 def _identify(ctx: Context, group: SpecimenGroup, resource: Json) -> None:
@@ -81,10 +116,16 @@ def _identify(ctx: Context, group: SpecimenGroup, resource: Json) -> None:
     if accession is not None:
         number = hd.cx(ctx, accession, "Specimen.accessionIdentifier", "accession")
         put(resource, "accessionIdentifier", number)
-    for number_at in (31, 32):
-        for other in spm.repetitions(number_at):
-            path = "Specimen.identifier"
-            add(resource, "identifier", hd.cx(ctx, other, path, "specimen"))
+    path = "Specimen.identifier"
+    for other in spm.repetitions(31):
+        add(resource, "identifier", hd.cx(ctx, other, path, "specimen"))
+    shipment = spm.first(32)
+    if shipment is not None and (identifier := hd.ei(ctx, shipment, path, "shipment")):
+        add(resource, "identifier", {"type": hd.fixed_type("SHIP"), **identifier})
+    for sac in group.containers:
+        external = sac.first(1)
+        if external is not None and (identifier := hd.ei(ctx, external, path, "accession")):
+            add(resource, "identifier", {"type": hd.fixed_type("ACSN"), **identifier})
 
 
 def _repeat(group: SpecimenGroup) -> None:
@@ -99,6 +140,7 @@ def _status(spm: Segment, resource: Json) -> None:
     available = spm.peek(20)
     if spm.valued(21):
         resource["status"] = "unsatisfactory"
+        spm.refuse(20, CONDITION_FALSE)
     elif available in _STATUS:
         resource["status"] = _STATUS[spm.take(20, "Specimen.status")]
     elif available:
@@ -120,37 +162,18 @@ def _collection(ctx: Context, spm: Segment, resource: Json) -> None:
     method = cwe.first_concept(ctx, spm, 7, path, table="0488", translate=SPECIMEN_METHOD)
     put(found, "method", method)
     put(found, "bodySite", cwe.first_concept(ctx, spm, 8, path, table="0163"))
-    put(found, "quantity", _quantity(spm.first(12), f"{path}.quantity"))
+    put(found, "quantity", cq(spm.first(12), f"{path}.quantity"))
     rep = spm.first(17)
     if rep is not None:
-        _collected(found, *(dtm.date_time(ctx, rep, part, path) for part in (1, 2)))
+        _collected(found, period(ctx, (rep, 1), (rep, 2), path))
     put(resource, "collection", found)
 
 
-def _collected(found: Json, start: str, end: str) -> None:
-    if end:
-        period: Json = {}
-        put(period, "start", start)
-        period["end"] = end
-        found["collectedPeriod"] = period
+def _collected(found: Json, when: Json) -> None:
+    if "end" in when:
+        found["collectedPeriod"] = when
     else:
-        put(found, "collectedDateTime", start)
-
-
-def _quantity(rep: Repetition | None, path: str) -> Json | None:
-    """Return the Quantity of a CQ."""
-    if rep is None:
-        return None
-    number = nm.number(rep.peek(1))
-    if number is None or number.comparator:
-        rep.refuse(1, INVALID_VALUE)
-        return None
-    rep.mark(1, f"{path}.value")
-    code, text = rep.peek(2), rep.peek(2, 2)
-    rep.mark(2, f"{path}.unit")
-    if text:
-        rep.mark(2, f"{path}.unit", 2)
-    return nm.quantity(number, units.members(text or code, code))
+        put(found, "collectedDateTime", when.get("start"))
 
 
 def _condition(ctx: Context, spm: Segment, resource: Json) -> None:
@@ -174,7 +197,9 @@ def _containers(ctx: Context, group: SpecimenGroup, resource: Json) -> None:
             if rep is not None:
                 add(found, "identifier", hd.ei(ctx, rep, f"{path}.identifier", "container"))
         accession = sac.first(2)
-        if accession is not None and "accessionIdentifier" not in resource:
+        if accession is not None and "accessionIdentifier" in resource:
+            sac.refuse(2, CONDITION_FALSE)
+        elif accession is not None:
             identifier = hd.ei(ctx, accession, "Specimen.accessionIdentifier", "accession")
             put(resource, "accessionIdentifier", identifier)
         _volume(sac, found, path)
@@ -184,60 +209,71 @@ def _containers(ctx: Context, group: SpecimenGroup, resource: Json) -> None:
 
 
 def _volume(sac: Segment, found: Json, path: str) -> None:
-    unit = sac.peek(24)
     for number, name in ((21, "capacity"), (22, "specimenQuantity")):
-        value = nm.number(sac.peek(number))
-        if value is not None and not value.comparator:
-            sac.take(number, f"{path}.{name}")
-            sac.take(24, f"{path}.{name}.unit")
-            found[name] = nm.quantity(value, units.members(unit))
+        if sac.valued(number):
+            put(found, name, of_fields(sac, number, 24, f"{path}.{name}"))
 
 
-def _of_obr(ctx: Context, obr: Segment, resource: Json) -> None:
-    """Add what OBR says, where SPM said nothing."""
+def _of_obr(ctx: Context, obr: Segment, resource: Json, *, collected: bool) -> None:
+    """Add what OBR says, where SPM or another OBR said nothing."""
     collection: Json = resource.get("collection", {})
     path = "Specimen.collection"
-    if "collectedDateTime" not in collection and "collectedPeriod" not in collection:
-        moments = []
-        for number in (7, 8):
-            rep = obr.first(number)
-            moments.append(dtm.date_time(ctx, rep, 1, path) if rep is not None else "")
-        _collected(collection, moments[0], moments[1])
+    told = "collectedDateTime" in collection or "collectedPeriod" in collection
+    if collected and not told:
+        _collected(collection, period(ctx, (obr.first(7), 1), (obr.first(8), 1), path))
     if "quantity" not in collection:
-        put(collection, "quantity", _quantity(obr.first(9), f"{path}.quantity"))
-    collector = obr.first(10)
+        put(collection, "quantity", cq(obr.first(9), f"{path}.quantity"))
+    collector = obr.first(10) if "collector" not in collection else None
     if collector is not None and (person := practitioner.practitioner(ctx, collector, resource)):
         collection["collector"] = {"reference": person}
+    if obr.raw(13):
+        _fasting(ctx, obr, collection)
     put(resource, "collection", collection)
     if "receivedTime" not in resource:
         dtm.put_date_time(ctx, resource, "receivedTime", obr, 14)
     _source(ctx, obr, resource)
+    _comments(obr, resource)
+    for number in (9, 10, 14, 15, 39):
+        if obr.raw(number):
+            obr.refuse(number, CONDITION_FALSE)
+
+
+def _comments(obr: Segment, resource: Json) -> None:
     for rep in obr.repetitions(39):
         if text := rep.take(2, "Specimen.note.text") or rep.take(1, "Specimen.note.text"):
-            add(resource, "note", {"text": text})
+            _note(resource, text)
+
+
+def _note(resource: Json, text: str) -> None:
+    if {"text": text} not in resource.get("note", ()):
+        add(resource, "note", {"text": text})
+
+
+def _fasting(ctx: Context, obr: Segment, collection: Json) -> None:
+    """OBR-13 of table 0916; other clinical information is the order's."""
+    for rep in obr.repetitions(13):
+        if rep.peek(3) == _FASTING:
+            path = "Specimen.collection.fastingStatus"
+            put(collection, "fastingStatusCodeableConcept", cwe.concept(ctx, rep, path))
 
 
 def _source(ctx: Context, obr: Segment, resource: Json) -> None:
-    """OBR-15 (SPS): type, additive, note, body site and condition."""
+    """OBR-15 (SPS): type, additive, note, body site and condition, where SPM said nothing."""
     rep = obr.first(15)
     if rep is None:
         return
     if "type" not in resource:
-        put(resource, "type", _part(ctx, rep, 1, "Specimen.type", "0487"))
+        put(resource, "type", cwe.component(ctx, rep, 1, "Specimen.type", table="0487"))
+    if "container" not in resource:
+        path = "Specimen.container.additive"
+        if additive := cwe.component(ctx, rep, 2, path, table="0371"):
+            resource["container"] = [{"additiveCodeableConcept": additive}]
     if text := rep.take(3, "Specimen.note.text"):
-        add(resource, "note", {"text": text})
+        _note(resource, text)
     if "bodySite" not in resource.get("collection", {}):
-        site = _part(ctx, rep, 4, "Specimen.collection.bodySite", "0163")
+        site = cwe.component(ctx, rep, 4, "Specimen.collection.bodySite", table="0163")
         if site:
             resource.setdefault("collection", {})["bodySite"] = site
-
-
-def _part(ctx: Context, rep: Repetition, component: int, path: str, table: str) -> Json | None:
-    """Return the CodeableConcept of a CWE that is one component."""
-    code, text = rep.take(component, path), rep.take(component, path, 2)
-    name = rep.take(component, path, 3)
-    if not code:
-        return {"text": text} if text else None
-    found = coding(cwe.system_of(ctx, name, code, table, table), code)
-    put(found, "display", text)
-    return {"coding": [found]}
+    if "condition" not in resource:
+        condition = cwe.component(ctx, rep, 6, "Specimen.condition", table="0493")
+        put(resource, "condition", [condition] if condition else None)

@@ -6,7 +6,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-obx-to-observation.ht
 from collections.abc import Callable
 from typing import Any, Final
 
-from adapters.hl7.mapping import units
+from adapters.hl7.mapping import translation, units
 from adapters.hl7.mapping.context import Context, Json, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, ed, nm
 from adapters.hl7.mapping.datatypes.dtm import original_text
@@ -15,6 +15,9 @@ from adapters.hl7.message.tokenizer import Repetition, Segment, leaves
 
 _PATH: Final = "Observation.value"
 _STRING_LIMIT: Final = 1 << 20  # characters of a FHIR string
+
+_SECONDS: Final = 6  # digits of a TM that has them
+_FILLED: Final = frozenset(("valueDateTime", "valueTime"))
 
 Valued = tuple[str, Any]
 """A member such as `valueQuantity` and its value."""
@@ -35,11 +38,13 @@ def put_value(ctx: Context, obx: Segment, resource: Json) -> list[Json]:
     if kind == "NA":
         name, value = _sampled(ctx, obx, repetitions)
         put(resource, name, value)
-    elif obx.is_text(5):
+    elif obx.is_text(5) and not _is_number(ctx, kind, repetitions):
         return _put_text(ctx, obx, repetitions, resource)
     elif len(repetitions) == 1:
-        name, value = _one(ctx, obx, repetitions[0], kind)
+        name, value = _one(ctx, obx, repetitions[0], kind or "NM")
         put(resource, name, value)
+        if name in _FILLED:
+            _keep_text(ctx, repetitions[0], resource, name)
     else:
         for rep in repetitions:
             name, value = _one(ctx, obx, rep, kind)
@@ -49,23 +54,53 @@ def put_value(ctx: Context, obx: Segment, resource: Json) -> list[Json]:
     return []
 
 
+def _is_number(ctx: Context, kind: str, repetitions: list[Repetition]) -> bool:
+    """Whether a value without a type is to be a number."""
+    if kind or not ctx.profile.infer_type or len(repetitions) > 1:
+        return False
+    return _number(ctx, repetitions[0]) is not None
+
+
+def _keep_text(ctx: Context, rep: Repetition, resource: Json, name: str) -> None:
+    """Keep the text of a time whose minutes or seconds were filled."""
+    text = rep.peek()
+    found = dtm.read(ctx, text) if name == "valueDateTime" else None
+    if (found is not None and found.filled) or (name == "valueTime" and _is_short(text)):
+        resource[f"_{name}"] = {"extension": [original_text(text)]}
+
+
+def _is_short(time: str) -> bool:
+    """Whether a TM has no seconds."""
+    return len(time.partition("+")[0].partition("-")[0]) < _SECONDS
+
+
 def unit(ctx: Context, obx: Segment) -> Json:
-    """Return the unit of OBX-6 as members of a Quantity: as sent, and its UCUM code."""
+    """Return the unit of OBX-6 as members of a Quantity: as sent, and its UCUM code.
+
+    A test that is sent without one has the unit that is agreed for it.
+    """
     raw = obx.raw(6)
     if not raw:
-        return {}
+        usual = translation.usual_unit(ctx, obx)
+        return units.members(usual) if usual else {}
     known: Json | None = ctx.once.get(("OBX-6", raw))
     if known is None:
-        known = ctx.once[("OBX-6", raw)] = _unit(obx)
+        known = ctx.once[("OBX-6", raw)] = _unit(ctx, obx)
     return known
 
 
-def _unit(obx: Segment) -> Json:
+def _unit(ctx: Context, obx: Segment) -> Json:
     rep = obx.first(6)
     if rep is None:
         return {}
     code, text, system = rep.peek(1), rep.peek(2), rep.peek(3)
-    return units.members(text or code, code if system == "UCUM" or not text else "")
+    declared = system == "UCUM"
+    agreed = ctx.profile.dictionary.unit_codes
+    coded = code if declared or not text else ""
+    found = units.members(text or code, coded, agreed, declared=declared)
+    if "code" not in found and found:
+        translation.unknown_unit(ctx, found["unit"])
+    return found
 
 
 def _unit_used(obx: Segment) -> None:
@@ -129,8 +164,15 @@ def _readable(ctx: Context, obx: Segment, rep: Repetition, *, measured: bool) ->
     return text
 
 
+def _number(ctx: Context, rep: Repetition) -> nm.Number | None:
+    text = rep.peek()
+    if ctx.profile.decimal_comma and text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    return nm.number(text)
+
+
 def _nm(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
-    number = nm.number(rep.peek())
+    number = _number(ctx, rep)
     if number is None:
         return None
     rep.mark(1, f"{_PATH}Quantity.value")

@@ -204,11 +204,12 @@ def test_no_result_message_of_the_folder_is_forgotten(shared: Path) -> None:
     assert files == {*EXPECTED, "hl7/expected-order.hl7"}
 
 
-def test_order_of_the_folder_is_no_result(shared: Path) -> None:
+def test_order_of_the_folder_becomes_a_request(shared: Path, validator: Validator) -> None:
     (message,) = read(shared / "data/hl7v2/analyzers/hl7/expected-order.hl7")
-    with pytest.raises(Refusal) as refused:
-        transform(message, profile())
-    assert refused.value.reason == "UNSUPPORTED_MESSAGE"
+    found = transform(message, profile())
+    check(message, found, validator)
+    assert resources(found, "Observation") == resources(found, "DiagnosticReport") == []
+    assert len(resources(found, "ServiceRequest")) == 1
 
 
 def test_status_in_the_wrong_field_is_said_and_not_taken(shared: Path) -> None:
@@ -246,8 +247,8 @@ def test_public_messages_are_accounted_for_and_valid(shared: Path, validator: Va
             counts["mapped"] += 1
             check(message, found, validator)
     assert counts == {
-        "mapped": 211,
-        "UNSUPPORTED_MESSAGE": 14,
+        "mapped": 224,
+        "UNSUPPORTED_MESSAGE": 1,
         "NO_PATIENT_ID": 1,
         "UNMAPPABLE_STATUS": 1,
     }

@@ -36,7 +36,7 @@ def alternate(table: str, code: str) -> dict[str, Any]:
 def test_result_becomes_patient_order_observation_and_report() -> None:
     found = mapped(PID, "ORC|RE", OBR, "OBX|1|NM|GLU^Glucose||5.10|mmol/L|3.9-6.1|H|||F")
     patient, order, result, report = (write.resource for write in found.writes)
-    assert [w.method for w in found.writes] == ["POST", "POST", "PUT", "PUT"]
+    assert [w.method for w in found.writes] == ["POST", "PUT", "PUT", "PUT"]
     references = {w.resource["resourceType"]: w.full_url for w in found.writes}
     unit = {"unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"}
     mr = {"coding": [{"system": f"{THO}/v2-0203", "code": "MR"}]}
@@ -195,12 +195,124 @@ def test_value_under_an_empty_code_is_kept() -> None:
     assert (found["code"], found["valueString"]) == ({"text": "unspecified"}, "seen")
 
 
-def test_document_is_in_the_report_and_described_in_the_observation() -> None:
+def test_document_is_in_report_observation_and_reference_and_its_bytes_in_a_binary() -> None:
     found = mapped(PID, OBR, "OBX|1|ED|PDF||^TEXT^PDF^Base64^JVBERi0xLjQK||||||F")
+    (content,) = found.binaries
+    data = attachment(b"%PDF-1.4\n", "application/pdf").pop("data")
+    assert content.resource == {
+        "resourceType": "Binary",
+        "id": content.resource["id"],
+        "contentType": "application/pdf",
+        "data": data,
+    }
     expected = attachment(b"%PDF-1.4\n", "application/pdf")
-    assert resources(found, "DiagnosticReport")[0]["presentedForm"] == [expected]
+    del expected["data"]
+    expected["url"] = f"Binary/{content.resource['id']}"
+    (report,) = resources(found, "DiagnosticReport")
+    (document,) = resources(found, "DocumentReference")
     extension = resources(found, "Observation")[0]["extension"][0]
-    assert extension["valueAttachment"] == {k: v for k, v in expected.items() if k != "data"}
+    assert report["presentedForm"] == [expected]
+    assert extension["valueAttachment"] == expected
+    assert document["content"] == [{"attachment": expected}]
+    urls = {w.resource["resourceType"]: w.full_url for w in found.writes}
+    assert document["context"] == {"related": [{"reference": urls["DiagnosticReport"]}]}
+    assert document["subject"] == {"reference": urls["Patient"]}
+    assert (document["status"], document["docStatus"]) == ("current", "final")
+    assert content.owner == urls["DiagnosticReport"]
+
+
+def test_equal_documents_of_two_results_are_two() -> None:
+    lines = [f"OBX|{n}|ED|D{n}||^TEXT^PDF^Base64^JVBERi0xLjQK||||||F" for n in (1, 2)]
+    assert len({c.resource["id"] for c in mapped(PID, OBR, *lines).binaries}) == 2
+
+
+def test_link_to_a_document_is_kept_and_not_followed() -> None:
+    found = mapped(PID, OBR, "OBX|1|RP|IMG||http://pacs/1^^TEXT^PDF||||||F")
+    expected = {"url": "http://pacs/1", "contentType": "application/pdf"}
+    assert found.binaries == ()
+    assert resources(found, "DocumentReference")[0]["content"] == [{"attachment": expected}]
+
+
+PIECES = [f"OBX|{n}|ED|PDF||^TEXT^PDF^Base64^{part}||||||F" for n, part in
+          enumerate(("JVBE", "Ri0x", "LjQK"), 1)]  # fmt: skip
+
+
+def test_base64_in_pieces_is_one_document_where_that_is_agreed() -> None:
+    found = mapped(PID, OBR, *PIECES, ed_join=True)
+    (content,) = found.binaries
+    assert content.resource["data"] == "JVBERi0xLjQK"
+    assert len(resources(found, "Observation")) == 1
+    assert len(mapped(PID, OBR, *PIECES).binaries) == 3
+
+
+def test_lines_of_text_are_one_result_where_that_is_agreed() -> None:
+    lines = ["OBX|1|TX|GROSS||first~line||||||F", "OBX|2|TX|GROSS||second||||||F",
+             "OBX|3|TX|MICRO||third||||||F"]  # fmt: skip
+    joined = resources(mapped(PID, OBR, *lines, join_text_obx=True), "Observation")
+    assert [o["valueString"] for o in joined] == ["first\nline\nsecond", "third"]
+    assert len(resources(mapped(PID, OBR, *lines), "Observation")) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "code"),
+    [
+        ("5.2", "3.5-5.1", "H"), ("5.1", "3.5-5.1", "N"), ("3.5", "3.5-5.1", "N"),
+        ("3.4", "3.5-5.1", "L"), ("5", "<5", "H"), ("5", "<=5", "N"), ("4.9", "<5", "N"),
+        ("60", ">60", "L"), ("61", ">60", "N"), (">5.1", "3.5-5.1", "H"), (">5", "3.5-5.1", None),
+        ("<3.5", "3.5-5.1", "L"), ("<4", "3.5-5.1", None), ("<5", "<5", "N"), ("<6", "<5", None),
+        ("5", "negative", None), ("NEG", "3.5-5.1", None),
+    ],
+)  # fmt: skip
+def test_interpretation_is_computed_where_the_laboratory_gives_none(
+    value: str, reference: str, code: str | None
+) -> None:
+    found = observation(f"OBX|1|NM|K||{value}|mmol/L|{reference}||||F")
+    system = f"{THO}/v3-ObservationInterpretation"
+    coding = {"system": system, "code": code, "userSelected": False}
+    expected = [{"coding": [coding], "text": "Computed from the reference range"}]
+    assert found.get("interpretation") == (expected if code else None)
+
+
+@pytest.mark.parametrize("flag", ["N", '""'])
+def test_interpretation_of_the_laboratory_stands(flag: str) -> None:
+    found = observation(f"OBX|1|NM|K||9|mmol/L|3.5-5.1|{flag}|||F")
+    codings = [c["coding"][0]["code"] for c in found.get("interpretation", ())]
+    assert codings == [code for code in [flag] if code == "N"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "said", "member", "value"),
+    [
+        ("", "5.10", {"infer_type": True}, "valueQuantity", Decimal("5.10")),
+        ("", "<5", {"infer_type": True}, "valueQuantity", Decimal(5)),
+        ("", "5.10", {}, "valueString", "5.10 g/L"),
+        ("", "seen", {"infer_type": True}, "valueString", "seen"),
+        ("NM", "1,40", {"decimal_comma": True}, "valueQuantity", Decimal("1.40")),
+        ("NM", "1,40", {}, "valueString", "1,40 g/L"),
+        ("NM", "1,234.5", {"decimal_comma": True}, "valueString", "1,234.5 g/L"),
+    ],
+)
+def test_types_and_marks_that_are_agreed(
+    kind: str, sent: str, said: dict[str, Any], member: str, value: Any
+) -> None:
+    found = observation(f"OBX|1|{kind}|T||{sent}|g/L|||||F", **said)[member]
+    assert (found["value"] if member == "valueQuantity" else found) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "member", "value"),
+    [
+        ("TS", "2026010203", "valueDateTime", "2026-01-02T03:00:00+05:30"),
+        ("DTM", "202601020304", "valueDateTime", "2026-01-02T03:04:00+05:30"),
+        ("TM", "0304", "valueTime", "03:04:00"),
+    ],
+)
+def test_time_that_was_filled_keeps_its_text(kind: str, sent: str, member: str, value: str) -> None:
+    found = observation(f"OBX|1|{kind}|T||{sent}||||||F")
+    assert found[member] == value
+    assert found[f"_{member}"]["extension"][0]["valueString"] == sent
+    whole = {"valueDateTime": "20260102030405", "valueTime": "030405"}[member]
+    assert f"_{member}" not in observation(f"OBX|1|{kind}|T||{whole}||||||F")
 
 
 def test_flags() -> None:
@@ -299,7 +411,7 @@ def test_placer_number_of_several_codes_names_an_order_for_each() -> None:
 def test_order_is_found_by_its_placer_number() -> None:
     found = mapped(PID, OBR)
     order = next(w for w in found.writes if w.resource["resourceType"] == "ServiceRequest")
-    assert (order.method, order.identity) == ("POST", (f"{IDS}/placer|O1",))
+    assert (order.method, order.identity) == ("PUT", (f"{IDS}/placer|O1",))
 
 
 def test_result_without_numbers_makes_no_order() -> None:

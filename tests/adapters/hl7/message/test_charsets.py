@@ -8,7 +8,7 @@ from adapters.hl7.message.charsets import (
     declared,
     decode,
 )
-from adapters.hl7.message.tokenizer import parse
+from adapters.hl7.message.tokenizer import BadHeader, parse
 
 
 def message(charset: str, text: str, codec: str) -> bytes:
@@ -73,7 +73,35 @@ def test_override_wins_over_what_the_sender_says() -> None:
 
 
 def test_first_repetition_of_msh_18_counts() -> None:
-    assert declared(b"MSH|^~\\&|||||||||||||||| 8859/1 ~ISO IR87\rPID|") == "8859/1"
+    said = declared(b"MSH|^~\\&|||||||||||||||| 8859/1 ~ISO IR87\rPID|")
+    assert said == "8859/1~ISO IR87"
+    assert codec_of(said, b"plain") == "iso8859-1"
+
+
+@pytest.mark.parametrize("charset", ["~ISO IR87", "ASCII~ISO IR87", "ISO IR6~ISO IR14~ISO IR87"])
+def test_bytes_that_switch_are_read_by_the_set_that_a_repetition_names(charset: str) -> None:
+    raw = message(charset, "山田^太郎", "iso2022_jp")
+    decoded = decode(raw, fallback="cp1252")
+    assert (decoded.codec, parse(decoded.text).named("PID")[0].raw(5)) == (
+        "iso2022_jp_ext",
+        "山田^太郎",
+    )
+
+
+WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+
+
+@pytest.mark.parametrize("codec", WIDE)
+def test_wide_text_is_read_from_files(codec: str) -> None:
+    raw = message("UNICODE", "Ωಖ", codec)
+    assert decode(raw, fallback="cp1252").text == message("UNICODE", "Ωಖ", "utf-8").decode()
+
+
+@pytest.mark.parametrize("codec", WIDE)
+def test_wide_text_is_no_message_in_a_frame(codec: str) -> None:
+    """What UTF-16 and UTF-32 have in a frame is read byte by byte, and is no MSH."""
+    with pytest.raises((Undecodable, BadHeader)):
+        parse(decode(message("UNICODE", "x", codec), fallback="cp1252", framed=True).text)
 
 
 def test_shift_jis_with_escapes_is_iso_2022() -> None:

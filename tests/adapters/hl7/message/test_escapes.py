@@ -68,9 +68,26 @@ def test_layout_is_removed_and_counted(body: str) -> None:
     assert unescaped(f"a\\{body}\\b") == ("ab", Counter(formatting=1))
 
 
-@pytest.mark.parametrize("body", ["C2842", "M2442", "M244228"])
-def test_charset_switch_stays_and_is_counted(body: str) -> None:
-    assert unescaped(f"a\\{body}\\b") == (f"a\\{body}\\b", Counter(charset_switch=1))
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"a\M2442\;3ED\C2842\ Taro", "a山田 Taro"),
+        (r"\M2442\;3ED\C2842\\T\b", "山田&b"),
+        (r"\M2442\;3ED", "山田"),
+        (r"\C284A\a\T\b", "a&b"),
+        (r"\C2849\\C2842\x", "x"),
+        (r"\M242843\GQ\C2842\.", "한."),
+        (r"\M2441\VZ\C2842\.", "众."),
+    ],
+    ids=["Japanese", "then-ASCII", "to-the-end", "Roman", "nothing-in-it", "Korean", "Chinese"],
+)
+def test_text_after_a_charset_switch_is_of_that_set(text: str, expected: str) -> None:
+    assert unescaped(text) == (expected, Counter())
+
+
+@pytest.mark.parametrize("text", [r"a\M244228\b", r"a\C2D41\b", r"\M2442\odd", r"\M2442\né"])
+def test_charset_switch_that_cannot_be_read_stays_and_is_counted(text: str) -> None:
+    assert unescaped(text) == (text, Counter(charset_switch=1))
 
 
 def test_hexadecimal_bytes_are_in_the_charset_of_the_message() -> None:

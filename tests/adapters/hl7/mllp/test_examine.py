@@ -6,7 +6,7 @@ from adapters.hl7.acknowledgement.ack import Header, Problem, acknowledge
 from adapters.hl7.inbox.received import Received
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
-from fhir_server.config import Hl7Settings
+from fhir_server.hl7_settings import Hl7Settings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MSH = "MSH|^~\\&|LIS|LAB|EHR|HOSP|20260101||ORU^R01^ORU_R01|C1|P|2.5.1"

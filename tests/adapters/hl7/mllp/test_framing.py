@@ -59,6 +59,11 @@ STREAMS = [
         [Frame(Kind.TRUNCATED, b"MSH|cut"), WHOLE],
         id="cut-by-the-next-message",
     ),
+    pytest.param(
+        b"\x0bMSH|cut" + framed(b"FHS|^~\\&|\rFTS\r"),
+        [Frame(Kind.TRUNCATED, b"MSH|cut"), Frame(Kind.WHOLE, b"FHS|^~\\&|\rFTS\r")],
+        id="cut-by-a-batch",
+    ),
     pytest.param(b"\x0b\x0b" + MESSAGE + b"\x1c\r", [WHOLE], id="two-VT"),
     pytest.param(b"\x0bMSH|cut", [Frame(Kind.TRUNCATED, b"MSH|cut")], id="cut-by-the-end"),
     pytest.param(
@@ -154,7 +159,7 @@ def test_five_megabytes_in_small_reads_are_scanned_once() -> None:
 def test_a_message_given_up_to_make_room_keeps_its_beginning_and_ends_the_stream() -> None:
     framer = Framer(LIMIT)
     assert framer.feed(framed(MESSAGE) + b"\x0b" + MESSAGE) == [Frame(Kind.WHOLE, MESSAGE)]
-    assert framer.crowd() == [Frame(Kind.CROWDED, MESSAGE)]
+    assert framer.give_up(Kind.CROWDED) == [Frame(Kind.CROWDED, MESSAGE)]
     assert (framer.closed, framer.held) == (True, 0)
     assert framer.feed(b"\x1c\r" + framed(MESSAGE)) == []
     assert framer.end() == []
@@ -163,5 +168,5 @@ def test_a_message_given_up_to_make_room_keeps_its_beginning_and_ends_the_stream
 def test_there_is_nothing_to_give_up_between_messages() -> None:
     framer = Framer(LIMIT)
     framer.feed(framed(MESSAGE))
-    assert framer.crowd() == []
+    assert framer.give_up(Kind.CROWDED) == []
     assert framer.closed

@@ -242,11 +242,17 @@ async def test_oversize_message_is_rejected_and_the_connection_closed(server: Se
     assert (await rows(server))[0] == ("C1", "rejected", "OVERSIZE")
 
 
-async def test_message_that_takes_too_long_is_cut(server: Server) -> None:
+async def test_message_that_takes_too_long_is_refused_and_the_connection_closed(
+    server: Server,
+) -> None:
+    begun = oru() + b"NTE|1||never end"
     async with listening(server, message_seconds=0.2) as connect, connect() as sender:
-        await sender.put(b"\x0b" + oru()[:40])
+        await sender.put(b"\x0b" + begun)
+        assert (await sender.msa())[:3] == ["MSA", "AR", "C1"]
         assert await sender.is_closed()
-    assert await rows(server, "state, reason") == [("dead", "FRAMING_TRUNCATED")]
+    # Without a control id: it is no message to be processed, nor to be met again.
+    kept = await rows(server, "control_id, state, reason, raw")
+    assert kept == [(None, "rejected", "FRAMING_TRUNCATED", begun)]
 
 
 async def trickle(sender: Sender, data: bytes) -> None:

@@ -12,8 +12,12 @@ from adapters.hl7.inbox.receive import store
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
 from adapters.hl7.operators.cli import app
-from fhir_server.config import Hl7Settings
+from fhir_server.config import Settings
 from fhir_server.database import Database
+from fhir_server.hl7_settings import Hl7Settings
+from fhir_server.main import wiring
+from fhir_server.main.cli import app as sangam_app
+from fhir_server.server import Server
 
 MSH = "MSH|^~\\&|LIS|LAB|EHR|H|2026||{}|{}|P|2.5.1\r"
 FRAMES = [
@@ -119,3 +123,55 @@ def test_replay_is_recorded_and_leaves_a_job(sangam: Invoke, database_url: str) 
         replays = connection.execute(query).fetchall()
     assert jobs == [("hl7.process", "inbox")]
     assert replays == [(1,), (1,)]
+
+
+def test_dismiss_needs_a_dead_letter_and_a_comment(sangam: Invoke, database_url: str) -> None:
+    assert "--comment" in sangam("dismiss", "4", code=2)
+    assert "1 messages" in sangam("dismiss", "1", "4", "--comment", "noise")
+    assert [state for state, _ in states(database_url)] == [
+        *("stored", "rejected", "rejected", "dismissed")
+    ]
+
+
+def test_release_is_for_what_holds(sangam: Invoke, database_url: str) -> None:
+    assert "0 messages" in sangam("release", "4")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE hl7_message SET holds = true WHERE id = 4")
+    assert "1 messages" in sangam("release", "4")
+
+
+def test_replay_can_be_limited_in_time(sangam: Invoke) -> None:
+    assert "0 messages" in sangam("replay", "--state", "rejected", "--until", "2020-01-01")
+    assert "2 messages" in sangam("replay", "--state", "rejected", "--since", "2020-01-01")
+
+
+def test_preview_shows_and_changes_nothing(
+    sangam: Invoke, database_url: str, settings: Settings
+) -> None:
+    class Target:
+        @asynccontextmanager
+        async def server(self) -> AsyncIterator[Server]:
+            async with wiring.running(settings, database_url, "http://x/fhir") as server:
+                yield server
+
+    assert "1 messages" in sangam("replay", "3")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE hl7_message SET state = 'dead' WHERE id IN (1, 3)")
+    arguments = ["replay", "1", "3", "--preview"]
+    shown = CliRunner().invoke(app, arguments, obj=Target(), env={"COLUMNS": "200"}).output
+    assert "message 1 would be done" in shown
+    assert "create Patient/" in shown
+    assert "message 3 would be dead NO_PATIENT_ID" in shown
+    assert [state for state, _ in states(database_url)] == ["dead", "rejected", "dead", "dead"]
+
+
+def test_commands_open_what_they_need(database_url: str, settings: Settings) -> None:
+    env = {"SANGAM_DATABASE_URL": database_url, "SANGAM_DATA_DIR": str(settings.data_dir)}
+
+    def said(*arguments: str) -> str:
+        result = CliRunner().invoke(sangam_app, ["hl7", *arguments], env=env)
+        return result.output
+
+    assert "survivor" in said("merges")
+    assert "There is no such merge" in said("unmerge", "1")
+    assert said("replay", "1", "--preview") == ""

@@ -1,0 +1,54 @@
+"""Coded entries and their schemes as FHIR codings.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part16.html#chapter_8
+"""
+
+from typing import Any
+
+from adapters.dicom.dataset.attributes import Attributes, text
+
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+SCT = "http://snomed.info/sct"
+
+# SRT, SNM3 and 99SDM hold old SNOMED-RT ids, which are no SNOMED CT ids: they stay text.
+_SYSTEMS = {
+    "SCT": SCT,
+    "LN": "http://loinc.org",
+    "UCUM": "http://unitsofmeasure.org",
+    "DCM": DCM,
+    "RADLEX": "http://radlex.org",
+    "I10C": "http://hl7.org/fhir/sid/icd-10-cm",
+    "I10": "http://hl7.org/fhir/sid/icd-10",
+    "C4": "http://www.ama-assn.org/go/cpt",
+    "FMA": "urn:oid:2.16.840.1.113883.6.119",
+}
+
+
+def coding(item: Attributes) -> dict[str, Any] | None:
+    """Return the Coding of a coded entry, None when its scheme is not known.
+
+    The value is short, long or a URN (PS3.3, Table 8.8-1).
+    """
+    scheme_uid = text(item, "CodingSchemeUID")
+    system = _SYSTEMS.get(text(item, "CodingSchemeDesignator"))
+    if system is None and scheme_uid:
+        system = f"urn:oid:{scheme_uid}"
+    value = next(
+        (v for key in ("CodeValue", "LongCodeValue", "URNCodeValue") if (v := text(item, key))), ""
+    )
+    if not system or not value:
+        return None
+    coded: dict[str, Any] = {"system": system, "code": " ".join(value.split())}
+    if meaning := text(item, "CodeMeaning"):
+        coded["display"] = meaning
+    return coded
+
+
+def concept(item: Attributes) -> dict[str, Any] | None:
+    """Return the CodeableConcept of a coded entry, None when it says nothing."""
+    said: dict[str, Any] = {}
+    if coded := coding(item):
+        said["coding"] = [coded]
+    if meaning := text(item, "CodeMeaning"):
+        said["text"] = meaning
+    return said or None

@@ -1,0 +1,138 @@
+"""Command sets of DIMSE messages, always in Implicit VR Little Endian.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part07.html#sect_6.3
+https://dicom.nema.org/medical/dicom/current/output/html/part07.html#chapter_E
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from adapters.dicom.network.pdu import Fault
+
+_ELEMENT = struct.Struct("<HHI")
+_US = struct.Struct("<H")
+_UL = struct.Struct("<I")
+
+RESPONSE = 0x8000
+NO_DATA_SET = 0x0101
+DATA_SET = 0x0001
+MAX_COMMENT = 64
+
+
+class Field(IntEnum):
+    """Values of (0000,0100) Command Field."""
+
+    C_STORE_RQ = 0x0001
+    C_GET_RQ = 0x0010
+    C_FIND_RQ = 0x0020
+    C_MOVE_RQ = 0x0021
+    C_ECHO_RQ = 0x0030
+    N_EVENT_REPORT_RQ = 0x0100
+    N_GET_RQ = 0x0110
+    N_SET_RQ = 0x0120
+    N_ACTION_RQ = 0x0130
+    N_CREATE_RQ = 0x0140
+    N_DELETE_RQ = 0x0150
+    C_CANCEL_RQ = 0x0FFF
+
+
+class Element(IntEnum):
+    """Element numbers of group 0000."""
+
+    CommandGroupLength = 0x0000
+    AffectedSOPClassUID = 0x0002
+    CommandField = 0x0100
+    MessageID = 0x0110
+    MessageIDBeingRespondedTo = 0x0120
+    Priority = 0x0700
+    CommandDataSetType = 0x0800
+    Status = 0x0900
+    ErrorComment = 0x0902
+    AffectedSOPInstanceUID = 0x1000
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command set; `elements` holds every value as sent, by element number."""
+
+    field: int
+    message_id: int
+    has_data_set: bool
+    elements: Mapping[int, bytes]
+
+    def uid(self, element: int) -> str:
+        """Return a UID without its padding, "" when it is absent."""
+        return self.elements.get(element, b"").strip(b" \0").decode("ascii", "replace")
+
+    def number(self, element: int) -> int | None:
+        """Return an unsigned short, None when it is absent."""
+        value = self.elements.get(element)
+        return _US.unpack(value)[0] if value is not None and len(value) == _US.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and its comment, which never holds patient data (PS3.7, Annex C)."""
+
+    status: int
+    comment: str = ""
+
+
+def decode(raw: bytes | bytearray) -> Command:
+    """Return the command set; Fault when it is none."""
+    elements: dict[int, bytes] = {}
+    offset = 0
+    while offset < len(raw):
+        if offset + _ELEMENT.size > len(raw):
+            raise Fault(Fault.INVALID_PARAMETER, "A command element is cut off")
+        group, element, length = _ELEMENT.unpack_from(raw, offset)
+        offset += _ELEMENT.size
+        if group != 0 or offset + length > len(raw):
+            raise Fault(Fault.INVALID_PARAMETER, "A command element is wrong")
+        elements[element] = bytes(raw[offset : offset + length])
+        offset += length
+    command = Command(0, 0, False, elements)
+    field = command.number(Element.CommandField)
+    data_set = command.number(Element.CommandDataSetType)
+    if field is None or data_set is None:
+        raise Fault(Fault.INVALID_PARAMETER, "A command has no field or no data set type")
+    return Command(field, command.number(Element.MessageID) or 0, data_set != NO_DATA_SET, elements)
+
+
+def encode(elements: Mapping[int, int | str]) -> bytes:
+    """Return a command set with its group length; numbers become US, text is padded.
+
+    Only UIDs are padded with NUL (PS3.5, section 9).
+    """
+    encoded = [
+        _ELEMENT.pack(0, element, len(value)) + value
+        for element, value in ((e, _value(e, elements[e])) for e in sorted(elements))
+    ]
+    body = b"".join(encoded)
+    return _ELEMENT.pack(0, 0, _UL.size) + _UL.pack(len(body)) + body
+
+
+def _value(element: int, value: int | str) -> bytes:
+    if isinstance(value, int):
+        return _US.pack(value)
+    text = value.encode("ascii", "replace")
+    padding = b" " if element == Element.ErrorComment else b"\0"
+    return text + padding * (len(text) % 2)
+
+
+def response(request: Command, answer: Answer) -> bytes:
+    """Return the command set that answers `request`, without a data set."""
+    elements: dict[int, int | str] = {
+        Element.AffectedSOPClassUID: request.uid(Element.AffectedSOPClassUID),
+        Element.CommandField: request.field | RESPONSE,
+        Element.MessageIDBeingRespondedTo: request.message_id,
+        Element.CommandDataSetType: NO_DATA_SET,
+        Element.Status: answer.status,
+    }
+    if answer.comment:
+        elements[Element.ErrorComment] = answer.comment[:MAX_COMMENT]
+    if Element.AffectedSOPInstanceUID in request.elements:
+        elements[Element.AffectedSOPInstanceUID] = request.uid(Element.AffectedSOPInstanceUID)
+    return encode(elements)

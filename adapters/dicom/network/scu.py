@@ -1,0 +1,184 @@
+"""The requester's side: associations that we open to echo and to send instances.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part07.html#chapter_9
+"""
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from adapters.dicom.dataset.implementation import CLASS_UID, VERSION_NAME
+from adapters.dicom.dataset.syntaxes import IMPLICIT_LITTLE, VERIFICATION
+from adapters.dicom.network import command, pdu
+from adapters.dicom.network.associate import (
+    APPLICATION_CONTEXT,
+    PROTOCOL_VERSION,
+    Acceptance,
+    Proposal,
+    Request,
+    User,
+    decode_acceptance,
+    encode_request,
+)
+from adapters.dicom.network.command import DATA_SET, NO_DATA_SET, Command, Element, Field
+from adapters.dicom.network.pdu import DEFAULT_MAX_PDU, Fault, Kind
+from adapters.dicom.network.wire import Wire
+
+_MEDIUM = 0
+_TIMEOUT_SECONDS = 30.0
+_MAX_COUNT = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance to send: its identity and the bytes of its data set."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_set: bytes
+
+
+class Refusal(Exception):
+    """The peer rejected or aborted the association; `body` is the PDU's."""
+
+    def __init__(self, kind: int, body: bytes) -> None:
+        super().__init__(f"PDU of type {kind}: {body.hex()}")
+        self.kind = kind
+        self.body = body
+
+
+class Sender:
+    """An open association; a context manager that releases it at the end.
+
+    `contexts` are the pairs of abstract and transfer syntax to propose. Raises
+    Refusal when the peer does not accept, OSError when it cannot be reached.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        called: str,
+        calling: str,
+        contexts: Iterable[tuple[str, str]] = ((VERIFICATION, IMPLICIT_LITTLE),),
+        timeout: float = _TIMEOUT_SECONDS,
+    ) -> None:
+        connection = socket.create_connection(address, timeout)
+        self._wire = Wire(connection, limit=DEFAULT_MAX_PDU)
+        self._wire.patience(timeout)
+        self._message_id = 0
+        pairs = tuple(dict.fromkeys(contexts))
+        proposals = tuple(
+            Proposal(2 * number + 1, abstract, (transfer,))
+            for number, (abstract, transfer) in enumerate(pairs)
+        )
+        self._wire.send(_request(called, calling, proposals))
+        acceptance = self._accepted()
+        accepted = {one.context_id for one in acceptance.contexts if one.result == 0}
+        self._max_pdu = acceptance.user.max_pdu
+        self.contexts = {
+            (proposal.abstract_syntax, proposal.transfer_syntaxes[0]): proposal.context_id
+            for proposal in proposals
+            if proposal.context_id in accepted
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.release()
+        else:
+            self.abandon()
+
+    def echo(self) -> int:
+        """Send a C-ECHO and return its status."""
+        context_id = self.contexts[VERIFICATION, IMPLICIT_LITTLE]
+        request: dict[int, int | str] = {
+            Element.AffectedSOPClassUID: VERIFICATION,
+            Element.CommandField: Field.C_ECHO_RQ,
+            Element.MessageID: self._next_id(),
+            Element.CommandDataSetType: NO_DATA_SET,
+        }
+        self._wire.send(self._command(context_id, request))
+        return self._status()
+
+    def store(self, instance: Instance) -> int:
+        """Send a C-STORE and return its status; KeyError when its context was not accepted."""
+        context_id = self.contexts[instance.sop_class_uid, instance.transfer_syntax_uid]
+        request: dict[int, int | str] = {
+            Element.AffectedSOPClassUID: instance.sop_class_uid,
+            Element.CommandField: Field.C_STORE_RQ,
+            Element.MessageID: self._next_id(),
+            Element.Priority: _MEDIUM,
+            Element.CommandDataSetType: DATA_SET,
+            Element.AffectedSOPInstanceUID: instance.sop_instance_uid,
+        }
+        self._wire.send(
+            self._command(context_id, request)
+            + pdu.message(context_id, 0, instance.data_set, self._max_pdu)
+        )
+        return self._status()
+
+    def release(self) -> None:
+        """Release the association and close the connection."""
+        self._wire.send(pdu.RELEASE_RQ)
+        self._wire.read()
+        self._wire.close()
+
+    def abandon(self) -> None:
+        """Close the connection without a word."""
+        self._wire.close()
+
+    def _accepted(self) -> Acceptance:
+        try:
+            kind, body = self._wire.read()
+        except BaseException:
+            self._wire.close()
+            raise
+        if kind != Kind.ASSOCIATE_AC:
+            raise self._refusal(kind, body)
+        return decode_acceptance(bytes(body))
+
+    def _command(self, context_id: int, elements: dict[int, int | str]) -> bytes:
+        return pdu.message(context_id, pdu.COMMAND, command.encode(elements), self._max_pdu)
+
+    def _status(self) -> int:
+        status = self._response().number(Element.Status)
+        if status is None:
+            raise Fault(Fault.INVALID_PARAMETER, "A response has no status")
+        return status
+
+    def _response(self) -> Command:
+        received = bytearray()
+        while True:
+            kind, body = self._wire.read()
+            if kind != Kind.P_DATA:
+                raise self._refusal(kind, body)
+            for _, flags, fragment in pdu.fragments(body):
+                received += fragment
+                if flags & pdu.LAST:
+                    return command.decode(received)
+
+    def _refusal(self, kind: int, body: memoryview) -> Refusal:
+        refusal = Refusal(kind, bytes(body))
+        self._wire.close()
+        return refusal
+
+    def _next_id(self) -> int:
+        self._message_id = self._message_id % _MAX_COUNT + 1
+        return self._message_id
+
+
+def _request(called: str, calling: str, proposals: tuple[Proposal, ...]) -> bytes:
+    user = User(DEFAULT_MAX_PDU, CLASS_UID, VERSION_NAME)
+    request = Request(PROTOCOL_VERSION, called, calling, APPLICATION_CONTEXT, proposals, user)
+    return pdu.pdu(Kind.ASSOCIATE_RQ, encode_request(request))

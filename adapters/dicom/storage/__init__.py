@@ -1,0 +1,1 @@
+"""Instances kept before they are acknowledged, and their index."""

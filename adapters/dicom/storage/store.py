@@ -1,0 +1,245 @@
+"""C-STORE: an instance is durable, with its index row and fold job, before Success.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_B.2
+"""
+
+import hashlib
+import logging
+import mmap
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from adapters.dicom.dataset.elements import Broken, MoreNeeded
+from adapters.dicom.dataset.filemeta import file_meta
+from adapters.dicom.dataset.head import (
+    BadUid,
+    Head,
+    MissingUid,
+    head,
+    inflated,
+    is_deflated,
+    valid_uid,
+)
+from adapters.dicom.network.association import SUCCESS, Fixed, Intake, Peer
+from adapters.dicom.network.command import Answer, Command, Element
+from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.storage.index import Index, Row, Verdict
+from fhir_server.blobs import Blobs
+
+log = logging.getLogger(__name__)
+
+INVALID_INSTANCE = 0x0117
+CLASS_NOT_SUPPORTED = 0x0122
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+HEAD = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Where instances are kept: blobs, index, and the bytes that must stay free or are too many."""
+
+    blobs: Blobs
+    index: Index
+    max_object_bytes: int
+    reserve_bytes: int
+
+
+class Refused(Exception):
+    """The instance is not stored; `answer` tells the peer why."""
+
+    def __init__(self, status: int, comment: str) -> None:
+        super().__init__(comment)
+        self.answer = Answer(status, comment)
+
+
+def store(archive: Archive, peer: Peer, context: Agreed, command: Command) -> Intake:
+    """Return the intake of a C-STORE's data set."""
+    sop_class = command.uid(Element.AffectedSOPClassUID)
+    sop_instance = command.uid(Element.AffectedSOPInstanceUID)
+    if not context.storage:
+        return Fixed(Answer(CLASS_NOT_SUPPORTED, "The context is not for storage"))
+    if sop_class != context.abstract_syntax:
+        return Fixed(Answer(DOES_NOT_MATCH, "The SOP class is not that of the context"))
+    if not valid_uid(sop_instance):
+        return Fixed(Answer(INVALID_INSTANCE, "AffectedSOPInstanceUID is not a UID"))
+    if not command.has_data_set:
+        return Fixed(Answer(CANNOT_UNDERSTAND, "There is no data set"))
+    return Reception(archive, peer, context, sop_instance)
+
+
+class Reception:
+    """One instance on its way into the archive."""
+
+    def __init__(
+        self, archive: Archive, peer: Peer, context: Agreed, sop_instance_uid: str
+    ) -> None:
+        self._archive = archive
+        self._peer = peer
+        self._context = context
+        self._sop_instance_uid = sop_instance_uid
+        self._path = archive.blobs.incoming / secrets.token_hex(16)
+        self._descriptor = -1
+        self._meta = file_meta(
+            context.abstract_syntax, sop_instance_uid, context.transfer_syntax, peer.calling
+        )
+        self._head = bytearray()
+        self._size = 0
+        self._file_hash = hashlib.sha256(self._meta)
+        self._data_set_hash = hashlib.sha256()
+        self._refused: Refused | None = None
+        self._attempt(self._create)
+
+    def write(self, fragment: memoryview) -> None:
+        """Append to the file; after a refusal, let the rest go by."""
+        if self._refused is None:
+            self._attempt(self._append, fragment)
+
+    def finish(self) -> Answer:
+        """Make the instance durable and known, and return Success; else why not."""
+        try:
+            self._keep()
+        except Refused as refused:
+            self.discard()
+            return refused.answer
+        except (OSError, psycopg.Error) as error:
+            log.warning("an instance could not be kept: %s", type(error).__name__)
+            self.discard()
+            return Answer(OUT_OF_RESOURCES, "The archive is not available")
+        except Exception as error:  # noqa: BLE001  (an association outlives any data set)
+            log.error("an instance failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
+            self.discard()
+            return Answer(CANNOT_UNDERSTAND, "The data set cannot be processed")
+        return Answer(SUCCESS)
+
+    def discard(self) -> None:
+        """Remove what has come so far."""
+        self._close()
+        self._path.unlink(missing_ok=True)
+
+    def _attempt(self, step: Callable[..., None], *arguments: object) -> None:
+        try:
+            step(*arguments)
+        except Refused as refused:
+            self._refused = refused
+        except OSError as error:
+            log.warning("an instance could not be written: %s", type(error).__name__)
+            self._refused = Refused(OUT_OF_RESOURCES, "The archive cannot write")
+        if self._refused is not None:
+            self.discard()
+
+    def _create(self) -> None:
+        if shutil.disk_usage(self._archive.blobs.root).free < self._archive.reserve_bytes:
+            raise Refused(OUT_OF_RESOURCES, "The archive is full")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o640)
+        _write_all(self._descriptor, memoryview(self._meta))
+
+    def _append(self, fragment: memoryview) -> None:
+        self._size += len(fragment)
+        if self._size > self._archive.max_object_bytes:
+            raise Refused(OUT_OF_RESOURCES, "The object is too large")
+        _write_all(self._descriptor, fragment)
+        self._file_hash.update(fragment)
+        self._data_set_hash.update(fragment)
+        missing = HEAD - len(self._head)
+        if missing > 0:
+            self._head += fragment[:missing]
+
+    def _keep(self) -> None:
+        """The order is binding: file synced, renamed, directory synced, row committed."""
+        if self._refused is not None:
+            raise self._refused
+        found = self._read_head()
+        if found.sop_class_uid != self._context.abstract_syntax:
+            raise Refused(DOES_NOT_MATCH, "SOPClassUID is not that of the command")
+        if found.sop_instance_uid != self._sop_instance_uid:
+            raise Refused(DOES_NOT_MATCH, "SOPInstanceUID is not that of the command")
+        os.fsync(self._descriptor)
+        self._close()
+        digest = self._file_hash.hexdigest()
+        self._archive.blobs.keep(self._path, digest)
+        verdict, needed = self._archive.index.add(self._row(found))
+        if verdict is Verdict.CONFLICT:
+            log.warning("another content came for instance %s", self._sop_instance_uid)
+        if not needed:
+            self._archive.blobs.path(digest).unlink(missing_ok=True)
+
+    def _row(self, found: Head) -> Row:
+        return Row(
+            sop_instance_uid=found.sop_instance_uid,
+            study_instance_uid=found.study_instance_uid,
+            series_instance_uid=found.series_instance_uid,
+            sop_class_uid=found.sop_class_uid,
+            transfer_syntax_uid=self._context.transfer_syntax,
+            blob=self._file_hash.digest(),
+            data_set_hash=self._data_set_hash.digest(),
+            size=self._size,
+            data_set_offset=len(self._meta),
+            pixel_offset=found.pixel_offset,
+            calling_ae=self._peer.calling,
+            peer=self._peer.address,
+            flags=sorted(found.flags),
+            attributes=dict(found.attributes),
+        )
+
+    def _read_head(self) -> Head:
+        """Return the head of the data set; Refused when the instance cannot be indexed."""
+        syntax = self._context.transfer_syntax
+        try:
+            if is_deflated(syntax):
+                return self._inflated_head()
+            try:
+                return head(self._head, self._size, syntax)
+            except MoreNeeded:
+                return self._mapped_head()
+        except (Broken, MoreNeeded) as error:
+            raise Refused(CANNOT_UNDERSTAND, str(error) or "The data set is cut off") from None
+        except MissingUid as error:
+            raise Refused(DOES_NOT_MATCH, str(error)) from None
+        except BadUid as error:
+            raise Refused(INVALID_INSTANCE, str(error)) from None
+
+    def _mapped_head(self) -> Head:
+        """Read the head from the file, as values before the last wanted one are long."""
+        start = len(self._meta)
+        with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as mapped:
+            view = memoryview(mapped)
+            data_set = view[start:]
+            try:
+                return head(data_set, self._size, self._context.transfer_syntax)
+            finally:
+                data_set.release()
+                view.release()
+
+    def _inflated_head(self) -> Head:
+        os.lseek(self._descriptor, len(self._meta), os.SEEK_SET)
+        plain = inflated(
+            lambda count: os.read(self._descriptor, count),
+            self._size,
+            self._archive.max_object_bytes,
+        )
+        return head(plain, len(plain), self._context.transfer_syntax)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def archive_root(blobs: Path) -> Path:
+    """Return the archive's own directory, as its sweeper knows only its own blobs."""
+    return blobs / "dicom"
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

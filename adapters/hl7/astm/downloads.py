@@ -1,0 +1,161 @@
+"""Orders that analyzers are sent without asking: queued durably, and sent in their order.
+
+The change feed tells of new orders and of those that were taken back; each is queued
+once for each analyzer that has them sent.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final
+
+from adapters.hl7.astm import work
+from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.records.answer import Action, encoded, orders
+from adapters.hl7.records.files import records as records_of
+from fhir_server import changes
+from fhir_server.changes import Cursor
+from fhir_server.database import Connection
+from fhir_server.server import Server
+
+_ONCE: Final = 500
+_LONGEST_WAIT: Final = 300
+
+_AT: Final = "SELECT feed_xid, position FROM hl7_astm_feed WHERE id = 1 FOR UPDATE"
+_START: Final = """
+INSERT INTO hl7_astm_feed (id, feed_xid, position)
+SELECT 1, coalesce(max(feed_xid::text::bigint), 0), coalesce(max(position), 0)
+FROM (SELECT feed_xid, position FROM change
+      WHERE feed_xid < pg_snapshot_xmin(pg_current_snapshot())
+      ORDER BY feed_xid DESC, position DESC LIMIT 1) AS last
+ON CONFLICT DO NOTHING
+"""
+_MOVE: Final = "UPDATE hl7_astm_feed SET feed_xid = %s, position = %s WHERE id = 1"
+_QUEUE: Final = """
+INSERT INTO hl7_astm_order (sender, reference, action, records, state)
+SELECT %(sender)s, %(reference)s, %(action)s, %(records)s, 'queued'
+WHERE %(action)s = 'N' OR EXISTS (
+    SELECT FROM hl7_astm_order
+    WHERE sender = %(sender)s AND reference = %(reference)s AND action = 'N' AND state = 'sent'
+)
+ON CONFLICT (sender, reference, action) DO NOTHING
+"""
+_WITHDRAW: Final = """
+UPDATE hl7_astm_order SET state = 'withdrawn', finished_at = now()
+WHERE sender = %s AND reference = %s AND action = 'N' AND state = 'queued'
+"""
+_NEXT: Final = """
+SELECT DISTINCT ON (sender) sender, id, records, coalesce(next_attempt <= now(), true), attempts
+FROM hl7_astm_order WHERE state = 'queued' AND sender = ANY(%s) ORDER BY sender, id
+"""
+_SENT: Final = """
+UPDATE hl7_astm_order SET state = 'sent', attempts = attempts + 1, detail = NULL,
+    next_attempt = NULL, finished_at = now()
+WHERE id = %s AND state = 'queued'
+"""
+_AGAIN: Final = """
+UPDATE hl7_astm_order SET attempts = attempts + 1, detail = %(why)s,
+    state = CASE WHEN attempts + 1 >= %(most)s THEN 'dead' ELSE state END,
+    next_attempt = now() + least(%(longest)s, 2 ^ attempts) * interval '1 second',
+    finished_at = CASE WHEN attempts + 1 >= %(most)s THEN now() END
+WHERE id = %(id)s AND state = 'queued'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message for an analyzer: its row, and its records as bytes, each with CR."""
+
+    id: int
+    records: tuple[bytes, ...]
+
+
+async def look(server: Server, analyzers: Sequence[tuple[Loaded, tzinfo]]) -> int:
+    """Queue what has changed since the last look; return how many messages were queued.
+
+    The first look of all begins with what comes after it.
+    """
+    async with server.database.transaction() as connection:
+        cursor = await connection.execute(_AT)
+        row = await cursor.fetchone()
+        if row is None:
+            await connection.execute(_START)
+            return 0
+        found, reached = await changes.read(connection, Cursor(*row), _ONCE)
+        type_id = server.definitions.type_ids["ServiceRequest"]
+        own = [one for one in found if one.type_id == type_id]
+        count = await _queue(server, connection, own, analyzers) if own else 0
+        if found:
+            await connection.execute(_MOVE, (reached.feed_xid, reached.position))
+    return count
+
+
+async def _queue(
+    server: Server,
+    connection: Connection,
+    found: Sequence[changes.Change],
+    analyzers: Sequence[tuple[Loaded, tzinfo]],
+) -> int:
+    """Queue the orders behind these changes, and cancel those that are no longer wanted."""
+    since = min(one.at for one in found).astimezone(UTC).isoformat()
+    changed = [("_lastUpdated", f"ge{since}")]
+    count = 0
+    wanted = await work.of(server, changed)
+    revoked = await work.of(server, changed, "revoked,entered-in-error")
+    for loaded, zone in analyzers:
+        count += await _each(connection, loaded, zone, wanted, "N")
+        for request in revoked.requests:
+            reference = f"ServiceRequest/{request['id']}"
+            await connection.execute(_WITHDRAW, (loaded.sender, reference))
+        count += await _each(connection, loaded, zone, revoked, "C")
+    return count
+
+
+async def _each(
+    connection: Connection, loaded: Loaded, zone: tzinfo, found: work.Found, action: Action
+) -> int:
+    tests = work.Tests(loaded.profile)
+    count = 0
+    for request in found.requests:
+        one = work.Found((request,), found.others)
+        for ordered in work.ordered(one, "", tests, (), zone):
+            now = datetime.now(zone)
+            number = f"{request['id']}-{action}"
+            records = orders([ordered], now, number, action=action, queried=False)
+            values = {
+                "sender": loaded.sender,
+                "reference": f"ServiceRequest/{request['id']}",
+                "action": action,
+                "records": b"".join(encoded(records, codec_of(loaded))),
+            }
+            cursor = await connection.execute(_QUEUE, values)
+            count += cursor.rowcount
+    return count
+
+
+def codec_of(loaded: Loaded | None) -> str:
+    """Return the Python codec in which an analyzer is written to."""
+    return (loaded.profile.text.fallback if loaded else "") or "utf-8"
+
+
+async def due(server: Server, senders: Collection[str]) -> dict[str, Queued]:
+    """Return the next message of each analyzer that has one to be sent now."""
+    async with server.database.connection() as connection:
+        cursor = await connection.execute(_NEXT, (list(senders),), binary=True)
+        rows: list[tuple[Any, ...]] = await cursor.fetchall()
+    return {
+        sender: Queued(id_, tuple(records_of(bytes(records))))
+        for sender, id_, records, now, _ in rows
+        if now
+    }
+
+
+async def settle(server: Server, id_: int, *, ok: bool, why: str) -> None:
+    """Note how a message went; one that did not is tried again, more and more patiently."""
+    async with server.database.statement() as connection:
+        if ok:
+            await connection.execute(_SENT, (id_,))
+            return
+        most = server.settings.hl7.attempts
+        values = {"id": id_, "why": why, "most": most, "longest": _LONGEST_WAIT}
+        await connection.execute(_AGAIN, values)

@@ -1,0 +1,214 @@
+"""The lines to analyzers: those that connect here, and those that are connected to.
+
+CLSI LIS01-A2 (ASTM E1381), over TCP: https://clsi.org/shop/standards/lis01/
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from dataclasses import dataclass, field
+from typing import Final
+
+import psycopg
+
+from adapters.hl7 import metrics
+from adapters.hl7.astm import downloads, work
+from adapters.hl7.astm.connection import Analyzer, Outgoing, converse
+from adapters.hl7.astm.keeping import Keeper
+from adapters.hl7.astm.link import Line
+from adapters.hl7.profiles.agreements import agreements
+from adapters.hl7.profiles.attribution import Claim, attributed
+from adapters.hl7.profiles.origin import Origin
+from adapters.hl7.profiles.read import Loaded
+from fhir_server.errors import SangamError
+from fhir_server.server import Server
+
+_CONNECT_SECONDS: Final = 10.0
+_LONGEST_PAUSE: Final = 60.0
+_KEEP_ALIVE: Final = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
+    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Lines:
+    """The lines that are open, and the analyzers that are connected to by (sender, address).
+
+    Analyzers connect from `networks`, from anywhere where there are none.
+    """
+
+    server: Server
+    keeper: Keeper
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    open: dict[asyncio.Task[None], Analyzer] = field(default_factory=dict)
+    dialed: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
+    stopping: bool = False
+
+
+async def serve(server: Server, sock: socket.socket | None, stop: asyncio.Event) -> None:
+    """Speak with analyzers until `stop` is set; `sock` listens, None where none may connect.
+
+    Sessions that a former process left open end first, as incomplete.
+    """
+    keeper = Keeper(server.database, server.settings.astm.channel)
+    left = await keeper.recover()
+    if left:
+        _log.warning("%d sessions of analyzers had been cut by the end of the server", left)
+    networks = tuple(ipaddress.ip_network(one) for one in server.settings.astm.allow_hosts)
+    lines = _Lines(server, keeper, networks)
+    tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(_look(lines))]
+    listening = None
+    if sock is not None:
+
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _accepted(lines, reader, writer)
+
+        listening = await asyncio.start_server(accepted, sock=sock)
+    try:
+        await stop.wait()
+    finally:
+        if listening is not None:
+            listening.close()
+        await _drain(lines)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _drain(lines: _Lines) -> None:
+    """Let open sessions end, within the time that is set."""
+    lines.stopping = True
+    for task in lines.dialed.values():
+        if task not in lines.open:
+            task.cancel()
+    for one in lines.open.values():
+        one.stop()
+    if lines.open:
+        _, late = await asyncio.wait(lines.open, timeout=lines.server.settings.astm.stop_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+    await asyncio.gather(*lines.dialed.values(), return_exceptions=True)
+
+
+async def _accepted(
+    lines: _Lines, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    address = writer.get_extra_info("peername") or ("-", 0)
+    host, peer = str(address[0]), ":".join(map(str, address[:2]))
+    settings = lines.server.settings.astm
+    if lines.stopping or len(lines.open) >= settings.max_connections or not _allowed(lines, host):
+        _log.warning("An analyzer at %s was refused", host)
+        writer.close()
+        return
+    await _serve(lines, reader, writer, peer, _by_address(lines, peer))
+
+
+def _allowed(lines: _Lines, host: str) -> bool:
+    return not lines.networks or any(
+        ipaddress.ip_address(host) in network for network in lines.networks
+    )
+
+
+def _by_address(lines: _Lines, peer: str) -> Loaded | None:
+    """Return the profile that goes by the address alone: the analyzer has said nothing yet."""
+    known = agreements(lines.server).profiles
+    claim = Claim(frozenset(), frozenset(), "", "-")
+    return attributed(known, claim, Origin(lines.server.settings.astm.channel, peer)).profile
+
+
+async def _serve(
+    lines: _Lines,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    peer: str,
+    loaded: Loaded | None,
+    pinned: str = "-",
+) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    sock = writer.get_extra_info("socket")
+    for level, name, value in _KEEP_ALIVE:
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, option, value)
+    line = Line("computer", lines.server.settings.astm.max_session_bytes)
+    sender = loaded.sender if loaded else ""
+    one = Analyzer(lines.server, lines.keeper, reader, writer, peer, line, sender, loaded, pinned)
+    lines.open[task] = one
+    metrics.astm_connections.inc()
+    try:
+        await converse(one)
+    finally:
+        metrics.astm_connections.dec()
+        del lines.open[task]
+        writer.close()
+
+
+async def _look(lines: _Lines) -> None:
+    """Look again and again for orders to be sent, and for analyzers to connect to."""
+    server = lines.server
+    agreed = agreements(server)
+    while True:
+        try:
+            await agreed.refresh()
+            _dial(lines, list(agreed.profiles.by_sender.values()))
+            await _download(lines, list(agreed.profiles.by_sender.values()))
+        except (psycopg.Error, SangamError) as error:
+            _log.warning("Orders for analyzers were not looked at: %s", type(error).__name__)
+        await asyncio.sleep(server.settings.astm.poll_seconds)
+
+
+async def _download(lines: _Lines, profiles: list[Loaded]) -> None:
+    """Queue new orders, and give each line that is free the next of its own."""
+    server = lines.server
+    wanted = [one for one in profiles if one.name in server.settings.astm.download]
+    if not wanted:
+        return
+    await downloads.look(server, [(one, work.zone_of(server, one.profile)) for one in wanted])
+    ready = {one.sender: one for one in lines.open.values() if one.sender and one.ready}
+    if ready:
+        for sender, queued in (await downloads.due(server, ready)).items():
+            ready[sender].offer(Outgoing(queued.records, queued.id))
+
+
+def _dial(lines: _Lines, profiles: list[Loaded]) -> None:
+    """Connect to the analyzers that listen, and let go of those that no profile names."""
+    wanted = {
+        (one.sender, one.profile.astm.address): one
+        for one in profiles
+        if lines.server.settings.astm.connect
+        and one.profile.astm is not None
+        and one.profile.astm.role == "client"
+    }
+    for key in lines.dialed.keys() - wanted.keys():
+        lines.dialed.pop(key).cancel()
+    for key in wanted.keys() - lines.dialed.keys():
+        lines.dialed[key] = asyncio.create_task(_connected(lines, key[1], wanted[key]))
+
+
+async def _connected(lines: _Lines, address: str, loaded: Loaded) -> None:
+    """Keep a connection to an analyzer that listens; pauses grow while it does not answer."""
+    host, _, port = address.rpartition(":")
+    pause = lines.server.settings.astm.poll_seconds
+    while not lines.stopping:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except OSError as error:
+            _log.info("No connection to the analyzer at %s: %s", address, type(error).__name__)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+        else:
+            pause = lines.server.settings.astm.poll_seconds
+            await _serve(lines, reader, writer, address, loaded, loaded.sender)
+        if not lines.stopping:
+            await asyncio.sleep(pause)

@@ -1,0 +1,46 @@
+"""The job that forgets old messages; a dead letter stays until it is dismissed."""
+
+from typing import Final
+
+from fhir_server.database import Connection
+from fhir_server.jobs import Job, enqueue
+from fhir_server.server import Server
+
+KIND: Final = "hl7.retention"
+_EVERY_SECONDS: Final = 3_600.0
+JOB: Final = Job(KIND, {}, dedupe_key="inbox", delay_seconds=_EVERY_SECONDS)
+_AT_ONCE: Final = 1_000
+
+# A message that was replayed counts from then on. What is dead without an operator having
+# seen it is never forgotten, nor is what has yet to be processed.
+_FORGET: Final = """
+WITH old AS (
+    SELECT id FROM hl7_message
+    WHERE received_at < now() - least(%(done)s, %(other)s) * interval '1 day'
+      AND finished_at < now() - CASE WHEN state = 'done' THEN %(done)s ELSE %(other)s END
+                                * interval '1 day'
+      AND state IN ('done', 'stale', 'rejected', 'dismissed')
+    ORDER BY received_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM hl7_message USING old WHERE hl7_message.id = old.id
+"""
+
+
+async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG001  (a job's form)
+    """Forget what is older than the settings say, and come back in an hour."""
+    while True:
+        async with server.database.statement() as connection:
+            if await forget(server, connection) < _AT_ONCE:
+                await enqueue(connection, [JOB])
+                return
+
+
+async def forget(server: Server, connection: Connection) -> int:
+    """Delete up to 1,000 messages that have been kept long enough; return how many."""
+    settings = server.settings.hl7
+    asked = {
+        "done": settings.keep_done_days,
+        "other": settings.keep_days,
+        "most": _AT_ONCE,
+    }
+    return (await connection.execute(_FORGET, asked)).rowcount

@@ -1,0 +1,119 @@
+"""A stored message read as its sender means it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from adapters.hl7.mapping.agreement import QcRule
+from adapters.hl7.mapping.context import Profile, Refusal
+from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
+from adapters.hl7.message.tokenizer import BadHeader, Message, parse
+from adapters.hl7.profiles.agree import qc_rules
+from adapters.hl7.profiles.agreements import Agreements
+from adapters.hl7.profiles.attribution import Attribution, attribute, may_be
+from adapters.hl7.profiles.model import Astm
+from adapters.hl7.profiles.origin import Origin
+from adapters.hl7.profiles.read import Loaded, Profiles
+from adapters.hl7.records import results
+from adapters.hl7.records.transmission import is_records
+from fhir_server.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the inbox knows of a message beside its bytes.
+
+    `sender` is whom the listener took it for: what it saw of a client certificate is not
+    kept.
+    """
+
+    channel: str = ""
+    peer: str = "-"
+    sender: str = "-"
+
+
+NOTHING_KEPT: Final = Kept()
+
+
+async def understand(
+    agreed: Agreements,
+    settings: Settings,
+    raw: bytes,
+    kept: Kept,
+    usual: Callable[[Message], Profile],
+) -> tuple[Message, Profile]:
+    """Return the message in stored bytes, and what is agreed with its sender.
+
+    `usual` gives the profile of a message whose sender has none. Raises Refusal where
+    the message cannot be read, and AMBIGUOUS_SENDER where several profiles match.
+    """
+    message, failed = _first(raw, settings, kept.channel)
+    found = sender_now(agreed.profiles, message, kept, settings)
+    if found.doubt == "AMBIGUOUS_SENDER":
+        raise Refusal(found.doubt, found.text, "MSH-3")
+    if found.profile is not None and _reads_otherwise(found.profile, message):
+        message = opened(raw, settings, found.profile, channel=kept.channel)
+    elif failed is not None:
+        raise failed
+    profile = usual(message)
+    if found.profile is None and found.sender != profile.sender:
+        profile = replace(profile, sender=found.sender)
+    return message, await agreed.profile(profile, found.profile)
+
+
+def _first(raw: bytes, settings: Settings, channel: str) -> tuple[Message, Refusal | None]:
+    """Return the message as the settings read it; where they cannot, its header and why not.
+
+    The sender's profile may name the character set that the settings do not know.
+    """
+    try:
+        return opened(raw, settings, channel=channel), None
+    except Refusal as refusal:
+        if refusal.reason not in {"CHARSET_UNSUPPORTED", "UNDECODABLE"} or is_records(raw):
+            raise
+        return parse(raw.split(b"\r", 1)[0].decode("latin-1"), "latin-1"), refusal
+
+
+def sender_now(profiles: Profiles, message: Message, kept: Kept, settings: Settings) -> Attribution:
+    """Return whose message it is today: the listener's finding where that can still be."""
+    origin = Origin(kept.channel, kept.peer, settings.hl7.of(kept.channel).sender)
+    known = profiles.by_sender.get(kept.sender)
+    if known is not None and may_be(known, message, origin):
+        return Attribution(known.sender, known)
+    return attribute(profiles, message, origin)
+
+
+def _reads_otherwise(loaded: Loaded, message: Message) -> bool:
+    text = loaded.profile.text
+    return bool(text.charset or text.fallback) or message.source is not None
+
+
+def opened(
+    raw: bytes, settings: Settings, loaded: Loaded | None = None, *, channel: str = ""
+) -> Message:
+    """Return the message in bytes, by its profile's character set if it has one.
+
+    Without one it is as the settings of the channel say. Raises Refusal where it cannot be read.
+    """
+    text = loaded.profile.text if loaded else None
+    usual = settings.hl7.of(channel)
+    override = (text.charset if text else "") or usual.charset_override
+    fallback = (text.fallback if text else "") or usual.fallback_charset
+    try:
+        decoded = decode(raw, fallback=fallback, override=override)
+        if is_records(raw):
+            return results.opened(decoded.text, decoded.codec, *_places(loaded))
+        return parse(decoded.text, decoded.codec)
+    except UnsupportedCharset:
+        raise Refusal("CHARSET_UNSUPPORTED", "The character set is not supported") from None
+    except Undecodable:
+        raise Refusal("UNDECODABLE", "The message is not in its character set") from None
+    except BadHeader as bad:
+        raise Refusal("BAD_MSH", str(bad)) from None
+
+
+def _places(loaded: Loaded | None) -> tuple[Astm | None, tuple[QcRule, ...]]:
+    """Return where a sender of records puts what, and its signs of quality control."""
+    if loaded is None:
+        return None, ()
+    return loaded.profile.astm, qc_rules(loaded.profile)

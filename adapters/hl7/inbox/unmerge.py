@@ -1,0 +1,205 @@
+"""A merge of two Patients taken back.
+
+What the merge moved goes back, and what came since under the prior patient's numbers
+follows. Nothing is guessed: where both had a part in a resource it stays, and is told.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from psycopg.types.json import Jsonb
+
+from adapters.hl7.inbox import joined
+from adapters.hl7.inbox.joined import REPLACED_BY, REPLACES, Json
+from adapters.hl7.inbox.merge import (
+    LINKS,
+    MOST_TARGETS,
+    Desk,
+    Joining,
+    Present,
+    provenance,
+)
+from fhir_server.errors import Conflict, Gone, NotFound
+from fhir_server.interactions.entry import Entry
+from fhir_server.interactions.referring import hold, repointed
+from fhir_server.r4 import json
+from fhir_server.server import Server
+
+_MERGE: Final = """
+SELECT message_id, survivor, retired, versions, keys, old_keys FROM hl7_merge
+WHERE id = %s AND undone IS NULL FOR UPDATE
+"""
+_UNDONE: Final = "UPDATE hl7_merge SET undone = %s WHERE id = %s"
+_SINCE: Final = """
+SELECT partition_keys && %(keys)s::text[], result_versions FROM hl7_message
+WHERE id > %(message)s AND state = 'done' AND result_versions IS NOT NULL
+  AND partition_keys && %(both)s::text[]
+"""
+# Of these a Patient has none of its own.
+_NOBODYS: Final = frozenset(("Patient", "Provenance", "AuditEvent"))
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merge as it is recorded: what it wrote, and the partitions of both sides."""
+
+    message: int
+    survivor: str
+    retired: str
+    versions: Sequence[str]
+    keys: Sequence[str]
+    old_keys: Sequence[str]
+
+
+@dataclass(slots=True)
+class Unmerged:
+    """The versions that took a merge back, and what a person has to look at, by reference."""
+
+    versions: list[str] = field(default_factory=list)
+    review: list[str] = field(default_factory=list)
+
+
+async def unmerge(server: Server, base: str, merge: int, actor: str) -> Unmerged:
+    """Take back the merge of this number; `base` begins the systems that are made here.
+
+    NotFound where there is no such merge of two Patients, or it is taken back already.
+    Conflict where the survivor was merged itself since: that one is to be taken back first.
+    """
+    async with server.database.transaction() as connection:
+        row = await (await connection.execute(_MERGE, (merge,))).fetchone()
+        if row is None:
+            raise NotFound("There is no such merge, or it was taken back")
+        merged = Merged(*row)
+        now = datetime.now(UTC)
+        joining = Joining(merged.message, (), now, confirmed=True)
+        desk = Desk(server, connection, base, joining, now.isoformat(timespec="seconds"))
+        await hold(server, connection, (merged.survivor, merged.retired))
+        done = Unmerged()
+        await _part(desk, merged)
+        await _give_back(desk, merged, done)
+        await _follow(desk, merged, done)
+        await _record(desk)
+        said = {"by": actor, "at": desk.at, "review": done.review}
+        await connection.execute(_UNDONE, (Jsonb(said), merge))
+        done.versions += desk.versions
+    return done
+
+
+async def _part(desk: Desk, merged: Merged) -> None:
+    """Make two Patients of the two again."""
+    survivor, retired = await desk.read(merged.survivor), await desk.read(merged.retired)
+    if joined.replacement(retired.data) != merged.survivor:
+        raise NotFound("This is no merge of two patients that holds")
+    if joined.replacement(survivor.data):
+        raise Conflict("The survivor was merged itself since; take that back first")
+    before = await _before(desk, merged, merged.survivor)
+    active = (await _before(desk, merged, merged.retired)).get("active")
+    back = joined.unlinked(retired.data, merged.survivor, REPLACED_BY)
+    back = {name: value for name, value in back.items() if name != "active"}
+    if active is not None:
+        back["active"] = active
+    left = joined.unlinked(survivor.data, merged.retired, REPLACES)
+    await desk.put([(retired, back), (survivor, _without_gains(left, before, retired.data))])
+
+
+def _without_gains(survivor: Json, before: Json, retired: Json) -> Json:
+    """Return the survivor without the identifiers and old names that it had not before."""
+    own = {joined.token(one) for one in before.get("identifier", ())}
+    others = {joined.token(one) for one in retired.get("identifier", ())} - own
+    kept = {
+        "identifier": [
+            one for one in survivor.get("identifier", ()) if joined.token(one) not in others
+        ],
+        "name": [
+            one
+            for one in survivor.get("name", ())
+            if one.get("use") != "old" or one in before.get("name", ())
+        ],
+    }
+    left = {name: value for name, value in survivor.items() if name not in kept}
+    return {**left, **{name: values for name, values in kept.items() if values}}
+
+
+async def _before(desk: Desk, merged: Merged, literal: str) -> Json:
+    """Return the resource as it was before the merge, empty where that made it."""
+    for version in merged.versions:
+        reference, _, number = version.partition("/_history/")
+        if reference == literal and int(number) > 1:
+            url = f"{reference}/_history/{int(number) - 1}"
+            [outcome] = await desk.ask(Entry("GET", url))
+            body: Json = json.decode_keeping(outcome.body or b"{}")
+            return body
+    return {}
+
+
+async def _give_back(desk: Desk, merged: Merged, done: Unmerged) -> None:
+    """Let what the merge moved refer to the retired Patient again."""
+    for version in merged.versions:
+        literal, _, _ = version.partition("/_history/")
+        if literal.partition("/")[0] in _NOBODYS:
+            continue
+        before = await _before(desk, merged, literal)
+        if _refers_to(desk, before, merged.survivor):
+            await _restore(desk, version, before, done)
+        else:
+            await _return(desk, merged, literal)
+
+
+def _refers_to(desk: Desk, data: Json, literal: str) -> bool:
+    copy = json.decode(json.encode(data))
+    return repointed(desk.server, data["resourceType"], copy, {literal: literal}) > 0
+
+
+async def _restore(desk: Desk, version: str, before: Json, done: Unmerged) -> None:
+    """Put a resource of both back as it was, unless it has changed since."""
+    literal, _, number = version.partition("/_history/")
+    present = await desk.read(literal)
+    if present.version == int(number):
+        await desk.put([(present, before)])
+    else:
+        done.review.append(literal)
+
+
+async def _follow(desk: Desk, merged: Merged, done: Unmerged) -> None:
+    """Let follow what came since under the numbers of the retired Patient alone."""
+    asked = {
+        "keys": list(merged.keys),
+        "both": [*merged.keys, *merged.old_keys],
+        "message": merged.message,
+    }
+    old: dict[str, None] = {}
+    new: set[str] = set()
+    for is_survivors, versions in await (await desk.connection.execute(_SINCE, asked)).fetchall():
+        literals = [one.partition("/_history/")[0] for one in versions]
+        own = [one for one in literals if one.partition("/")[0] not in _NOBODYS]
+        if is_survivors:
+            new.update(own)
+        else:
+            old.update(dict.fromkeys(own))
+    moved = {one.partition("/_history/")[0] for one in merged.versions}
+    for literal in old:
+        if literal in new:
+            done.review.append(literal)
+        elif literal not in moved:
+            await _return(desk, merged, literal)
+
+
+async def _return(desk: Desk, merged: Merged, literal: str) -> None:
+    try:
+        present: Present = await desk.read(literal)
+    except (Gone, NotFound):
+        return
+    kind = literal.partition("/")[0]
+    moves = {merged.survivor: merged.retired}
+    if repointed(desk.server, kind, present.data, moves, LINKS):
+        await desk.put([(present, present.data)])
+
+
+async def _record(desk: Desk) -> None:
+    versions = list(desk.versions)
+    for start in range(0, len(versions), MOST_TARGETS):
+        resource = provenance(desk, "unmerge", versions[start : start + MOST_TARGETS])
+        [outcome] = await desk.ask(Entry("POST", "Provenance", resource, json.encode(resource)))
+        desk.versions += outcome.written

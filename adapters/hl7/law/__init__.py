@@ -1,0 +1,1 @@
+"""The IHE Laboratory Analytical Workflow: work for analyzers, and what became of it."""

@@ -1,0 +1,1 @@
+"""Messages to other systems: made of what changed, kept until they were acknowledged."""

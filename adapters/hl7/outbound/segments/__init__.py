@@ -1,0 +1,1 @@
+"""Segments made of FHIR resources; nothing here does I/O."""

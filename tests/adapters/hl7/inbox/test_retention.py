@@ -1,0 +1,59 @@
+import pytest
+
+from adapters.hl7.inbox import retention
+from fhir_server.server import Server
+from tests.adapters.hl7.conftest import with_hl7
+from tests.adapters.hl7.inbox.joining import A, keep, result, rows
+
+pytestmark = pytest.mark.anyio
+
+_AGED = """
+UPDATE hl7_message SET state = %s, received_at = now() - %s * interval '1 day',
+    finished_at = CASE WHEN %s = 'stored' THEN NULL ELSE now() - %s * interval '1 day' END
+WHERE id = %s
+"""
+_ROWS = [
+    ("done", 29, True),
+    ("done", 31, False),
+    ("stale", 31, True),
+    ("stale", 366, False),
+    ("rejected", 364, True),
+    ("rejected", 366, False),
+    ("dismissed", 366, False),
+    ("dead", 4_000, True),
+    ("stored", 4_000, True),
+]
+
+
+async def test_messages_are_kept_as_long_as_their_state_says(server: Server) -> None:
+    await keep(server, *(result(A, f"F{number}") for number in range(len(_ROWS))))
+    async with server.database.statement() as connection:
+        for id_, (state, days, _) in enumerate(_ROWS, 1):
+            await connection.execute(_AGED, (state, days, state, days, id_))
+    await retention.run(server, {})
+    assert await rows(server, "id") == [(n,) for n, (*_, stays) in enumerate(_ROWS, 1) if stays]
+
+
+async def test_replayed_message_counts_from_then_on(server: Server) -> None:
+    await keep(server, result(A, "F1"))
+    async with server.database.statement() as connection:
+        await connection.execute(_AGED, ("done", 40, "done", 1, 1))
+    await retention.run(server, {})
+    assert await rows(server) == [("done", None)]
+
+
+async def test_settings_say_how_long(server: Server) -> None:
+    await keep(server, result(A, "F1"))
+    async with server.database.statement() as connection:
+        await connection.execute(_AGED, ("rejected", 3, "rejected", 3, 1))
+    await retention.run(with_hl7(server, keep_days=2), {})
+    assert await rows(server) == []
+
+
+async def test_job_comes_back(server: Server) -> None:
+    await retention.run(server, {})
+    async with server.database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT kind, due_at > now() + interval '30 minutes' FROM job"
+        )
+        assert await cursor.fetchall() == [("hl7.retention", True)]

@@ -1,0 +1,1 @@
+"""Readers of public HL7 v2 mappings and messages."""
