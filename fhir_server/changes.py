@@ -8,6 +8,7 @@ xmin); what becomes visible later then always sorts after what was read.
 https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,6 +44,11 @@ ORDER BY feed_xid, position
 LIMIT %s
 """
 
+_NAMED = "SELECT key, id FROM resource WHERE key = ANY(%s)"
+
+# Nothing that is not yet shown sorts before the oldest transaction under way.
+_LATEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
 _LAG = """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8
 FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
@@ -58,6 +64,19 @@ async def read(connection: Connection, after: Cursor, limit: int) -> tuple[list[
     rows = await (await connection.execute(_READ, given)).fetchall()
     changes = [Change(Cursor(row[0], row[1]), *row[2:]) for row in rows]
     return changes, changes[-1].cursor if changes else after
+
+
+async def named(connection: Connection, found: Sequence[Change]) -> dict[int, str]:
+    """Return the id of each resource that changed, by its key."""
+    keys = list({one.key for one in found})
+    rows = await (await connection.execute(_NAMED, (keys,))).fetchall()
+    return dict(rows)
+
+
+async def latest(connection: Connection) -> Cursor:
+    """Return a place before all that is committed from now on."""
+    row = await (await connection.execute(_LATEST)).fetchone()
+    return Cursor(row[0], 0) if row else Cursor()
 
 
 async def lag_seconds(connection: Connection) -> float:

@@ -138,7 +138,13 @@ class Hl7Settings(_Group):
         16, ge=1, le=200, description="Messages of different patients in one FHIR transaction."
     )
     workers: int = Field(
-        2, ge=1, le=16, description="FHIR transactions at a time, each of other patients."
+        2,
+        ge=1,
+        le=16,
+        description="FHIR transactions at a time in each process, each of other patients.",
+    )
+    processes: int = Field(
+        2, ge=1, le=32, description="Processes that map messages and write FHIR."
     )
     attempts: int = Field(10, ge=1, description="Tries of a message after transient errors.")
     subid_grouping: Literal["none", "prefix", "OG"] = Field(
@@ -220,6 +226,9 @@ class Hl7Settings(_Group):
     )
     raw_as_document: bool = Field(
         False, description="Store each message as a DocumentReference too."
+    )
+    outbound_poll_seconds: float = Field(
+        0.5, gt=0, description="Time between looks for changes that other systems are told of."
     )
     keep_done_days: int = Field(30, ge=1, description="How long messages that were done are kept.")
     keep_days: int = Field(

@@ -76,6 +76,7 @@ hl7_message = Table(
     Index("hl7_message_stored_ix", "id", postgresql_where=text("state = 'stored'")),
     Index("hl7_message_state_ix", "state", "reason", "id"),
     Index("hl7_message_received_ix", "received_at"),
+    Index("hl7_message_sender_ix", "sender", "id"),
     Index(
         "hl7_message_sequence_ix",
         *("channel", "sender", "id"),
@@ -235,7 +236,6 @@ hl7_code = Table(
     Column("last_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("task_id", Text),
     Column("target", JSONB),
-    Column("repaired_to", Text),
     Index("hl7_code_state_ix", "state"),
 )
 
@@ -287,4 +287,71 @@ hl7_astm_feed = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("feed_xid", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
+)
+
+# Messages to other systems: each with its bytes and control id, which a resend has too.
+# `keys` are the patients whose messages keep their order; `noted`: its reply was read by law/.
+hl7_outbound = Table(
+    "hl7_outbound",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("destination", Text(collation="C"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("control_id", Text(collation="C"), nullable=False),
+    Column("keys", ARRAY(Text), nullable=False),
+    Column("reference", Text(collation="C"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content_sha256", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("via", Text, nullable=False, server_default="own"),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt", DateTime(timezone=True)),
+    Column("detail", Text),
+    Column("reply", LargeBinary),
+    Column("noted", Boolean, nullable=False, server_default=text("false")),
+    Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Index("hl7_outbound_control_ix", "destination", "control_id", unique=True),
+    Index("hl7_outbound_queued_ix", "destination", "id", postgresql_where=text("state = 'queued'")),
+    Index("hl7_outbound_reference_ix", "destination", "reference", "id"),
+    Index("hl7_outbound_state_ix", "state", "id"),
+)
+
+# Work that an analyzer was given (IHE LAW): an order's test on a specimen. The id is told to
+# the analyzer, and never used again.
+hl7_awos = Table(
+    "hl7_awos",
+    metadata,
+    Column("id", Text(collation="C"), primary_key=True),
+    Column("analyzer", Text(collation="C"), nullable=False),
+    Column("request", Text(collation="C"), nullable=False),
+    Column("specimen", Text(collation="C"), nullable=False),
+    Column("code", Text(collation="C"), nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outbound_id", BigInteger),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index(
+        "hl7_awos_open_ix",
+        *("analyzer", "request", "specimen", "code"),
+        unique=True,
+        postgresql_where=text("state IN ('requested', 'accepted', 'in-progress')"),
+    ),
+    Index("hl7_awos_request_ix", "request"),
+)
+
+# How far the change feed was read for messages to other systems, and for analyzers' work.
+hl7_outbound_feed, hl7_law_feed = (
+    Table(
+        name,
+        metadata,
+        Column("id", SmallInteger, primary_key=True, autoincrement=False),
+        Column("feed_xid", BigInteger, nullable=False),
+        Column("position", BigInteger, nullable=False),
+    )
+    for name in ("hl7_outbound_feed", "hl7_law_feed")
 )

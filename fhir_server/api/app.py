@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from fhir_server.api import docs, ops, rest
 from fhir_server.api.answer import Send
@@ -14,14 +15,18 @@ from fhir_server.server import Server
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
-def create_app(server: Server, figures: Sequence[ops.Figures] = ()) -> Asgi:
+def create_app(
+    server: Server, figures: Sequence[ops.Figures] = (), beside: Sequence[BaseRoute] = ()
+) -> Asgi:
     """Return the ASGI application of one process; `figures` add to its metrics.
+
+    `beside` are routes of adapters, outside of the FHIR base.
 
     The FHIR base goes straight to its own grammar: FastAPI's routing would cost
     more than a read.
     """
     outer = FastAPI(title="Sangam", openapi_url=None)
-    outer.router.routes.extend([*ops.routes(server, figures), *docs.routes(server)])
+    outer.router.routes.extend([*ops.routes(server, figures), *docs.routes(server), *beside])
     others = labelled(outer)
     fhir = rest.asgi(server)
     inside = f"{rest.ROOT}/"

@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+import psycopg
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -25,6 +26,10 @@ from fhir_server.server import Server
 Figures: TypeAlias = Callable[[Connection, CollectorRegistry], Awaitable[None]]
 """What adds gauges to a registry, read from the database when the metrics are asked for."""
 
+# A row in no table: what is asked is whether a commit reaches the disk.
+_WRITE = "SELECT pg_logical_emit_message(true, 'health', '')"
+_READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
+
 # Whoever asks for health has little patience.
 READY_SECONDS = 5.0
 
@@ -36,12 +41,14 @@ def routes(server: Server, figures: Sequence[Figures] = ()) -> Sequence[Route]:
         return JSONResponse({"status": "alive"})
 
     async def ready(_: Request) -> Response:
-        """Answer 200 when the database answers, else 503."""
+        """Answer 200 when the database answers and can be written, else 503."""
         try:
-            async with asyncio.timeout(READY_SECONDS), server.database.connection() as connection:
-                await connection.execute("SELECT 1")
+            async with asyncio.timeout(READY_SECONDS), server.database.aside() as connection:
+                writable = await _is_writable(connection)
         except (Unavailable, TimeoutError):
             return JSONResponse({"status": "the database is away"}, status_code=503)
+        if not writable:
+            return JSONResponse({"status": "the database cannot be written"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
     async def metrics(_: Request) -> Response:
@@ -54,6 +61,17 @@ def routes(server: Server, figures: Sequence[Figures] = ()) -> Sequence[Route]:
         Route("/health/ready", ready),
         Route("/metrics", metrics),
     ]
+
+
+async def _is_writable(connection: Connection) -> bool:
+    try:
+        row = await (await connection.execute(_READ_ONLY)).fetchone()
+        if row is None or row[0]:
+            return False
+        await connection.execute(_WRITE)
+    except psycopg.OperationalError:  # the disk is full, or writes are refused
+        return False
+    return True
 
 
 def _registry() -> CollectorRegistry:

@@ -20,11 +20,15 @@ import uvloop
 
 from adapters.dicom import listener as dicom
 from adapters.hl7.astm import listener as astm
+from adapters.hl7.inbox.assist import assist
+from adapters.hl7.law import serve as law
 from adapters.hl7.mllp import channels as mllp
+from adapters.hl7.outbound import serve as outbound
+from adapters.hl7.queries.dialogue import dialogue
 from fhir_server.api.app import create_app
 from fhir_server.config import Settings
 from fhir_server.main.log import configure
-from fhir_server.main.wiring import FIGURES, JOBS, running
+from fhir_server.main.wiring import BESIDE, FIGURES, JOBS, running
 from fhir_server.server import Server
 from fhir_server.worker.runner import work
 
@@ -52,7 +56,7 @@ def web(context: Context, listening: socket.socket | None) -> None:
             server.validator.warm()
             gc.freeze()
             config = uvicorn.Config(
-                create_app(server, FIGURES),
+                create_app(server, FIGURES, [one for make in BESIDE for one in make(server)]),
                 http="httptools",
                 lifespan="off",
                 access_log=False,
@@ -68,8 +72,16 @@ def web(context: Context, listening: socket.socket | None) -> None:
 
 
 def messages(context: Context, listening: socket.socket | None) -> None:
-    """Take HL7 v2 messages over MLLP until SIGTERM."""
-    _until_stopped(context, "mllp", lambda server, stop: mllp.serve(server, listening, stop))
+    """Take, answer and send HL7 v2 messages over MLLP until SIGTERM."""
+
+    async def serve(server: Server, stop: asyncio.Event) -> None:
+        await asyncio.gather(
+            mllp.serve(server, listening, stop, dialogue(server)),
+            outbound.serve(server, stop),
+            law.serve(server, stop),
+        )
+
+    _until_stopped(context, "mllp", serve)
 
 
 def analyzers(context: Context, listening: socket.socket | None) -> None:
@@ -82,6 +94,12 @@ def worker(context: Context, _: socket.socket | None) -> None:
     os.nice(NICE)
     broker = context.settings.broker_url
     _until_stopped(context, "worker", lambda server, stop: work(server, JOBS, broker, stop))
+
+
+def mapper(context: Context, _: socket.socket | None) -> None:
+    """Help to turn HL7 v2 messages into resources until SIGTERM; answers go first."""
+    os.nice(NICE)
+    _until_stopped(context, "mapper", assist)
 
 
 def images(context: Context, listening: socket.socket | None) -> None:

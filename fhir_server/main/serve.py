@@ -202,6 +202,8 @@ def _supervise(
         *_analyzers(settings, sockets.get("astm")),
         Child("dicom", children.images, sockets["dicom"]),
         Child("worker", children.worker, None),
+        # The worker is the first of them.
+        *(Child(f"mapper {n}", children.mapper, None) for n in range(1, settings.hl7.processes)),
     ]
     try:
         for child in family:

@@ -82,6 +82,11 @@ class Target:
         """Lend the open database."""
         return opened(self.settings())
 
+    def listener(self, name: str) -> tuple[str, int] | None:
+        """Return host and port of a listener of the running server (`mllp`, `astm`)."""
+        server = running_server(self.settings().data_dir)
+        return (server.host, server.ports[name]) if server and name in server.ports else None
+
     @asynccontextmanager
     async def server(self) -> AsyncIterator[Server]:
         """Lend the handle over the database, under the base URL of the running server."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from starlette.routing import BaseRoute
+
 from adapters.dicom.studies import fold as dicom
 from adapters.hl7.codes import follow as hl7_codes
 from adapters.hl7.inbox import process as hl7
@@ -14,6 +16,8 @@ from adapters.hl7.inbox.figures import figures as hl7_inbox
 from adapters.hl7.laboratory import critical as hl7_critical
 from adapters.hl7.laboratory import following as hl7_following
 from adapters.hl7.laboratory.figures import figures as hl7_alerts
+from adapters.hl7.operators.api import routes as hl7_routes
+from adapters.hl7.outbound.figures import figures as hl7_outbound
 from fhir_server.api import rest
 from fhir_server.api.ops import Figures
 from fhir_server.blobs import Blobs
@@ -61,8 +65,12 @@ JOBS: Mapping[str, Function] = {
 }
 """Which kind of job is which function."""
 
-FIGURES: Sequence[Figures] = (hl7_inbox, hl7_alerts)
+FIGURES: Sequence[Figures] = (hl7_inbox, hl7_alerts, hl7_outbound)
 """What adds to the metrics of the server."""
+
+
+BESIDE: Sequence[Callable[[Server], Sequence[BaseRoute]]] = (hl7_routes,)
+"""What is served outside of the FHIR base."""
 
 
 @asynccontextmanager
@@ -71,7 +79,7 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
 
     `base` is the FHIR base URL; the database is migrated.
     """
-    share = CONNECTIONS // (settings.processes + OTHER_PROCESSES)
+    share = CONNECTIONS // (settings.processes + settings.hl7.processes + OTHER_PROCESSES)
     database = Database(
         conninfo,
         size=max(2, min(16, (share - ASIDE) // 2)),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhir_server.config import SearchSettings
@@ -34,6 +35,8 @@ class Context:
     full_text: bool = True
     text_language: str = "simple"
     contained: bool = True
+    written: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The rows of values that come again and again (`Rows.repeat`)."""
 
     @classmethod
     def of(cls, settings: SearchSettings, bases: tuple[str, ...]) -> "Context":

@@ -81,13 +81,22 @@ def _contained_type(name: str, resource: dict[str, Any]) -> str | None:
 
 def _write_reference(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
     text = value.get("reference")
-    if text is not None:
+    if text is not None and not text.startswith("#"):
+        rows.repeat(_write_outward, parameter, text)
+    elif text is not None:
         _write_url(rows, parameter, text)
+        rows.add(parameter, "present")
     identifier = value.get("identifier")
     if identifier is not None:
         _write_identifier(rows, parameter, identifier)
-    if text is not None or identifier is not None or "display" in value:
+    if identifier is not None or "display" in value:
         rows.add(parameter, "present")
+
+
+def _write_outward(rows: Rows, parameter: Parameter, text: str) -> None:
+    """Index a reference to what is not contained."""
+    _write_url(rows, parameter, text)
+    rows.add(parameter, "present")
 
 
 def _write_url(rows: Rows, parameter: Parameter, text: str) -> None:

@@ -69,6 +69,14 @@ Writer: TypeAlias = "Callable[[Rows, Parameter, Any], None]"
 _ALONE = frozenset({"present", "system", "exact", "of-type", "id:system", "year", "month"})
 
 
+_MOST_REPEATED = 1 << 13
+_LONGEST_REPEATED = 500
+
+_Repeated: TypeAlias = tuple[
+    tuple[int, ...], tuple[Edge, ...], tuple[Coding, ...], tuple[str, ...], tuple[str, ...]
+]
+"""Terms, edges, codings, codes and texts."""
+
 Part: TypeAlias = tuple[set[int], dict[str, set[tuple[Any, ...]]]]
 """The terms and the range rows of one component of a composite."""
 
@@ -115,6 +123,40 @@ class Rows:
         """Let a coding be one that is in use, and its term find the resource."""
         self.terms.add(term_)
         self.codings.add(Coding(parameter.id, term_, system, code))
+
+    def repeat(self, write: Callable[..., None], parameter: Parameter, *values: str | None) -> None:
+        """Write what `write` writes of values that come again and again: it is made once.
+
+        It writes terms, edges and codings, and codes and texts of this parameter, by what
+        is given here alone.
+        """
+        made = self.context.written
+        key = (type(self), write, parameter.id, values)
+        found: _Repeated | None = made.get(key)
+        if found is None:
+            found = self._made(write, parameter, values)
+            if len(made) >= _MOST_REPEATED:
+                made.clear()
+            if sum(len(value or "") for value in values) <= _LONGEST_REPEATED:
+                made[key] = found
+        terms, edges, codings, codes, texts = found
+        self.terms.update(terms)
+        if edges:
+            self.edges.update(edges)
+        if codings:
+            self.codings.update(codings)
+        if codes:
+            self.codes.setdefault(parameter.id, []).extend(codes)
+        if texts:
+            self.texts.setdefault(parameter.id, []).extend(texts)
+
+    def _made(
+        self, write: Callable[..., None], parameter: Parameter, values: tuple[str | None, ...]
+    ) -> "_Repeated":
+        rows = type(self)(self.context)
+        write(rows, parameter, *values)
+        codes, texts = (found.get(parameter.id, ()) for found in (rows.codes, rows.texts))
+        return tuple(rows.terms), tuple(rows.edges), tuple(rows.codings), tuple(codes), tuple(texts)
 
     def add_text(self, parameter: Parameter, text: str) -> None:
         """Let `text` be one that the modifier `text` of this parameter searches."""

@@ -65,10 +65,16 @@ def _write_concept(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> N
 
 
 def _write_coding(rows: Rows, parameter: Parameter, value: dict[str, Any]) -> None:
+    get = value.get
+    rows.repeat(_write_coded, parameter, get("system"), get("code"), get("display"))
+
+
+def _write_coded(
+    rows: Rows, parameter: Parameter, system: str | None, code: str | None, display: str | None
+) -> None:
     rows.add(parameter, "present")
-    if value.get("display") is not None:
-        rows.add_text(parameter, value["display"])
-    system, code = value.get("system"), value.get("code")
+    if display is not None:
+        rows.add_text(parameter, display)
     write_token(rows, parameter, system, code)
     if system and code:
         rows.use(parameter, system, code, coding_term(rows.context, parameter.id, system, code))
@@ -99,6 +105,10 @@ def _write_code(rows: Rows, parameter: Parameter, value: str) -> None:
 
     So `|code` finds it too, and `system|code` is resolved when it is searched.
     """
+    rows.repeat(_write_bound, parameter, value)
+
+
+def _write_bound(rows: Rows, parameter: Parameter, value: str) -> None:
     rows.add(parameter, "present")
     rows.add(parameter, "code!", value)
     rows.add(parameter, "plain!", value)

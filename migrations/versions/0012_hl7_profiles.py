@@ -60,7 +60,6 @@ def upgrade() -> None:
         ),
         sa.Column("task_id", sa.Text(), nullable=True),
         sa.Column("target", JSONB(), nullable=True),
-        sa.Column("repaired_to", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("sender", "system", "code", name=op.f("hl7_code_pk")),
     )
     op.create_index("hl7_code_state_ix", "hl7_code", ["state"])

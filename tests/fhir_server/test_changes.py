@@ -1,13 +1,12 @@
 """The change feed under transactions that commit late and out of order."""
 
-import asyncio
-
 import psycopg
 import pytest
 
 from fhir_server import changes
 from fhir_server.changes import Cursor
 from fhir_server.database import Connection, Database
+from tests.cluster import no_others
 
 _INSERT = """
 INSERT INTO change (feed_xid, key, version, type_id, method, at)
@@ -28,17 +27,6 @@ async def keys(database: Database, after: Cursor, limit: int = 10) -> tuple[list
     async with database.connection() as connection:
         found, reached = await changes.read(connection, after, limit)
     return [change.key for change in found], reached
-
-
-async def no_others(database: Database) -> None:
-    """Wait for the transactions of other databases of the cluster: they hold back the feed too."""
-    others = (
-        "SELECT FROM pg_stat_activity"
-        " WHERE backend_xid IS NOT NULL AND datname <> current_database()"
-    )
-    async with database.connection() as connection, asyncio.timeout(30):
-        while await (await connection.execute(others)).fetchone() is not None:
-            await connection.execute("SELECT pg_sleep(0.01)")
 
 
 async def test_changes_come_in_order_and_once(database: Database) -> None:

@@ -7,6 +7,7 @@ what is killed when.
 import json
 import os
 import random
+import signal
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -275,3 +276,23 @@ def test_instances_survive_a_kill(running: Running) -> None:
     series = running.get("ImagingStudy")["entry"][0]["resource"]["series"]
     uids = [one["uid"] for part in series for one in part["instance"]]
     assert sorted(uids) == sorted(one.sop_instance_uid for one in instances)
+
+
+def test_messages_of_killed_mappers_are_taken_over_in_their_order(running: Running) -> None:
+    turns = range(SIZE // PATIENTS)
+    sent = [
+        f"MSH|^~\\&|LIS|LAB|EHR|H|2026||ORU^R01|K{patient}-{turn}|P|2.5.1\rPID|1||{patient}^^^H\r"
+        f"OBR|1||F{patient}|PANEL^Panel\rOBX|1|NM|GLU^Glucose||{turn}||||||F\r".encode()
+        for turn in turns
+        for patient in range(PATIENTS)
+    ]
+    answers = send("127.0.0.1", running.port("mllp"), sent)
+    assert [answer.code for answer in answers] == ["AA"] * len(sent)
+    for name in ("mapper 1", "worker"):
+        os.kill(running.said["children"][name], signal.SIGKILL)
+    assert running.until(60, lambda: done(running) == {"done": len(sent)}), running.log()
+    for patient in range(PATIENTS):
+        (observation,) = running.get(f"Observation?patient.identifier={patient}")["entry"]
+        history = running.get(f"Observation/{observation['resource']['id']}/_history?_count=200")
+        values = [one["resource"]["valueQuantity"]["value"] for one in history["entry"]]
+        assert values[::-1] == list(turns)

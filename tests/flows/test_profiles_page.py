@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 from adapters.hl7.codes import follow
 from adapters.hl7.operators.cli import app
 from adapters.hl7.profiles.agreements import agreements
+from adapters.hl7.profiles.model import Choices
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
 from tests.adapters.hl7.laboratory.sending import take
+from tests.cluster import no_others
 from tests.flows.test_terminology_page import BASE, listening
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,4 +65,10 @@ async def test_commands_of_the_page_print_what_is_below_them(
             assert process.returncode == 0, command
             for one in expected:
                 assert one in printed.decode(), (command, one, printed.decode()[:3000])
+            await no_others(agreed.database)
             await follow.run(agreed, {})
+
+
+def test_page_names_every_setting_that_a_profile_may_say_otherwise() -> None:
+    (row,) = [line for line in PAGE.splitlines() if line.startswith("| `[mapping]`")]
+    assert set(re.findall(r"`([a-z_0-9]+)`", row)) == set(Choices.model_fields)

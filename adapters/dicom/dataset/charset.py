@@ -63,6 +63,11 @@ _DELIMITERS = re.compile(rb"[\\\r\n\f\t]")
 _NAME_DELIMITERS = re.compile(rb"[\\\r\n\f\t^=]")
 
 
+_TEXT_DELIMITERS = re.compile(r"([\\\r\n\f\t^=])")
+# The escapes that select a codec; of the two for JIS X 0201 that of its katakana.
+_SELECTING = {codec: escape for escape, codec in reversed(_ESCAPES.items())}
+
+
 @dataclass(frozen=True, slots=True)
 class CharacterSet:
     """The initial codec, and whether escapes may switch to others."""
@@ -96,6 +101,62 @@ def decode(value: bytes, used: CharacterSet, *, name: bool = False) -> tuple[str
         return _strict(value, used.initial)
     pieces = [_strict(part, codec) for part, codec in _runs(value, used.initial, name=name)]
     return "".join(text for text, _ in pieces), all(good for _, good in pieces)
+
+
+def encode(text: str, terms: Sequence[str]) -> bytes | None:
+    """Return text in the character sets of these terms, None where they cannot carry it.
+
+    Without terms that is ASCII. Further terms are reached by escapes, and the first is
+    returned to before each delimiter and at the end (PS3.5, 6.1.2.5.3).
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    used = character_set(terms)
+    if len(terms) < 2 or not used.escapes:  # noqa: PLR2004  (one set needs no escapes)
+        return _all(text, used.initial)
+    codecs = [used.initial, *(codec for term in terms[1:] if (codec := _codec(term)))]
+    pieces = [_switched(piece, codecs) for piece in _TEXT_DELIMITERS.split(text)]
+    return None if None in pieces else b"".join(piece for piece in pieces if piece)
+
+
+def _switched(text: str, codecs: Sequence[str]) -> bytes | None:
+    """Return text between delimiters; runs that are not in the first codec are escaped."""
+    raw = b""
+    for run, codec in _by_codec(text, codecs):
+        if codec is None:
+            return None
+        if codec == codecs[0]:
+            raw += run.encode(codec)
+        elif codec in _SEVEN_BIT.values():
+            raw += run.encode(codec)  # Python's codec writes the escapes itself.
+        else:
+            raw += _ESCAPE + _SELECTING[codec] + run.encode(codec) + _back(codec, codecs[0])
+    return raw
+
+
+def _by_codec(text: str, codecs: Sequence[str]) -> list[tuple[str, str | None]]:
+    runs: list[tuple[str, str | None]] = []
+    for character in text:
+        codec = next((one for one in codecs if _all(character, one) is not None), None)
+        if runs and runs[-1][1] == codec:
+            runs[-1] = (runs[-1][0] + character, codec)
+        else:
+            runs.append((character, codec))
+    return runs
+
+
+def _back(codec: str, initial: str) -> bytes:
+    """Return the escape back to the initial set, where one of its upper half was replaced."""
+    return _ESCAPE + _SELECTING[initial] if initial in _SELECTING and initial != codec else b""
+
+
+def _all(text: str, codec: str) -> bytes | None:
+    try:
+        raw = text.encode(codec)
+    except UnicodeEncodeError:
+        return None
+    # Of Python's codec, JIS X 0201 is what takes one byte.
+    return None if codec == "shift_jis" and len(raw) > len(text) else raw
 
 
 def _codec(term: str) -> str | None:

@@ -55,7 +55,9 @@ _KEYWORDS = (
     "URNCodeValue", "CodingSchemeUID", "LocalNamespaceEntityID", "UniversalEntityID",
     "UniversalEntityIDType", "PersonIdentificationCodeSequence", "RequestedProcedureID",
     "ScheduledProcedureStepID", "RequestedProcedureCodeSequence", "SpecimenIdentifier",
-    "SpecimenUID",
+    "SpecimenUID", "PatientAge", "PatientSize", "PatientWeight", "PatientBirthTime",
+    "OtherPatientNames", "PatientComments", "PerformedProcedureStepID",
+    "PerformedProcedureStepDescription",
 )
 # fmt: on
 

@@ -50,6 +50,21 @@ def folded(text: str) -> str:
     return _NOT_LETTERS.sub("", plain).casefold()
 
 
+def searched(value: str) -> list[str]:
+    """Return the groups of a name as they are compared: alphabetic, ideographic, phonetic.
+
+    Case, accents, trailing delimiters and outer spaces of components do not count
+    (PS3.4, C.2.2.2.1); wildcards stay.
+    """
+    return [_compared(group) for group in value.split("=")]
+
+
+def _compared(group: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", group)
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
+    return "^".join(" ".join(part.split()) for part in plain.split("^")).rstrip("^ ")
+
+
 def _human_name(group: str) -> dict[str, Any]:
     parts = _components(group)
     name: dict[str, Any] = {}

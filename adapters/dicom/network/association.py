@@ -7,14 +7,17 @@ https://dicom.nema.org/medical/dicom/current/output/html/part07.html#sect_9.3
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from adapters.dicom.network import command, pdu
-from adapters.dicom.network.associate import decode_request, encode_acceptance
-from adapters.dicom.network.command import RESPONSE, Answer, Command, Field
-from adapters.dicom.network.negotiate import Agreed, Policy, Rejected, negotiate
+from adapters.dicom.network.associate import Request, decode_request, encode_acceptance
+from adapters.dicom.network.classes import Service as Kinds
+from adapters.dicom.network.classes import service_of
+from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field
+from adapters.dicom.network.negotiate import Agreed, Negotiated, Policy, Rejected, negotiate
 from adapters.dicom.network.pdu import Fault, Kind
 from adapters.dicom.network.wire import Closed, TimedOut, Wire
 
@@ -22,16 +25,35 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST = 1 << 20
 MAX_COMMAND = 16 << 10
+MAX_IDENTIFIER = 16 << 20
 _LINGER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of an association."""
+    """Who is at the other end of an association; `services` None: all are allowed."""
 
     address: str
     calling: str
     called: str
+    services: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A caller that may associate: whether it is one of our peers, and what it may use."""
+
+    known: bool = False
+    services: frozenset[str] | None = None
+
+
+Admission = Callable[[Request, str, bytes | None], Admitted | Rejected]
+"""Decides on a request, its address, and its TLS certificate in DER."""
+
+
+def anyone(_request: Request, _address: str, _certificate: bytes | None) -> Admitted:
+    """Admit whom the policy admits."""
+    return Admitted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +78,35 @@ class Intake(Protocol):
         """Forget a message that will not be completed, or that was answered."""
 
 
-Service = Callable[[Peer, Agreed, Command], Intake]
+class Exchange(Protocol):
+    """What an operation may do on its association while it answers."""
+
+    contexts: Mapping[int, Agreed]
+
+    def cancelled(self) -> bool:
+        """Return whether the requester has sent a C-CANCEL. Raises what ends the association."""
+
+    def request(
+        self, context: Agreed, elements: Mapping[int, int | str], data_set: Iterable[bytes]
+    ) -> Command:
+        """Send a request with these pieces of a data set, and return its response."""
+
+
+@runtime_checkable
+class Operation(Protocol):
+    """Takes a data set like an intake, and answers with several responses."""
+
+    def write(self, fragment: memoryview) -> None:
+        """Take the next fragment; the view is not valid afterwards. Never raises."""
+
+    def answers(self, exchange: Exchange) -> Iterator[Answer]:
+        """Yield the responses, the last one final. Closed when the association ends."""
+
+    def discard(self) -> None:
+        """Forget a message that will not be completed, or that was answered."""
+
+
+Service = Callable[[Peer, Agreed, Command], Intake | Operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +126,90 @@ class Fixed:
         """Nothing was kept."""
 
 
+class Gathered:
+    """An intake that gathers a small data set and has it answered by a function."""
+
+    def __init__(self, respond: Callable[[bytes], Answer]) -> None:
+        self._respond = respond
+        self._identifier = bytearray()
+        self._too_long = False
+
+    def write(self, fragment: memoryview) -> None:
+        """Keep it, unless it is too much."""
+        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
+        if not self._too_long:
+            self._identifier += fragment
+
+    def finish(self) -> Answer:
+        """Return what the function answers."""
+        if self._too_long:
+            return Answer(OUT_OF_RESOURCES, "The data set is too long")
+        return _guarded(lambda: self._respond(bytes(self._identifier)))
+
+    def discard(self) -> None:
+        """Forget the data set."""
+        self._identifier.clear()
+
+
+class Streamed:
+    """An operation that gathers its identifier and has it answered by a function."""
+
+    def __init__(self, respond: Callable[[bytes, Exchange], Iterator[Answer]]) -> None:
+        self._respond = respond
+        self._identifier = bytearray()
+        self._too_long = False
+
+    def write(self, fragment: memoryview) -> None:
+        """Keep it, unless it is too much."""
+        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
+        if not self._too_long:
+            self._identifier += fragment
+
+    def answers(self, exchange: Exchange) -> Iterator[Answer]:
+        """Yield what the function yields; a failure of ours becomes a status."""
+        if self._too_long:
+            yield Answer(OUT_OF_RESOURCES, "The identifier is too long")
+            return
+        try:
+            yield from self._respond(bytes(self._identifier), exchange)
+        except (Fault, Closed, TimedOut, _Stopped):
+            raise
+        except Exception as error:  # noqa: BLE001  (an association outlives any query)
+            log.error("an operation failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
+            yield Answer(UNABLE_TO_PROCESS, "The request cannot be processed")
+
+    def discard(self) -> None:
+        """Forget the identifier."""
+        self._identifier.clear()
+
+
+def _guarded(respond: Callable[[], Answer]) -> Answer:
+    try:
+        return respond()
+    except Exception as error:  # noqa: BLE001  (an association outlives any data set)
+        log.error("a message failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
+        return Answer(PROCESSING_FAILURE, "The request cannot be processed")
+
+
 SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+CLASS_NOT_SUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
 UNRECOGNIZED_OPERATION = 0x0211
+OUT_OF_RESOURCES = 0xA700
+UNABLE_TO_PROCESS = 0xC000
+
+
+def by_class(services: Mapping[str, Service]) -> Service:
+    """Return a service that leaves each SOP class to its own."""
+
+    def chosen(peer: Peer, context: Agreed, command: Command) -> Intake | Operation:
+        service = services.get(context.abstract_syntax)
+        if service is None:
+            return Fixed(Answer(CLASS_NOT_SUPPORTED, "The SOP class has no such operation"))
+        return service(peer, context, command)
+
+    return chosen
 
 
 def echo(_peer: Peer, _context: Agreed, _command: Command) -> Intake:
@@ -101,6 +233,7 @@ class Association:
         patience: Patience,
         services: Mapping[int, Service],
         refusal: Rejected | None = None,
+        admit: Admission = anyone,
     ) -> None:
         self._wire = wire
         self._peer = Peer(address, "", "")
@@ -108,10 +241,14 @@ class Association:
         self._patience = patience
         self._services = services
         self._refusal = refusal
-        self._contexts: Mapping[int, Agreed] = {}
+        self._admit = admit
+        self.contexts: Mapping[int, Agreed] = {}
         self._max_pdu = 0
         self._command = bytearray()
-        self._pending: tuple[Agreed, Command, Intake] | None = None
+        self._pending: tuple[Agreed, Command, Intake | Operation] | None = None
+        self._complete = False
+        self._cancelled = False
+        self._message_id = 0
         self._stopping = False
         self._counts: Counter[str] = Counter()
 
@@ -154,13 +291,12 @@ class Association:
         if kind != Kind.ASSOCIATE_RQ:
             raise _unexpected(kind)
         request = decode_request(bytes(body))
-        verdict = self._refusal or negotiate(request, self._policy)
+        verdict = self._refusal or self._verdict(request)
         if isinstance(verdict, Rejected):
             log.warning("association with %s rejected: %s", self._peer.address, verdict)
             self._wire.send(pdu.rejection(verdict.result, verdict.source, verdict.reason))
             return False
-        self._peer = Peer(self._peer.address, request.calling, request.called)
-        self._contexts = verdict.contexts
+        self.contexts = verdict.contexts
         self._max_pdu = request.user.max_pdu
         self._wire.deadline = None
         self._wire.patience(self._patience.idle)
@@ -168,12 +304,24 @@ class Association:
         self._wire.send(pdu.pdu(Kind.ASSOCIATE_AC, encode_acceptance(verdict.acceptance)))
         return True
 
+    def _verdict(self, request: Request) -> Negotiated | Rejected:
+        """Negotiate, and then see whether the caller may be who it says it is."""
+        admitted = self._admit(request, self._peer.address, self._wire.certificate())
+        known = isinstance(admitted, Admitted) and admitted.known
+        verdict = negotiate(request, self._policy, known=known)
+        if isinstance(admitted, Rejected):
+            return verdict if isinstance(verdict, Rejected) else admitted
+        self._peer = Peer(self._peer.address, request.calling, request.called, admitted.services)
+        return verdict
+
     def _exchange(self) -> None:
         while not (self._stopping and self._pending is None):
             kind, body = self._wire.read()
             if kind == Kind.P_DATA:
                 for context_id, flags, fragment in pdu.fragments(body):
                     self._take(context_id, flags, fragment)
+                if self._complete:
+                    self._respond()
             elif kind == Kind.RELEASE_RQ:
                 self._wire.send(pdu.RELEASE_RP)
                 return
@@ -184,7 +332,7 @@ class Association:
         raise _Stopped
 
     def _take(self, context_id: int, flags: int, fragment: memoryview) -> None:
-        context = self._contexts.get(context_id)
+        context = self.contexts.get(context_id)
         if context is None:
             raise Fault(Fault.INVALID_PARAMETER, "The presentation context was not accepted")
         if flags & pdu.COMMAND:
@@ -192,12 +340,14 @@ class Association:
             return
         if self._pending is None or self._pending[0] is not context:
             raise Fault(Fault.UNEXPECTED_PARAMETER, "A data set came without its command")
+        if self._complete:
+            raise Fault(Fault.UNEXPECTED_PARAMETER, "A data set goes on after its end")
         self._pending[2].write(fragment)
         if flags & pdu.LAST:
-            self._respond()
+            self._complete = True
 
     def _take_command(self, context: Agreed, flags: int, fragment: memoryview) -> None:
-        if self._pending is not None:
+        if self._pending is not None and not self._complete:
             raise Fault(Fault.UNEXPECTED_PARAMETER, "A command came inside a data set")
         self._command += fragment
         if len(self._command) > MAX_COMMAND:
@@ -209,36 +359,124 @@ class Association:
 
     def _begin(self, context: Agreed, request: Command) -> None:
         if request.field == Field.C_CANCEL_RQ:
-            return  # What it would cancel has been answered.
+            self._cancel(request)
+            return
         if request.field & RESPONSE:
             raise Fault(Fault.UNEXPECTED_PARAMETER, "A response came without a request")
-        service = self._services.get(request.field)
-        if service is None:
-            intake: Intake = Fixed(Answer(UNRECOGNIZED_OPERATION))
-        else:
-            intake = service(self._peer, context, request)
-        self._pending = (context, request, intake)
+        if self._pending is not None:
+            raise Fault(Fault.UNEXPECTED_PARAMETER, "A request came before the last was answered")
+        self._cancelled = False
+        self._pending = (context, request, self._intake(context, request))
         if request.has_data_set:
             self._wire.patience(self._patience.dimse)
         else:
-            self._respond()
+            self._complete = True
+
+    def _intake(self, context: Agreed, request: Command) -> Intake | Operation:
+        service = self._services.get(request.field)
+        if service is None:
+            return Fixed(Answer(UNRECOGNIZED_OPERATION))
+        kind = service_of(context.abstract_syntax)
+        allowed = self._peer.services
+        if allowed is not None and kind not in allowed and kind != Kinds.ECHO:
+            return Fixed(Answer(NOT_AUTHORIZED, "The peer may not use this service"))
+        return service(self._peer, context, request)
+
+    def _cancel(self, request: Command) -> None:
+        """Take note of a C-CANCEL; what else it would cancel has been answered."""
+        if self._pending is not None:
+            about = request.number(Element.MessageIDBeingRespondedTo)
+            self._cancelled |= about == self._pending[1].message_id
 
     def _respond(self) -> None:
         if self._pending is None:
             return
         context, request, intake = self._pending
-        answer = intake.finish()
-        reply = command.response(request, answer)
-        self._wire.send(pdu.message(context.context_id, pdu.COMMAND, reply, self._max_pdu))
+        if isinstance(intake, Operation):
+            status = self._operate(context, request, intake)
+        else:
+            answer = intake.finish()
+            self._send(context, request, answer)
+            status = answer.status
         self._pending = None
-        self._counts[f"{_name(request.field)} {answer.status:04X}"] += 1
+        self._complete = False
+        self._counts[f"{_name(request.field)} {status:04X}"] += 1
         self._wire.patience(self._patience.idle)
+
+    def _operate(self, context: Agreed, request: Command, operation: Operation) -> int:
+        """Send the responses of an operation and return the final status."""
+        status = SUCCESS
+        self._wire.patience(self._patience.dimse)
+        with closing(_generator(operation.answers(self))) as answers:
+            for answer in answers:
+                self._send(context, request, answer)
+                status = answer.status
+        return status
+
+    def _send(self, context: Agreed, request: Command, answer: Answer) -> None:
+        """Send a response, its data set in the same call."""
+        reply = command.response(request, answer)
+        message = pdu.message(context.context_id, pdu.COMMAND, reply, self._max_pdu)
+        if answer.data_set is not None:
+            message += pdu.message(context.context_id, 0, answer.data_set, self._max_pdu)
+        self._wire.send(message)
+
+    def cancelled(self) -> bool:
+        """Return whether the requester has sent a C-CANCEL for what is being answered."""
+        if self._stopping:
+            raise _Stopped
+        while not self._cancelled and self._wire.ready():
+            self._listen()
+        return self._cancelled
+
+    def request(
+        self, context: Agreed, elements: Mapping[int, int | str], data_set: Iterable[bytes]
+    ) -> Command:
+        """Send a request on this association, as its SCU, and return the response to it."""
+        self._message_id = self._message_id % 0xFFFF + 1
+        sent = {**elements, Element.MessageID: self._message_id}
+        for part in pdu.messages(context.context_id, command.encode(sent), data_set, self._max_pdu):
+            self._wire.send(part)
+        while True:
+            heard = self._listen()
+            if heard is None:
+                continue
+            if heard.number(Element.MessageIDBeingRespondedTo) == self._message_id:
+                return heard
+            raise Fault(Fault.UNEXPECTED_PARAMETER, "A response has no request")
+
+    def _listen(self) -> Command | None:
+        """Read a PDU while an operation is under way; return the response that it ends."""
+        kind, body = self._wire.read()
+        if kind != Kind.P_DATA:
+            raise Closed if kind in {Kind.ABORT, Kind.RELEASE_RQ} else _unexpected(kind)
+        heard = None
+        for _, flags, fragment in pdu.fragments(body):
+            if not flags & pdu.COMMAND:
+                raise Fault(Fault.UNEXPECTED_PARAMETER, "A data set came during an operation")
+            self._command += fragment
+            if len(self._command) > MAX_COMMAND:
+                raise Fault(Fault.INVALID_PARAMETER, "A command is too long")
+            if flags & pdu.LAST:
+                received = command.decode(self._command)
+                self._command.clear()
+                if received.field == Field.C_CANCEL_RQ:
+                    self._cancel(received)
+                elif received.field & RESPONSE:
+                    heard = received
+                else:
+                    raise Fault(Fault.UNEXPECTED_PARAMETER, "A request came during an operation")
+        return heard
 
     def _abort(self, reason: int) -> None:
         try:
             self._wire.send(pdu.abort(reason))
         except (Closed, TimedOut):
             return
+
+
+def _generator(answers: Iterator[Answer]) -> Generator[Answer]:
+    yield from answers
 
 
 def _name(field: int) -> str:

@@ -6,7 +6,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part07.html#chapter_E
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from adapters.dicom.network.pdu import Fault
@@ -46,11 +46,27 @@ class Element(IntEnum):
     CommandField = 0x0100
     MessageID = 0x0110
     MessageIDBeingRespondedTo = 0x0120
+    MoveDestination = 0x0600
     Priority = 0x0700
     CommandDataSetType = 0x0800
     Status = 0x0900
     ErrorComment = 0x0902
     AffectedSOPInstanceUID = 0x1000
+    NumberOfRemainingSuboperations = 0x1020
+    NumberOfCompletedSuboperations = 0x1021
+    NumberOfFailedSuboperations = 0x1022
+    NumberOfWarningSuboperations = 0x1023
+    MoveOriginatorApplicationEntityTitle = 0x1030
+    MoveOriginatorMessageID = 0x1031
+
+
+_TEXTS = frozenset(
+    (
+        Element.ErrorComment,
+        Element.MoveDestination,
+        Element.MoveOriginatorApplicationEntityTitle,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +82,10 @@ class Command:
         """Return a UID without its padding, "" when it is absent."""
         return self.elements.get(element, b"").strip(b" \0").decode("ascii", "replace")
 
+    def text(self, element: int) -> str:
+        """Return a text without its padding, "" when it is absent."""
+        return self.uid(element)
+
     def number(self, element: int) -> int | None:
         """Return an unsigned short, None when it is absent."""
         value = self.elements.get(element)
@@ -74,10 +94,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and its comment, which never holds patient data (PS3.7, Annex C)."""
+    """A status and its comment, which never holds patient data (PS3.7, Annex C).
+
+    `data_set` goes with the response, in the context's transfer syntax; `elements` are
+    further ones of its command set.
+    """
 
     status: int
     comment: str = ""
+    data_set: bytes | None = None
+    elements: Mapping[int, int | str] = field(default_factory=dict)
 
 
 def decode(raw: bytes | bytearray) -> Command:
@@ -118,21 +144,21 @@ def _value(element: int, value: int | str) -> bytes:
     if isinstance(value, int):
         return _US.pack(value)
     text = value.encode("ascii", "replace")
-    padding = b" " if element == Element.ErrorComment else b"\0"
+    padding = b" " if element in _TEXTS else b"\0"
     return text + padding * (len(text) % 2)
 
 
 def response(request: Command, answer: Answer) -> bytes:
-    """Return the command set that answers `request`, without a data set."""
+    """Return the command set that answers `request`."""
     elements: dict[int, int | str] = {
         Element.AffectedSOPClassUID: request.uid(Element.AffectedSOPClassUID),
         Element.CommandField: request.field | RESPONSE,
         Element.MessageIDBeingRespondedTo: request.message_id,
-        Element.CommandDataSetType: NO_DATA_SET,
+        Element.CommandDataSetType: NO_DATA_SET if answer.data_set is None else DATA_SET,
         Element.Status: answer.status,
     }
     if answer.comment:
         elements[Element.ErrorComment] = answer.comment[:MAX_COMMENT]
     if Element.AffectedSOPInstanceUID in request.elements:
         elements[Element.AffectedSOPInstanceUID] = request.uid(Element.AffectedSOPInstanceUID)
-    return encode(elements)
+    return encode({**elements, **answer.elements})

@@ -18,6 +18,7 @@ from adapters.dicom.dataset.syntaxes import (
     is_kept,
     is_storage,
 )
+from adapters.dicom.network import classes
 from adapters.dicom.network.associate import (
     APPLICATION_CONTEXT,
     PROTOCOL_VERSION,
@@ -35,17 +36,22 @@ NO_REASON = 2
 ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
 
-_SERVICES = frozenset((VERIFICATION,))
 _LAST_CHOICE = frozenset((DEFLATED, EXPLICIT_BIG))
 # Level 2 (full storage), bit-preserving for digital signatures, no coercion (PS3.4, B.3.1).
 _STORAGE_EXTENDED = bytes((2, 0, 3, 0, 0, 0))
+# Relational queries and combined date-time matching; fuzzy matching of names and time zone
+# adjustment are not done (PS3.4, C.5.1.1).
+_FIND_EXTENDED = bytes((1, 1, 0, 0, 0))
+# Relational retrieval; the enhanced conversion of multi-frame images is not done.
+_RETRIEVE_EXTENDED = bytes((1, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What is ours and who may call.
 
-    `calling` None lets any AE title in; `transfer_syntaxes` are private ones to keep.
+    `calling` None lets any AE title in; `transfer_syntaxes` are private ones to keep;
+    `services` are the SOP classes besides storage that are accepted.
     """
 
     ae_titles: frozenset[str]
@@ -54,6 +60,7 @@ class Policy:
     prefer_explicit: bool
     accept_unknown: bool
     transfer_syntaxes: frozenset[str]
+    services: frozenset[str] = frozenset((VERIFICATION,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +82,18 @@ LOCAL_LIMIT_EXCEEDED = Rejected(2, 3, 2)
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """An accepted presentation context."""
+    """An accepted presentation context.
+
+    `provides` tells that the requester takes the SCP role of it (PS3.7, D.3.3.4), so
+    that we may send to it; `extended` is what was agreed for its class (D.3.3.5).
+    """
 
     context_id: int
     abstract_syntax: str
     transfer_syntax: str
     storage: bool
+    provides: bool = False
+    extended: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +118,22 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def negotiate(request: Request, policy: Policy) -> Negotiated | Rejected:
-    """Return what is accepted of `request`, or why it is rejected."""
+def negotiate(request: Request, policy: Policy, *, known: bool = False) -> Negotiated | Rejected:
+    """Return what is accepted of `request`, or why it is rejected.
+
+    `known` tells that the calling AE title is one of our peers.
+    """
     if not request.version & PROTOCOL_VERSION:
         return PROTOCOL_VERSION_NOT_SUPPORTED
     if request.application_context != APPLICATION_CONTEXT:
         return APPLICATION_CONTEXT_NOT_SUPPORTED
     if request.called not in policy.ae_titles:
         return CALLED_AE_TITLE_NOT_RECOGNIZED
-    if policy.calling is not None and request.calling not in policy.calling:
+    if not known and policy.calling is not None and request.calling not in policy.calling:
         return CALLING_AE_TITLE_NOT_RECOGNIZED
     answers = [(proposal, _answer(proposal, policy)) for proposal in request.proposals]
     agreed = {
-        context.context_id: _agreed(proposal, context, policy)
+        context.context_id: _agreed(proposal, context, policy, request.user)
         for proposal, context in answers
         if context.result == ACCEPTED
     }
@@ -130,20 +146,39 @@ def negotiate(request: Request, policy: Policy) -> Negotiated | Rejected:
     return Negotiated(acceptance, agreed)
 
 
-def _agreed(proposal: Proposal, context: Context, policy: Policy) -> Agreed:
+def _agreed(proposal: Proposal, context: Context, policy: Policy, asked: User) -> Agreed:
+    abstract = proposal.abstract_syntax
+    storage = is_storage(abstract, accept_unknown=policy.accept_unknown)
+    role = asked.roles.get(abstract)
+    wanted = asked.extended.get(abstract)
     return Agreed(
         context.context_id,
-        proposal.abstract_syntax,
+        abstract,
         context.transfer_syntax,
-        is_storage(proposal.abstract_syntax, accept_unknown=policy.accept_unknown),
+        storage,
+        provides=role is not None and role.scp and abstract != VERIFICATION,
+        extended=b"" if wanted is None else _extended(abstract, wanted, storage=storage),
     )
+
+
+def _extended(abstract_syntax: str, wanted: bytes, *, storage: bool) -> bytes:
+    """Return the application information of a class that we answer; empty: no answer."""
+    if storage:
+        return _STORAGE_EXTENDED
+    if abstract_syntax in classes.FIND:
+        able = _FIND_EXTENDED
+    elif abstract_syntax in classes.MOVE | classes.GET:
+        able = _RETRIEVE_EXTENDED
+    else:
+        return b""
+    return bytes(ours & theirs for ours, theirs in zip(able, wanted, strict=False))
 
 
 def _answer(proposal: Proposal, policy: Policy) -> Context:
     offered = proposal.transfer_syntaxes
     if is_storage(proposal.abstract_syntax, accept_unknown=policy.accept_unknown):
         chosen = _storage_syntax(offered, policy)
-    elif proposal.abstract_syntax in _SERVICES:
+    elif proposal.abstract_syntax in policy.services:
         chosen = next((uid for uid in QUERIED if uid in offered), None)
     else:
         return Context(proposal.context_id, ABSTRACT_SYNTAX_NOT_SUPPORTED, IMPLICIT_LITTLE)
@@ -165,11 +200,19 @@ def _storage_syntax(offered: tuple[str, ...], policy: Policy) -> str | None:
 
 def _user(asked: User, policy: Policy, agreed: Mapping[int, Agreed]) -> User:
     """Answer role selection and extended negotiation of the accepted classes."""
-    storage = {context.abstract_syntax: context.storage for context in agreed.values()}
+    contexts = {context.abstract_syntax: context for context in agreed.values()}
     return User(
         max_pdu=policy.max_pdu,
         implementation_class=CLASS_UID,
         implementation_version=VERSION_NAME,
-        roles={uid: Role(role.scu, False) for uid, role in asked.roles.items() if uid in storage},
-        extended={uid: _STORAGE_EXTENDED for uid in asked.extended if storage.get(uid)},
+        roles={
+            uid: Role(role.scu, contexts[uid].provides)
+            for uid, role in asked.roles.items()
+            if uid in contexts
+        },
+        extended={
+            uid: contexts[uid].extended
+            for uid in asked.extended
+            if uid in contexts and contexts[uid].extended
+        },
     )

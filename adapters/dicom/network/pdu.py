@@ -4,7 +4,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part08.html#sect_9.3
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 HEADER = struct.Struct(">BxI")
@@ -81,6 +81,27 @@ def message(context_id: int, flags: int, payload: bytes, max_pdu: int) -> bytes:
         )
         for start in starts
     )
+
+
+def messages(
+    context_id: int, command_set: bytes, data_set: Iterable[bytes], max_pdu: int
+) -> Iterator[bytes]:
+    """Yield the P-DATA-TFs of a command and a data set that comes in pieces.
+
+    The command leaves together with the first piece; at most one piece is held back,
+    since only the last fragment says that it is the last.
+    """
+    size = max((max_pdu or DEFAULT_MAX_PDU) - _PDV.size, 64)
+    ready = message(context_id, COMMAND, command_set, max_pdu)
+    held = bytearray()
+    for piece in data_set:
+        held += piece
+        while len(held) > size:
+            ready += p_data(context_id, 0, bytes(held[:size]))
+            del held[:size]
+            yield ready
+            ready = b""
+    yield ready + p_data(context_id, LAST, bytes(held))
 
 
 def fragments(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:

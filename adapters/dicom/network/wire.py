@@ -3,12 +3,16 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part08.html#sect_9.1
 """
 
+import select
 import socket
+import ssl
 import struct
 import time
 
 from adapters.dicom.network.pdu import HEADER, Fault
 
+# What a TLS socket says when the kernel's time limit of a call is over.
+_WANTING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _TIMEVAL = struct.Struct("@ll")
 _FIRST_BUFFER = 16 << 10
 # Several fragments of 128 KiB arrive by one system call, and memory stays under 1 MiB.
@@ -56,6 +60,20 @@ class Wire:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
+    def certificate(self) -> bytes | None:
+        """Return the peer's certificate in DER, None without TLS or without one."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.getpeercert(binary_form=True)
+        return None
+
+    def ready(self) -> bool:
+        """Return whether something has come that was not read."""
+        if self._end > self._start:
+            return True
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(select.select([self._socket], [], [], 0)[0])
+
     def read(self) -> tuple[int, memoryview]:
         """Return the type and body of the next PDU; the view lasts until the next call."""
         self._need(HEADER.size)
@@ -71,7 +89,7 @@ class Wire:
         """Send with one call, as a response in two pieces waits for a delayed ACK."""
         try:
             self._socket.sendall(data)
-        except BlockingIOError:
+        except (BlockingIOError, *_WANTING):
             raise TimedOut from None
         except OSError:
             raise Closed from None
@@ -79,7 +97,8 @@ class Wire:
     def interrupt(self) -> None:
         """Wake a reader in another thread: it finds the connection closed."""
         try:
-            self._socket.shutdown(socket.SHUT_RD)
+            # Not SSLSocket's own, which would take TLS away under the reader.
+            socket.socket.shutdown(self._socket, socket.SHUT_RD)
         except OSError:
             return  # It is closed already.
 
@@ -139,7 +158,7 @@ class Wire:
             self.patience(left)
         try:
             count = self._socket.recv_into(self._view[self._end :])
-        except BlockingIOError:
+        except (BlockingIOError, *_WANTING):
             raise TimedOut from None
         except OSError:
             raise Closed from None

@@ -12,6 +12,7 @@ from typing import Final
 from adapters.hl7.message.tokenizer import Message
 
 POSITIVE: Final = frozenset(("AA", "CA"))
+_PROFILE: Final = 21
 _ERR_BY_COMPONENT: Final = (2, 5)  # the version from which ERR has the form of ERR-2
 _MESSAGE: Final = {
     "100": "Segment sequence error",
@@ -68,10 +69,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The form of an answer: MSH-9 in its components, and segments after MSA and ERR."""
+    """The form of an answer: MSH-9 in its components, and segments after MSA and ERR.
+
+    `profile` is MSH-21 in its components.
+    """
 
     kind: tuple[str, ...]
     segments: tuple[str, ...] = ()
+    profile: tuple[str, ...] = ()
 
 
 def acknowledge(
@@ -106,6 +111,8 @@ def acknowledge(
     if header.charset or closes:
         wish = "NE" if closes else ""
         msh += ["", "", wish, wish, "", header.charset]
+    if response and response.profile:
+        msh += [""] * (_PROFILE - 2 - len(msh)) + [c.join(response.profile)]
     msa = ["MSA", code, header.control_id]
     if problems or expected is not None:
         msa.append(problems[0].text if problems else "")

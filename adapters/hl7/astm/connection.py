@@ -18,19 +18,23 @@ from adapters.hl7.astm.frames import split
 from adapters.hl7.astm.keeping import Ending, Keeper, Piece
 from adapters.hl7.astm.link import Action, Close, Fault, Keep, Line, Sent, Write
 from adapters.hl7.inbox.received import Received
-from adapters.hl7.inbox.understand import Kept
+from adapters.hl7.inbox.understand import KeptOrigin
 from adapters.hl7.profiles.agreements import agreements
+from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.read import Loaded
 from adapters.hl7.records.answer import Ordered, encoded, failed, orders
 from adapters.hl7.records.query import Request
 from adapters.hl7.records.transmission import messages
 from fhir_server.config import AstmDialect
-from fhir_server.errors import SangamError, Unavailable
+from fhir_server.errors import SangamError, Throttled, Unavailable
 from fhir_server.server import Server
 
 LONGEST: Final[dict[AstmDialect, int]] = {"E1381-95": 240, "LIS01-A2": 63_993}
 _READ: Final = 64 << 10
 _AGAIN_SECONDS: Final = 1.0
+# An analyzer asks for what stands on its rack; one that asks without end is not listened to.
+_MOST_WAITING: Final = 100
+_MOST_NAMED: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,7 @@ async def _examined(one: Analyzer, raw: bytes) -> list[Examined]:
     with contextlib.suppress(psycopg.Error, Unavailable):  # what was agreed holds on
         await agreed.refresh()
     settings = one.server.settings
-    kept = Kept(settings.astm.channel, one.peer, one.pinned)
+    kept = KeptOrigin(settings.astm.channel, one.peer, one.pinned)
     found = [examine(each, settings, agreed.profiles, kept) for each in messages(raw) or [raw]]
     for each in found:
         if each.sender:
@@ -232,6 +236,8 @@ async def _requests(one: Analyzer, found: Examined) -> None:
             metrics.astm_queries.labels("cancelled").inc()
             queued = [each for each in one.outgoing if each.order is not None]
             one.outgoing = deque(queued)
+        elif len(one.outgoing) >= _MOST_WAITING:
+            metrics.astm_queries.labels("refused").inc()
         else:
             one.offer(Outgoing(tuple(await _answer(one, request))))
 
@@ -240,6 +246,8 @@ async def _answer(one: Analyzer, request: Request) -> list[bytes]:
     now, number = datetime.now(one.zone), uuid4().hex[:20]
     codec = downloads.codec_of(one.loaded)
     try:
+        if len(request.named) > _MOST_NAMED:
+            raise Throttled(f"A query names at most {_MOST_NAMED} specimens")
         found = await _found(one, request)
     except (SangamError, psycopg.Error):
         metrics.astm_queries.labels("failed").inc()
@@ -249,7 +257,7 @@ async def _answer(one: Analyzer, request: Request) -> list[bytes]:
 
 
 async def _found(one: Analyzer, request: Request) -> Sequence[Ordered]:
-    tests = work.Tests(one.loaded.profile if one.loaded else None)
+    tests = Tests(one.loaded.profile if one.loaded else None)
     return [
         ordered
         for specimen, found in await work.active(one.server, request)

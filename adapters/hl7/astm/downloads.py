@@ -6,10 +6,11 @@ once for each analyzer that has them sent.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from adapters.hl7.astm import work
+from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.read import Loaded
 from adapters.hl7.records.answer import Action, encoded, orders
 from adapters.hl7.records.files import records as records_of
@@ -18,17 +19,12 @@ from fhir_server.changes import Cursor
 from fhir_server.database import Connection
 from fhir_server.server import Server
 
-_ONCE: Final = 500
+_ONCE: Final = 2_000
 _LONGEST_WAIT: Final = 300
 
 _AT: Final = "SELECT feed_xid, position FROM hl7_astm_feed WHERE id = 1 FOR UPDATE"
 _START: Final = """
-INSERT INTO hl7_astm_feed (id, feed_xid, position)
-SELECT 1, coalesce(max(feed_xid::text::bigint), 0), coalesce(max(position), 0)
-FROM (SELECT feed_xid, position FROM change
-      WHERE feed_xid < pg_snapshot_xmin(pg_current_snapshot())
-      ORDER BY feed_xid DESC, position DESC LIMIT 1) AS last
-ON CONFLICT DO NOTHING
+INSERT INTO hl7_astm_feed (id, feed_xid, position) VALUES (1, %s, %s) ON CONFLICT DO NOTHING
 """
 _MOVE: Final = "UPDATE hl7_astm_feed SET feed_xid = %s, position = %s WHERE id = 1"
 _QUEUE: Final = """
@@ -70,8 +66,8 @@ class Queued:
     records: tuple[bytes, ...]
 
 
-async def look(server: Server, analyzers: Sequence[tuple[Loaded, tzinfo]]) -> int:
-    """Queue what has changed since the last look; return how many messages were queued.
+async def look(server: Server, analyzers: Sequence[tuple[Loaded, tzinfo]]) -> bool:
+    """Queue what has changed since the last look; return whether there may be more.
 
     The first look of all begins with what comes after it.
     """
@@ -79,43 +75,42 @@ async def look(server: Server, analyzers: Sequence[tuple[Loaded, tzinfo]]) -> in
         cursor = await connection.execute(_AT)
         row = await cursor.fetchone()
         if row is None:
-            await connection.execute(_START)
-            return 0
+            start = await changes.latest(connection)
+            await connection.execute(_START, (start.feed_xid, start.position))
+            return False
         found, reached = await changes.read(connection, Cursor(*row), _ONCE)
         type_id = server.definitions.type_ids["ServiceRequest"]
         own = [one for one in found if one.type_id == type_id]
-        count = await _queue(server, connection, own, analyzers) if own else 0
+        ids = list((await changes.named(connection, own)).values()) if own else []
+        for at in range(0, len(ids), work.MOST):
+            await _queue(server, connection, ids[at : at + work.MOST], analyzers)
         if found:
             await connection.execute(_MOVE, (reached.feed_xid, reached.position))
-    return count
+    return len(found) == _ONCE
 
 
 async def _queue(
     server: Server,
     connection: Connection,
-    found: Sequence[changes.Change],
+    ids: Sequence[str],
     analyzers: Sequence[tuple[Loaded, tzinfo]],
-) -> int:
-    """Queue the orders behind these changes, and cancel those that are no longer wanted."""
-    since = min(one.at for one in found).astimezone(UTC).isoformat()
-    changed = [("_lastUpdated", f"ge{since}")]
-    count = 0
+) -> None:
+    """Queue those orders that are active, and cancel those that are no longer wanted."""
+    changed = [("_id", ",".join(ids))]
     wanted = await work.of(server, changed)
     revoked = await work.of(server, changed, "revoked,entered-in-error")
     for loaded, zone in analyzers:
-        count += await _each(connection, loaded, zone, wanted, "N")
+        await _each(connection, loaded, zone, wanted, "N")
         for request in revoked.requests:
             reference = f"ServiceRequest/{request['id']}"
             await connection.execute(_WITHDRAW, (loaded.sender, reference))
-        count += await _each(connection, loaded, zone, revoked, "C")
-    return count
+        await _each(connection, loaded, zone, revoked, "C")
 
 
 async def _each(
     connection: Connection, loaded: Loaded, zone: tzinfo, found: work.Found, action: Action
-) -> int:
-    tests = work.Tests(loaded.profile)
-    count = 0
+) -> None:
+    tests = Tests(loaded.profile)
     for request in found.requests:
         one = work.Found((request,), found.others)
         for ordered in work.ordered(one, "", tests, (), zone):
@@ -128,9 +123,7 @@ async def _each(
                 "action": action,
                 "records": b"".join(encoded(records, codec_of(loaded))),
             }
-            cursor = await connection.execute(_QUEUE, values)
-            count += cursor.rowcount
-    return count
+            await connection.execute(_QUEUE, values)
 
 
 def codec_of(loaded: Loaded | None) -> str:

@@ -6,8 +6,8 @@ CLSI LIS02-A2 (ASTM E1394): https://clsi.org/shop/standards/lis02/
 import hashlib
 from dataclasses import dataclass, replace
 
-from adapters.hl7.inbox.received import Received
-from adapters.hl7.inbox.understand import Kept, opened, sender_now
+from adapters.hl7.inbox.received import Received, kept_control_id
+from adapters.hl7.inbox.understand import KeptOrigin, opened, sender_now
 from adapters.hl7.mapping.context import Refusal
 from adapters.hl7.message.partition import partition_keys
 from adapters.hl7.profiles.read import Loaded, Profiles
@@ -18,7 +18,6 @@ from fhir_server.config import Settings
 
 TYPE = "ASTM"
 _INCOMPLETE = "INCOMPLETE_TRANSMISSION"
-_CONTROL_ID_KEPT = 200
 # What O-26 says of an order that has no result: cancelled, received, in process.
 _TOLD = frozenset("XIYZ")
 
@@ -50,7 +49,7 @@ def incomplete(raw: bytes, reason: str) -> Received:
     )
 
 
-def examine(raw: bytes, settings: Settings, profiles: Profiles, kept: Kept) -> Examined:
+def examine(raw: bytes, settings: Settings, profiles: Profiles, kept: KeptOrigin) -> Examined:
     """Return what becomes of a message; never raises for what an analyzer may send."""
     base = Received(
         raw=raw,
@@ -80,7 +79,7 @@ def examine(raw: bytes, settings: Settings, profiles: Profiles, kept: Kept) -> E
         sender=found.sender,
         partition_keys=partition_keys(message, found.sender, partition or settings.hl7.partition),
         content_sha256=hashlib.sha256(raw.partition(b"\r")[2]).digest(),
-        control_id=_control_id(transmission) or base.control_id,
+        control_id=kept_control_id(_field(transmission, 3)) or base.control_id,
         version=_field(transmission, 13),
         charset=message.codec,
         processing_id=_field(transmission, 12),
@@ -124,10 +123,6 @@ def _refused(received: Received, reason: str, text: str) -> Received:
 def _tells_orders(transmission: Transmission) -> bool:
     leaves = (record.leaf(26) for record in transmission.named("O"))
     return any(leaf and leaf.text.upper() in _TOLD for leaf in leaves)
-
-
-def _control_id(transmission: Transmission) -> str:
-    return _field(transmission, 3).replace("\x00", "")[:_CONTROL_ID_KEPT]
 
 
 def _field(transmission: Transmission, number: int) -> str:

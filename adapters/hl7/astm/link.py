@@ -41,7 +41,6 @@ CONTENTION_SECONDS: Final = {"computer": 20.0, "instrument": 1.0}
 
 Role = Literal["computer", "instrument"]
 
-_WORDS: Final = {ACK: b"\x06", NAK: b"\x15", ENQ: b"\x05", EOT: b"\x04"}
 # FN, the text, ETB or ETX and two digits.
 _LONGEST_BODY: Final = LONGEST + 4
 

@@ -4,7 +4,6 @@ CLSI LIS01-A2 (ASTM E1381), over TCP: https://clsi.org/shop/standards/lis01/
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import socket
@@ -18,6 +17,7 @@ from adapters.hl7.astm import downloads, work
 from adapters.hl7.astm.connection import Analyzer, Outgoing, converse
 from adapters.hl7.astm.keeping import Keeper
 from adapters.hl7.astm.link import Line
+from adapters.hl7.keep_alive import keep_alive
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import Claim, attributed
 from adapters.hl7.profiles.origin import Origin
@@ -27,13 +27,6 @@ from fhir_server.server import Server
 
 _CONNECT_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 60.0
-_KEEP_ALIVE: Final = (
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
-    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-)
 
 _log = logging.getLogger(__name__)
 
@@ -135,12 +128,7 @@ async def _serve(
 ) -> None:
     task = asyncio.current_task()
     assert task is not None
-    sock = writer.get_extra_info("socket")
-    for level, name, value in _KEEP_ALIVE:
-        option = getattr(socket, name, None)
-        if option is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(level, option, value)
+    keep_alive(writer.get_extra_info("socket"))
     line = Line("computer", lines.server.settings.astm.max_session_bytes)
     sender = loaded.sender if loaded else ""
     one = Analyzer(lines.server, lines.keeper, reader, writer, peer, line, sender, loaded, pinned)
@@ -174,7 +162,9 @@ async def _download(lines: _Lines, profiles: list[Loaded]) -> None:
     wanted = [one for one in profiles if one.name in server.settings.astm.download]
     if not wanted:
         return
-    await downloads.look(server, [(one, work.zone_of(server, one.profile)) for one in wanted])
+    analyzers = [(one, work.zone_of(server, one.profile)) for one in wanted]
+    while await downloads.look(server, analyzers):
+        pass
     ready = {one.sender: one for one in lines.open.values() if one.sender and one.ready}
     if ready:
         for sender, queued in (await downloads.due(server, ready)).items():

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from adapters.hl7.profiles.model import SourceProfile, target_of
+from adapters.hl7.profiles.analyzer_tests import Tests
+from adapters.hl7.profiles.model import SourceProfile
 from adapters.hl7.records.answer import Ordered
 from adapters.hl7.records.query import Request
 from fhir_server.caller import Caller
@@ -16,13 +17,14 @@ from fhir_server.r4 import json
 from fhir_server.server import Server
 
 CALLER: Final = Caller("astm", "hl7")
-_MOST: Final = 200
+MOST: Final = 200
+"""So many orders one search returns."""
 _INCLUDES: Final = (
     ("_include", "ServiceRequest:subject"),
     ("_include", "ServiceRequest:specimen"),
     ("_include", "ServiceRequest:requester"),
     ("_sort", "_lastUpdated"),
-    ("_count", str(_MOST)),
+    ("_count", str(MOST)),
 )
 # By the number that the label carries: the specimen's own, or its container's.
 _BY_SPECIMEN: Final = ("specimen.identifier", "specimen.container-id")
@@ -102,34 +104,6 @@ def zone_of(server: Server, profile: SourceProfile | None) -> tzinfo:
     return own or (UTC if name == "UTC" else ZoneInfo(name))
 
 
-class Tests:
-    """The tests of an analyzer: which of its codes an order's code means.
-
-    Without a list of tests in its profile, whatever is ordered is offered by its first
-    code.
-    """
-
-    def __init__(self, profile: SourceProfile | None) -> None:
-        self._listed = profile is not None and bool(profile.law.tests)
-        self._codes: dict[tuple[str, str], str] = {}
-        for test in profile.law.tests if profile else ():
-            self._codes.setdefault((test.system, test.code), test.code)
-            for order in test.orders:
-                key = target_of(order)[:2] if "^" in order else ("", order)
-                self._codes.setdefault(key, test.code)
-
-    def code(self, request: Json) -> str:
-        """Return the analyzer's code for what is ordered, "" where it does no such test."""
-        codings = request.get("code", {}).get("coding", ())
-        for one in codings:
-            for system in (one.get("system", ""), ""):
-                if found := self._codes.get((system, one.get("code", ""))):
-                    return found
-        if self._listed:
-            return ""
-        return next((one["code"] for one in codings if one.get("code")), "")
-
-
 def ordered(
     found: Found, specimen: str, tests: Tests, wanted: Iterable[str], zone: tzinfo
 ) -> list[Ordered]:
@@ -143,7 +117,7 @@ def ordered(
         code = tests.code(request)
         if not code or (only and code not in only):
             continue
-        number = specimen or _number(_specimen(found, request))
+        number = specimen or number_on(specimen_of(found, request))
         if number:
             subject = request.get("subject", {}).get("reference", "")
             key = (subject, number, _PRIORITY.get(request.get("priority", ""), "R"))
@@ -157,7 +131,7 @@ def _ordered(
     _, number, priority = key
     first = group[0][1]
     patient = _other(found, first.get("subject")) or {}
-    specimen = _specimen(found, first) or {}
+    specimen = specimen_of(found, first) or {}
     collection = specimen.get("collection", {})
     collected = collection.get("collectedDateTime") or collection.get("collectedPeriod", {}).get(
         "start", ""
@@ -181,12 +155,13 @@ def _other(found: Found, reference: Json | None) -> Json | None:
     return found.others.get((reference or {}).get("reference", ""))
 
 
-def _specimen(found: Found, request: Json) -> Json | None:
+def specimen_of(found: Found, request: Json) -> Json | None:
+    """Return the first specimen of an order, None where it is not there."""
     references = request.get("specimen", ())
     return _other(found, references[0]) if references else None
 
 
-def _number(specimen: Json | None) -> str:
+def number_on(specimen: Json | None) -> str:
     """Return the number that stands on a specimen: the keys made here are none."""
     if specimen is None:
         return ""

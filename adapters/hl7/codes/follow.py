@@ -17,7 +17,7 @@ from adapters.hl7.inbox.untranslated import JOB
 from adapters.hl7.mapping.context import Json
 from adapters.hl7.profiles import maps
 from fhir_server.caller import Caller
-from fhir_server.changes import Cursor, read
+from fhir_server.changes import Cursor, latest, read
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.entry import Entry
@@ -61,8 +61,6 @@ WHERE sender = %s AND system = %s AND code = %s AND state = 'settled'
 """
 _LEFT: Final = "SELECT EXISTS (SELECT FROM hl7_code WHERE state IN ('open', 'settled'))"
 _FEED: Final = "SELECT feed_xid, position FROM hl7_code_feed WHERE id = 1"
-# Nothing of the feed sorts before the oldest transaction under way.
-_NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _REACHED: Final = """
 INSERT INTO hl7_code_feed (id, feed_xid, position) VALUES (1, %s, %s)
 ON CONFLICT (id) DO UPDATE SET feed_xid = excluded.feed_xid, position = excluded.position
@@ -139,9 +137,7 @@ async def _written(server: Server) -> Cursor | None:
     async with server.database.statement() as connection:
         row = await (await connection.execute(_FEED)).fetchone()
         if row is None:
-            now = await (await connection.execute(_NOW)).fetchone()
-            assert now is not None
-            return Cursor(now[0], 0)
+            return await latest(connection)
         cursor, seen = Cursor(*row), False
         while True:
             found, cursor = await read(connection, cursor, _FEED_PAGE)

@@ -57,16 +57,44 @@ def _member(name: str, value: Any, where: tuple[str, str, str]) -> Iterator[Elem
     yield from _under(value, f"{path}.{name}", f"{plain}.{name.removeprefix('_')}", url)
 
 
-def candidates(found: Sequence[Element], path: str) -> list[Element]:
-    """Return the elements at or below a path that a mapping named.
+def candidates(found: Sequence[Element], path: str, text: str) -> list[Element]:
+    """Return the elements that a mapping may have meant by a path.
 
-    A choice may be named without its type: `Patient.deceased` is `deceasedBoolean` too.
+    These are the one that has the path, those below it, those that it names without
+    their type (`Patient.deceased` is `deceasedBoolean` too), and where there are none, as
+    an extension or a choice lies between, those under its beginning that fit the text.
     """
+    named = [one for one in found if one.plain == path and "._" not in one.path]
+    if len(named) == 1:
+        return named
     below = path + "."
     exact = [one for one in found if one.plain == path or one.plain.startswith(below)]
     if exact:
         return exact
-    return [one for one in found if one.plain.startswith(path) and one.plain[len(path)].isupper()]
+    typed = [one for one in found if one.plain.startswith(path) and one.plain[len(path)].isupper()]
+    return typed or _about(found, path, text)
+
+
+def _about(found: Sequence[Element], path: str, text: str) -> list[Element]:
+    parts = path.split(".")
+    for length in range(len(parts) - 1, 1, -1):
+        start = ".".join(parts[:length])
+        near = [one for one in found if _is_under(one.plain, start)]
+        last = [one for one in near if one.plain.endswith(f".{parts[-1]}")]
+        if last and len(parts) - length > 1:
+            return last
+        if fitting := [one for one in near if fit(text, one.value)]:
+            return fitting
+        # What named a resource has become a reference to it.
+        last = last or [one for one in near if one.plain == f"{start}.reference"]
+        if last:
+            return last
+    return []
+
+
+def _is_under(plain: str, start: str) -> bool:
+    rest = plain[len(start) :]
+    return plain.startswith(start) and (rest[:1] == "." or rest[:1].isupper())
 
 
 def fit(text: str, value: object) -> int:

@@ -20,12 +20,14 @@ class Spot:
 
     `exact` is False where what the mapping names is in no resource (it may be a
     reference that another message completes); `value` is None where the leaf is in
-    several elements, whose common path it is then.
+    several elements, whose common path it is then. `kind` is the type of the resource,
+    which may be contained in that of the URL.
     """
 
     address: Address
     full_url: str
     path: str
+    kind: str
     value: object = None
     url: str = ""
     exact: bool = True
@@ -80,7 +82,7 @@ def _spot(search: _Search, place: int, address: Address, path: str, *, strict: b
     best: tuple[float, str, Element] | None = None
     tied: list[tuple[str, Element]] = []
     for url, held in _places(search, place, path.partition(".")[0]):
-        for one in candidates(held, path):
+        for one in candidates(held, path, text):
             points = _points(search, url, one, address, text)
             if best is None or points > best[0]:
                 best, tied = (points, url, one), []
@@ -91,12 +93,12 @@ def _spot(search: _Search, place: int, address: Address, path: str, *, strict: b
     if strict and (best is None or best[0] < SAME):
         return None
     if best is None:
-        return Spot(address, "", path, exact=False)
-    return _claimed(search, address, best, tied)
+        return Spot(address, "", path, path.partition(".")[0], exact=False)
+    return _claimed(search, address, path, best, tied)
 
 
 def _points(search: _Search, url: str, one: Element, address: Address, text: str) -> float:
-    home = search.homes.get((url, address[:3] + (0, 0)))
+    home = search.homes.get((url, (*address[:3], 0, 0)))
     at_home = home is not None and one.path.startswith(home)
     is_new = (url, one.path) not in search.claimed
     return fit(text, one.value) + _HOME * at_home + _NEW * is_new
@@ -105,20 +107,23 @@ def _points(search: _Search, url: str, one: Element, address: Address, text: str
 def _claimed(
     search: _Search,
     address: Address,
+    path: str,
     best: tuple[float, str, Element],
     tied: Sequence[tuple[str, Element]],
 ) -> Spot:
     points, url, one = best
+    kind = one.plain.partition(".")[0]
     mine = [element for at, element in tied if at == url]
     if points < 1 and len(mine) > 1:
         # No value tells them apart: all that can be said is where they all are.
-        return Spot(address, url, shared([element.path for element in mine]))
+        common = shared([element.path for element in mine])
+        return Spot(address, url, common if "." in common else path, kind)
     search.claimed.add((url, one.path))
     if "[" in one.path:
         home = one.path[: one.path.rindex("]") + 1] if points >= SAME else ""
         if home:
-            search.homes.setdefault((url, address[:3] + (0, 0)), home)
-    return Spot(address, url, one.path, one.value, one.url)
+            search.homes.setdefault((url, (*address[:3], 0, 0)), home)
+    return Spot(address, url, one.path, kind, one.value, one.url)
 
 
 def _places(search: _Search, place: int, kind: str) -> Iterator[tuple[str, list[Element]]]:

@@ -20,7 +20,7 @@ from adapters.hl7 import metrics
 from adapters.hl7.acknowledgement.outcome import application
 from adapters.hl7.inbox import contents, untranslated
 from adapters.hl7.inbox.merge import Joining, merge
-from adapters.hl7.inbox.understand import NOTHING_KEPT, Kept, understand
+from adapters.hl7.inbox.understand import NOTHING_KEPT, KeptOrigin, understand
 from adapters.hl7.inbox.writing import Given, Written, trace, write
 from adapters.hl7.laboratory import critical, snapshot_results
 from adapters.hl7.mapping.context import Profile, Refusal
@@ -28,6 +28,7 @@ from adapters.hl7.mapping.transform import MAP_VERSION, Mapped, transform
 from adapters.hl7.message.tokenizer import Message
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import sender_of
+from adapters.hl7.uri_base import uri_base
 from fhir_server.caller import Caller
 from fhir_server.config import Settings
 from fhir_server.database import Connection
@@ -80,8 +81,6 @@ _LATER: Final = """
 UPDATE hl7_message SET attempts = attempts + 1, detail = %s, next_attempt = %s
 WHERE id = %s AND state = 'stored'
 """
-_PIN: Final = "INSERT INTO hl7_installation (id, uri_base) VALUES (1, %s) ON CONFLICT DO NOTHING"
-_PINNED: Final = "SELECT uri_base FROM hl7_installation WHERE id = 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Row:
     """A stored message that may be processed now or, if it is not `due`, later.
 
     `confirmed`: an operator wants what it does, however much that is. `holds` and
-    `waits` are its claims (inbox/partition): it starts when none of `waits` is held by
+    `waits` are its claims (inbox/barriers): it starts when none of `waits` is held by
     an earlier one; `alone`: it shares no transaction with others.
     """
 
@@ -103,7 +102,7 @@ class Row:
     holds: frozenset[str] = frozenset()
     waits: frozenset[str] = frozenset()
     alone: bool = False
-    kept: Kept = NOTHING_KEPT
+    kept: KeptOrigin = NOTHING_KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +149,8 @@ class Work:
 
 
 async def begin(server: Server) -> Work:
-    """Return the work of one pass.
-
-    Without a setting, systems and keys begin for ever with the base URL that the
-    server had when the first message was processed: under another one, nothing
-    that was written before would be found again.
-    """
-    said = server.settings.hl7.uri_base.rstrip("/")
-    if said:
-        return Work(server, said)
-    async with server.database.statement() as connection:
-        await connection.execute(_PIN, (server.base,))
-        cursor = await connection.execute(_PINNED)
-        row = await cursor.fetchone()
-    assert row is not None
-    return Work(server, str(row[0]))
+    """Return the work of one pass."""
+    return Work(server, await uri_base(server))
 
 
 async def apply(work: Work, rows: Sequence[Row]) -> set[str]:
@@ -321,12 +307,14 @@ async def _commit(work: Work, group: Sequence[Ready]) -> None:
             await contents.store(server, connection, caller, documents, written.outcomes)
             results = await _results(server, connection, caller, group, written)
             raised = await critical.follow(server, connection, caller, work.base, results)
-            more = await merge(server, connection, work.base, _joinings(group))
+            more = await merge(server, connection, work.base, _joinings(group, written))
             await trace(server, connection, caller, work.base, _said(group, written))
             await _finish(connection, server, group, written, more)
             await untranslated.note(connection, _untranslated(group))
     metrics.processed.labels(server.settings.hl7.channel).inc(len(group))
     metrics.stale.inc(sum(done.stale for done in written.done.values()))
+    for ready in group:
+        metrics.count_unmapped(ready.profile.sender, ready.mapped.unmapped)
     for level in raised:
         metrics.critical.labels(level).inc()
     work.known.update(
@@ -361,10 +349,16 @@ def _said(
     return [(one.row.id, one.row.raw, one.mapped.said, written.new[one.row.id]) for one in group]
 
 
-def _joinings(group: Sequence[Ready]) -> list[Joining]:
+def _joinings(group: Sequence[Ready], written: Written) -> list[Joining]:
     """Return what the messages join, beyond what they write (inbox/merge)."""
     return [
-        Joining(one.row.id, one.mapped.merges, one.mapped.event_time, one.row.confirmed)
+        Joining(
+            one.row.id,
+            one.mapped.merges,
+            one.mapped.event_time,
+            one.row.confirmed,
+            written.new[one.row.id],
+        )
         for one in group
         if one.mapped.merges
     ]

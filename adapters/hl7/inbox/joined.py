@@ -6,6 +6,8 @@ Pure, on resources as JSON. https://hl7.org/fhir/R4/patient.html#links
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from adapters.hl7.inbox.reconcile import filled, same
+
 Json = dict[str, Any]
 
 REPLACES: Final = "replaces"
@@ -15,7 +17,9 @@ SEE_ALSO: Final = "seealso"
 # status, and its numbers are the other's.
 _RETIRED_STATUS: Final = {"Account": "inactive", "Encounter": "entered-in-error"}
 # What belongs to a resource itself and is not taken over with its content.
-_OWN: Final = frozenset(("resourceType", "id", "meta", "text", "identifier", "status", "contained"))
+_OWN: Final = frozenset(
+    ("resourceType", "id", "meta", "text", "identifier", "status", "active", "link")
+)
 
 
 def token(identifier: Json) -> tuple[str, str]:
@@ -43,6 +47,20 @@ def replacement(patient: Json) -> str:
     return ""
 
 
+def inheriting(survivor: Json, retired: Json) -> Json:
+    """Return the survivor with what is told of the retired alone, numbers and status apart."""
+    return filled(survivor, {name: said for name, said in retired.items() if name not in _OWN})
+
+
+def disinherited(survivor: Json, before: Json, retired: Json) -> Json:
+    """Return the survivor without what it had not before and has of the retired alone."""
+    return {
+        name: said
+        for name, said in survivor.items()
+        if name in before or name in _OWN or not same(said, retired.get(name))
+    }
+
+
 def surviving(survivor: Json, retired: Json, said: Json, at: str) -> Json:
     """Return the Patient who takes over the identifiers, and names that the message calls old.
 
@@ -64,11 +82,7 @@ def replaced(retired: Json, survivor: str) -> Json:
 
 def absorbing(survivor: Json, retired: Json, at: str) -> Json:
     """Return the Account or Encounter with the numbers of the retired, and what it has not said."""
-    joined = with_old_identifiers(survivor, retired, at)
-    for name, value in retired.items():
-        if name not in _OWN and name not in joined:
-            joined[name] = value
-    return joined
+    return inheriting(with_old_identifiers(survivor, retired, at), retired)
 
 
 def absorbed(retired: Json) -> Json:

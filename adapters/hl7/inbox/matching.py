@@ -37,7 +37,8 @@ def tokens(write: Write, order: Sequence[str], trust: Mapping[str, str]) -> tupl
     kind = write.resource["resourceType"]
     if kind == "Patient":
         return _trusted(write, order, trust)
-    if kind == "ServiceRequest" and not write.identity[0].startswith("urn:"):
+    if kind == "ServiceRequest":
+        # A key of number and code has no number first: it alone tells such orders apart.
         numbers = [token for code in ("PLAC", "FILL") for token in _typed(write.resource, code)]
         if write.identity[0] in numbers:
             return tuple(dict.fromkeys((*write.identity, *numbers)))

@@ -4,7 +4,7 @@ All that refers to what is retired refers to the survivor afterwards, in version
 Provenance lists. HL7 v2.9 chapter 3, sections 3.3.18 to 3.3.51; docs/decisions/0030.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +14,8 @@ from psycopg.types.json import Jsonb
 
 from adapters.hl7.inbox import joined
 from adapters.hl7.inbox.joined import Json
+from adapters.hl7.inbox.links import parts
+from adapters.hl7.inbox.provenance import MOST_TARGETS, US, participant, row_identifier
 from adapters.hl7.mapping.context import Merge, Refusal
 from adapters.hl7.mapping.messages.merge import MOVES
 from fhir_server.caller import Caller
@@ -30,8 +32,6 @@ CALLER: Final = Caller("hl7", "hl7")
 HISTORY_OF: Final = ("Provenance", "AuditEvent")
 LINKS: Final = ("Patient.link[",)
 _LIFECYCLE: Final = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
-_PARTICIPANT: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
-MOST_TARGETS: Final = 500  # a resource has a limit of index rows
 _PIECE: Final = 100
 _SEARCHED: Final = 20
 
@@ -55,13 +55,15 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 class Joining:
     """What a message joins: its row, its merges, when it says that they were made.
 
-    `confirmed`: an operator wants them, however much they move.
+    `confirmed`: an operator wants them, however much they move. `wrote` are the versions that
+    the message wrote before them.
     """
 
     message: int
     merges: Sequence[Merge]
     at: datetime | None
     confirmed: bool
+    wrote: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +176,7 @@ async def _found(desk: Desk, type_name: str, tokens: Sequence[str]) -> list[Json
 
 def _tokens(tokens: Iterable[str]) -> set[tuple[str, str]]:
     """Return (system, value) of token searches."""
-    found = set()
-    for one in tokens:
-        # The separators inside are escaped (datatypes/hd.token).
-        system, _, value = one.replace("\\|", "\x1f").partition("|")
-        found.add((_plain(system), _plain(value)))
-    return found
-
-
-def _plain(text: str) -> str:
-    for character in "$,\\":
-        text = text.replace(f"\\{character}", character)
-    return text.replace("\x1f", "|")
+    return {parts(one) for one in tokens}
 
 
 async def _last(desk: Desk, patient: Json) -> str:
@@ -236,12 +227,12 @@ async def _patients(desk: Desk, said: Merge) -> tuple[str, str]:
     await hold(desk.server, desk.connection, (keeper, gone))
     await desk.require_few(gone)
     old, new = await desk.read(gone), await desk.read(keeper)
-    await desk.put(
-        [
-            (old, joined.replaced(old.data, keeper)),
-            (new, joined.surviving(new.data, old.data, said.said, desk.at)),
-        ]
-    )
+    surviving = joined.surviving(new.data, old.data, said.said, desk.at)
+    if f"{keeper}/_history/1" in desk.joining.wrote:
+        # The message is the first to know the new number: it says who has it, and what it
+        # does not repeat is known under the prior number alone.
+        surviving = joined.inheriting(surviving, old.data)
+    await desk.put([(old, joined.replaced(old.data, keeper)), (new, surviving)])
     await desk.repoint(gone, keeper)
     return keeper, gone
 
@@ -433,15 +424,14 @@ def _activity(event: str) -> str:
 
 def provenance(desk: Desk, activity: str, versions: Sequence[str]) -> Json:
     """Return the Provenance of versions; `activity` is a code of ISO 21089."""
-    row = {"system": f"{desk.base}/hl7/message", "value": str(desk.joining.message)}
-    assembler = {"coding": [{"system": _PARTICIPANT, "code": "assembler"}]}
+    row = row_identifier(desk.base, desk.joining.message)
     return {
         "resourceType": "Provenance",
         "target": [{"reference": one} for one in versions],
         "occurredDateTime": desk.at,
         "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "activity": {"coding": [{"system": _LIFECYCLE, "code": activity}]},
-        "agent": [{"type": assembler, "who": {"display": "Sangam"}}],
+        "agent": [{"type": participant("assembler"), "who": US}],
         "entity": [{"role": "source", "what": {"identifier": row}}],
     }
 

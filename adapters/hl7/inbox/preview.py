@@ -7,7 +7,7 @@ from typing import Final, Literal
 from adapters.hl7.inbox.apply import apply, begin
 from adapters.hl7.inbox.differences import Difference, differences
 from adapters.hl7.inbox.merge import CALLER
-from adapters.hl7.inbox.process import window
+from adapters.hl7.inbox.turns import load
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.entry import Entry
@@ -54,8 +54,7 @@ async def preview(server: Server, id_: int, *, confirmed: bool = False) -> Previ
             cursor = await connection.execute(_AGAIN, (confirmed, id_))
             if await cursor.fetchone() is None:
                 raise NotFound("There is no such message that could be replayed")
-        rows = [row for row in await window(tried, id_ - 1) if row.id == id_]
-        await apply(await begin(tried), rows)
+        await apply(await begin(tried), await load(tried, [id_]))
         async with database.connection() as connection:
             cursor = await connection.execute(_BECAME, (id_,))
             became = await cursor.fetchone()

@@ -17,7 +17,7 @@ _ACTIVITY: Final = (
 )
 _PARTICIPANT: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 _MEDIA_TYPE: Final = "x-application/hl7-v2+er7"
-_US: Final[Json] = {"type": "Device", "display": "Sangam"}
+US: Final[Json] = {"type": "Device", "display": "Sangam"}
 
 
 def provenances(
@@ -38,14 +38,15 @@ def provenances(
                 "coding": [{"system": _ACTIVITY, "code": "v2-fhir-transformation"}],
             },
             "agent": [
-                {"type": _kind("assembler"), "who": _US},
-                *({"type": _kind("author"), "who": who} for who in said.get("author", ())),
+                {"type": participant("assembler"), "who": US},
+                *({"type": participant("author"), "who": who} for who in said.get("author", ())),
             ],
             "entity": [{"role": "source", "what": source}],
         }
 
 
-def _kind(code: str) -> Json:
+def participant(code: str) -> Json:
+    """Return the type of an agent."""
     return {"coding": [{"system": _PARTICIPANT, "code": code}]}
 
 

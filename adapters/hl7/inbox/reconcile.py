@@ -54,9 +54,9 @@ def reconciled(
     replace a final one. References in both are literal where the target is stored.
     """
     stands = _stands(stored, write, told, regression=regression)
-    given = _with_own_people(stored, write.resource)
     if stands != "applied":
-        return Reconciled(_with_people(_filled(stored, given), stored, given), stands)
+        return Reconciled(filled(stored, write.resource), stands)
+    given = _with_own_people(stored, write.resource)
     merged = united(stored, given)
     for name in _JOINED & given.keys() & stored.keys():
         merged[name] = _joined(stored[name], given[name])
@@ -126,6 +126,12 @@ def _settle_value(stored: Json, given: Json, merged: Json) -> None:
 
 def _value(resource: Json) -> Json:
     return {name: said for name, said in resource.items() if name.startswith(_VALUE)}
+
+
+def filled(stored: Json, given: Json) -> Json:
+    """Return what is stored with what it has not, and whom that refers to inside of it."""
+    given = _with_own_people(stored, given)
+    return _with_people(_filled(stored, given), stored, given)
 
 
 def _filled(stored: Json, given: Json) -> Json:

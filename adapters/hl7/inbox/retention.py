@@ -25,6 +25,18 @@ WITH old AS (
 DELETE FROM hl7_message USING old WHERE hl7_message.id = old.id
 """
 
+# What was sent is kept as long as what came; what nobody has acknowledged stays.
+_FORGET_SENT: Final = """
+WITH old AS (
+    SELECT id FROM hl7_outbound
+    WHERE state IN ('done', 'dismissed')
+      AND finished_at < now() - CASE WHEN state = 'done' THEN %(done)s ELSE %(other)s END
+                                * interval '1 day'
+    ORDER BY state, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM hl7_outbound USING old WHERE hl7_outbound.id = old.id
+"""
+
 
 async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG001  (a job's form)
     """Forget what is older than the settings say, and come back in an hour."""
@@ -36,11 +48,15 @@ async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG0
 
 
 async def forget(server: Server, connection: Connection) -> int:
-    """Delete up to 1,000 messages that have been kept long enough; return how many."""
+    """Delete up to 1,000 messages in and as many out that were kept long enough.
+
+    Returns how many of those that came in; of the others the next look takes the rest.
+    """
     settings = server.settings.hl7
     asked = {
         "done": settings.keep_done_days,
         "other": settings.keep_days,
         "most": _AT_ONCE,
     }
+    await connection.execute(_FORGET_SENT, asked)
     return (await connection.execute(_FORGET, asked)).rowcount

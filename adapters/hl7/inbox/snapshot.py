@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from adapters.hl7.mapping.context import Json
 
-# Who was merged is followed so far; a merge refuses circles (MERGE_CYCLE).
-_MOST_MERGES = 20
-
+MOST_MERGES: Final = 20
+"""A chain of merges is followed so far; a merge refuses circles (MERGE_CYCLE)."""
 
 Named: TypeAlias = tuple[str, str]
 """A resource type and an identifier as a token (datatypes/hd)."""
@@ -52,7 +51,7 @@ class Snapshot:
 
     def survivor(self, reference: str) -> str:
         """Return where a Patient went that was merged, else the reference itself."""
-        for _ in range(_MOST_MERGES):
+        for _ in range(MOST_MERGES):
             following = self.replaced_by(reference)
             if not following:
                 break

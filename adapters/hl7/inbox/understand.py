@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from adapters.hl7.inbox import asked
 from adapters.hl7.mapping.agreement import QcRule
 from adapters.hl7.mapping.context import Profile, Refusal
 from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
-from adapters.hl7.message.tokenizer import BadHeader, Message, parse
+from adapters.hl7.message.tokenizer import BadHeader, Message, TooManyParts, parse
 from adapters.hl7.profiles.agree import qc_rules
 from adapters.hl7.profiles.agreements import Agreements
 from adapters.hl7.profiles.attribution import Attribution, attribute, may_be
@@ -15,13 +16,14 @@ from adapters.hl7.profiles.model import Astm
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded, Profiles
 from adapters.hl7.records import results
+from adapters.hl7.records.answered import Known
 from adapters.hl7.records.transmission import is_records
 from fhir_server.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What the inbox knows of a message beside its bytes.
+class KeptOrigin:
+    """What the inbox keeps of the connection that brought a message (profiles/origin).
 
     `sender` is whom the listener took it for: what it saw of a client certificate is not
     kept.
@@ -32,14 +34,14 @@ class Kept:
     sender: str = "-"
 
 
-NOTHING_KEPT: Final = Kept()
+NOTHING_KEPT: Final = KeptOrigin()
 
 
 async def understand(
     agreed: Agreements,
     settings: Settings,
     raw: bytes,
-    kept: Kept,
+    kept: KeptOrigin,
     usual: Callable[[Message], Profile],
 ) -> tuple[Message, Profile]:
     """Return the message in stored bytes, and what is agreed with its sender.
@@ -55,10 +57,23 @@ async def understand(
         message = opened(raw, settings, found.profile, channel=kept.channel)
     elif failed is not None:
         raise failed
+    message = await _answering(agreed, settings, raw, found.profile, message)
     profile = usual(message)
     if found.profile is None and found.sender != profile.sender:
         profile = replace(profile, sender=found.sender)
     return message, await agreed.profile(profile, found.profile)
+
+
+async def _answering(
+    agreed: Agreements, settings: Settings, raw: bytes, loaded: Loaded | None, message: Message
+) -> Message:
+    """Return results of records as those of the orders that are stored for their specimens."""
+    ignored = loaded and loaded.profile.astm and loaded.profile.astm.orders == "ignore"
+    if message.source is None or ignored:
+        return message
+    numbers = results.specimens(message.source.text, *_places(loaded))
+    known = await asked.orders(agreed.server, numbers, loaded.profile if loaded else None)
+    return opened(raw, settings, loaded, known=known) if known else message
 
 
 def _first(raw: bytes, settings: Settings, channel: str) -> tuple[Message, Refusal | None]:
@@ -74,7 +89,9 @@ def _first(raw: bytes, settings: Settings, channel: str) -> tuple[Message, Refus
         return parse(raw.split(b"\r", 1)[0].decode("latin-1"), "latin-1"), refusal
 
 
-def sender_now(profiles: Profiles, message: Message, kept: Kept, settings: Settings) -> Attribution:
+def sender_now(
+    profiles: Profiles, message: Message, kept: KeptOrigin, settings: Settings
+) -> Attribution:
     """Return whose message it is today: the listener's finding where that can still be."""
     origin = Origin(kept.channel, kept.peer, settings.hl7.of(kept.channel).sender)
     known = profiles.by_sender.get(kept.sender)
@@ -89,11 +106,17 @@ def _reads_otherwise(loaded: Loaded, message: Message) -> bool:
 
 
 def opened(
-    raw: bytes, settings: Settings, loaded: Loaded | None = None, *, channel: str = ""
+    raw: bytes,
+    settings: Settings,
+    loaded: Loaded | None = None,
+    *,
+    channel: str = "",
+    known: Known | None = None,
 ) -> Message:
     """Return the message in bytes, by its profile's character set if it has one.
 
-    Without one it is as the settings of the channel say. Raises Refusal where it cannot be read.
+    Without one it is as the settings of the channel say. `known` are stored orders of the
+    specimens of records. Raises Refusal where it cannot be read.
     """
     text = loaded.profile.text if loaded else None
     usual = settings.hl7.of(channel)
@@ -102,12 +125,15 @@ def opened(
     try:
         decoded = decode(raw, fallback=fallback, override=override)
         if is_records(raw):
-            return results.opened(decoded.text, decoded.codec, *_places(loaded))
+            places = _places(loaded)
+            return results.opened(decoded.text, decoded.codec, *places, known=known or {})
         return parse(decoded.text, decoded.codec)
     except UnsupportedCharset:
         raise Refusal("CHARSET_UNSUPPORTED", "The character set is not supported") from None
     except Undecodable:
         raise Refusal("UNDECODABLE", "The message is not in its character set") from None
+    except TooManyParts as many:
+        raise Refusal("MAPPING_ERROR", str(many)) from None
     except BadHeader as bad:
         raise Refusal("BAD_MSH", str(bad)) from None
 

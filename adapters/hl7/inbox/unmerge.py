@@ -13,14 +13,8 @@ from psycopg.types.json import Jsonb
 
 from adapters.hl7.inbox import joined
 from adapters.hl7.inbox.joined import REPLACED_BY, REPLACES, Json
-from adapters.hl7.inbox.merge import (
-    LINKS,
-    MOST_TARGETS,
-    Desk,
-    Joining,
-    Present,
-    provenance,
-)
+from adapters.hl7.inbox.merge import LINKS, Desk, Joining, Present, provenance
+from adapters.hl7.inbox.provenance import MOST_TARGETS
 from fhir_server.errors import Conflict, Gone, NotFound
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.referring import hold, repointed
@@ -101,6 +95,7 @@ async def _part(desk: Desk, merged: Merged) -> None:
     if active is not None:
         back["active"] = active
     left = joined.unlinked(survivor.data, merged.retired, REPLACES)
+    left = joined.disinherited(left, before, retired.data)
     await desk.put([(retired, back), (survivor, _without_gains(left, before, retired.data))])
 
 

@@ -73,7 +73,7 @@ async def note(connection: Connection, found: Iterable[Noted]) -> None:
     if row and row[0]:
         await enqueue(connection, [JOB])
     for key, (count, _) in counted.items():
-        metrics.unmapped_codes.labels(key[0], key[3]).inc(count)
+        metrics.unmapped_codes.labels(metrics.sender_label(key[0]), key[3]).inc(count)
 
 
 def texts(codes: Sequence[Untranslated]) -> str:

@@ -13,7 +13,7 @@ from adapters.hl7.inbox import matching, times, waiting
 from adapters.hl7.inbox.links import Waiting, parts
 from adapters.hl7.inbox.plan import Item, Plan, Told, is_new
 from adapters.hl7.inbox.provenance import document, provenances, row_identifier
-from adapters.hl7.inbox.snapshot import Named, Snapshot
+from adapters.hl7.inbox.snapshot import MOST_MERGES, Named, Snapshot
 from adapters.hl7.mapping.context import Json, Write
 from adapters.hl7.mapping.transform import Mapped
 from fhir_server.caller import Caller
@@ -25,8 +25,6 @@ from fhir_server.interactions.transaction import Outside, transaction
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-# A chain of merges is followed so far; a merge refuses circles (MERGE_CYCLE).
-_MOST_MERGES: Final = 20
 _OF_SERVER: Final = ("versionId", "lastUpdated")
 
 
@@ -108,7 +106,7 @@ async def _look(
 
 async def _follow(server: Server, connection: Connection, snapshot: Snapshot) -> None:
     """Read those who took the place of merged Patients."""
-    for _ in range(_MOST_MERGES):
+    for _ in range(MOST_MERGES):
         patients = [one for one in snapshot.held if one.startswith("Patient/")]
         survivors = {snapshot.replaced_by(one) for one in patients} - {"", *snapshot.held}
         if not survivors:

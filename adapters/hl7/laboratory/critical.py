@@ -41,7 +41,9 @@ FROM hl7_critical WHERE observation_id = ANY(%s) FOR UPDATE
 _RAISED: Final = """
 INSERT INTO hl7_critical
     (observation_id, level, state, flag_id, request_id, task_id, recipient, raised_at)
-VALUES (%s, %s, 'open', %s, %s, %s, %s, %s)
+SELECT r.observation_id, r.level, 'open', r.flag_id, r.request_id, r.task_id, r.recipient, %s
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS r(observation_id, level, flag_id, request_id, task_id, recipient)
 ON CONFLICT (observation_id) DO UPDATE SET
     level = excluded.level, state = 'open', flag_id = excluded.flag_id,
     request_id = excluded.request_id, task_id = excluded.task_id,
@@ -111,16 +113,18 @@ async def follow(
     settings = server.settings.hl7
     if not settings.critical_alerts:
         return []
-    found = [one for one in written if _concerns(one)]
+    # Several results of a group may have made one version.
+    found = list({one.outcome.id: one for one in written if _concerns(one)}.values())
     if not found:
         return []
     known = await _known(connection, [one.outcome.id for one in found if _changed(one)])
     place = _Place(server, connection, caller, base + IDENTIFIER, datetime.now(UTC))
-    raised = [level for one in found if (level := await _follow(place, one, known))]
-    if raised:
+    wanted = [critical for one in found if (critical := await _follow(place, one, known))]
+    if wanted:
+        await _raise(place, wanted, known)
         later = settings.critical_poll_seconds
         await enqueue(connection, [Job(FOLLOW, {}, FOLLOW, delay_seconds=later)])
-    return raised
+    return [critical.level for critical in wanted]
 
 
 def _concerns(one: Written) -> bool:
@@ -147,8 +151,8 @@ async def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Alert]
     return {row[0]: Alert(*row) for row in await cursor.fetchall()}
 
 
-async def _follow(place: _Place, one: Written, known: Mapping[str, Alert]) -> Level | None:
-    """Do what the new version of a result asks for; return the level that was raised."""
+async def _follow(place: _Place, one: Written, known: Mapping[str, Alert]) -> Critical | None:
+    """Withdraw what a new version of a result takes back; return it where it is to be told."""
     assert one.outcome.body is not None
     resource: Json = json.decode_keeping(one.outcome.body)
     person = NOBODY
@@ -162,7 +166,7 @@ async def _follow(place: _Place, one: Written, known: Mapping[str, Alert]) -> Le
     if level is None or step not in {"raise", "reopen"}:
         return None
     recipients, contained = await _recipients(place, resource, one.agreed.recipient)
-    critical = Critical(
+    return Critical(
         observation=f"Observation/{one.outcome.id}",
         resource=resource,
         level=level,
@@ -171,28 +175,43 @@ async def _follow(place: _Place, one: Written, known: Mapping[str, Alert]) -> Le
         identifier_system=place.identifier_system,
         at=place.now,
     )
-    await _raise(place, critical, alert)
-    return level
 
 
-async def _raise(place: _Place, critical: Critical, alert: Alert | None) -> None:
-    """Write Flag and CommunicationRequest, those of `alert` where it was raised before."""
-    asked = [
-        _entry(alerts.flag(critical), alert.flag_id if alert else None),
-        _entry(alerts.request(critical), alert.request_id if alert else None),
+async def _raise(place: _Place, wanted: Sequence[Critical], known: Mapping[str, Alert]) -> None:
+    """Write Flags and CommunicationRequests, those that were raised before where there are any."""
+    numbers = [critical.observation.partition("/")[2] for critical in wanted]
+    before = [known.get(number) for number in numbers]
+    pairs = list(zip(wanted, before, strict=True))
+    asked = [_entry(alerts.flag(one), alert.flag_id if alert else None) for one, alert in pairs]
+    asked += [
+        _entry(alerts.request(one), alert.request_id if alert else None) for one, alert in pairs
     ]
     outcomes = await transaction(place.server, place.connection, place.caller, asked)
-    flag, request = (outcome.id for outcome in outcomes)
-    task = None
-    owner = next(iter(critical.recipients), None)
-    if place.server.settings.hl7.critical_result_task:
-        task = await write_task(
-            place.server, place.connection, place.caller, alerts.request(critical), request, owner
-        )
-    recipient = owner.get("reference") if owner else None
-    number = critical.observation.partition("/")[2]
-    values = (number, critical.level, flag, request, task, recipient, place.now)
+    ids = [outcome.id for outcome in outcomes]
+    flags, requests = ids[: len(wanted)], ids[len(wanted) :]
+    tasks = await _tasks(place, wanted, requests)
+    owners = [next(iter(critical.recipients), {}).get("reference") for critical in wanted]
+    levels = [critical.level for critical in wanted]
+    values = (place.now, numbers, levels, flags, requests, tasks, owners)
     await place.connection.execute(_RAISED, values)
+
+
+async def _tasks(
+    place: _Place, wanted: Sequence[Critical], requests: Sequence[str]
+) -> list[str | None]:
+    """Write a Task for each critical result, where that is wanted; return their ids."""
+    if not place.server.settings.hl7.critical_result_task:
+        return [None] * len(wanted)
+    asked = [
+        _task(alerts.request(one), id_, next(iter(one.recipients), None))
+        for one, id_ in zip(wanted, requests, strict=True)
+    ]
+    outcomes = await transaction(place.server, place.connection, place.caller, asked)
+    return [outcome.id for outcome in outcomes]
+
+
+def _task(request: Json, request_id: str, owner: Json | None) -> Entry:
+    return _entry(alerts.task(request, request_id, owner, datetime.now(UTC)), None)
 
 
 async def write_task(
@@ -204,8 +223,8 @@ async def write_task(
     owner: Json | None,
 ) -> str:
     """Write the Task to have a critical result acknowledged; return its id."""
-    resource = alerts.task(request, request_id, owner, datetime.now(UTC))
-    (outcome,) = await transaction(server, connection, caller, [_entry(resource, None)])
+    asked = [_task(request, request_id, owner)]
+    (outcome,) = await transaction(server, connection, caller, asked)
     return outcome.id
 
 

@@ -2,6 +2,9 @@
 
 Results OBR-22, orders ORC-9, patients and visits EVN-6 or EVN-2, documents TXA-8 or
 TXA-6; each else MSH-7. HL7 v2.9, chapters 2 to 9.
+
+What was told cannot have been so after it was told: a time that is more than a month after
+MSH-7 is a mistake, and would make all that comes until then late.
 """
 
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -17,6 +20,8 @@ _OF_MESSAGE: Final = {
     "MDM": (("TXA", 8), ("TXA", 6)),
 }
 _DAY: Final = 10  # characters of a date
+_AHEAD: Final = timedelta(days=31)  # clocks differ, and some plan ahead
+AHEAD: Final = "A time is a month later than the message; MSH-7 counts"
 
 
 def of_message(ctx: Context) -> datetime | None:
@@ -56,6 +61,17 @@ def of_order(ctx: Context, orc: Segment | None) -> datetime | None:
 
 
 def _of(ctx: Context, segment: Segment, number: int) -> datetime | None:
+    found = _said(ctx, segment, number)
+    if found is None or segment.name == "MSH":
+        return found
+    told = _said(ctx, ctx.message.header, 7)
+    if told is None or found - told <= _AHEAD:
+        return found
+    ctx.warn(AHEAD)
+    return told
+
+
+def _said(ctx: Context, segment: Segment, number: int) -> datetime | None:
     text = segment.peek(number)
     return instant(text, ctx.offset, ctx.profile.zone) if text else None
 

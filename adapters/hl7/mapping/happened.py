@@ -17,6 +17,7 @@ _CLASS_CHANGES: Final = frozenset(("A06", "A07"))
 _TRANSFER_UNDONE: Final = "A12"
 _DISCHARGE_UNDONE: Final = "A13"
 _DISCHARGE: Final = ("dischargeDisposition", "destination")
+_OPEN: Final = frozenset(("planned", "arrived", "in-progress", "onleave"))
 
 
 def keeps_status(event: str) -> bool:
@@ -24,12 +25,15 @@ def keeps_status(event: str) -> bool:
     return event in _STATUS_KEPT
 
 
-def effect(event: str, when: str) -> Callable[[Json, Json], Json]:
-    """Return what the event does to a stored Encounter (Write.effect); `when` is its time."""
-    return partial(happened, event, when)
+def effect(event: str, when: str, *, ends: bool) -> Callable[[Json, Json], Json]:
+    """Return what the event does to a stored Encounter (Write.effect); `when` is its time.
+
+    `ends`: the message tells when the visit ended.
+    """
+    return partial(happened, event, when, ends=ends)
 
 
-def happened(event: str, when: str, stored: Json, merged: Json) -> Json:
+def happened(event: str, when: str, stored: Json, merged: Json, *, ends: bool = False) -> Json:
     """Return the Encounter after the event: of `stored`, and of the update that it brings."""
     found = dict(merged)
     # A result that came first knew no status (decision D13: an update never says unknown).
@@ -45,7 +49,9 @@ def happened(event: str, when: str, stored: Json, merged: Json) -> Json:
         past = {"class": stored["class"], "period": {k: v for k, v in period.items() if v}}
         if past["period"]:
             found["classHistory"] = [*stored.get("classHistory", ()), past]
-    if event == _DISCHARGE_UNDONE:
+    # Who comes again under the number of a visit that was over has not left.
+    again = stored.get("status") == "finished" and found["status"] in _OPEN and not ends
+    if event == _DISCHARGE_UNDONE or again:
         _reopen(found)
     locations = _locations(event, when, stored, merged)
     found.pop("location", None)

@@ -36,15 +36,16 @@ _SPELLINGS: Final = {
     "ug/L": "mcg/l ugm/l",
     "ug/mL": "mcg/ml ugm/ml",
     "g/L": "gm/l gms/l grams/l",
+    "g": "gm gms gram grams gm.",
     "mmol/L": "mmols/l mmol/lt mmol/ltr mmole/l mmoles/l",
     "meq/L": "meq/l meq/lt",
     "[IU]/L": "iu/l",
     "U/L": "u/l",
-    "u[IU]/mL": "uiu/ml",
+    "u[IU]/mL": "uiu/ml mciu/ml",
     "m[IU]/mL": "miu/ml",
     "m[IU]/L": "miu/l",
     "[IU]/mL": "iu/ml",
-    "mm/h": "mm/hr mm/hour mm/1sthr mm/1sthour mm/firsthour mm/1hr mmin1sthr mmin1sthour"
+    "mm/h": "mm/hr mm/1sthr. mm/hour mm/1sthr mm/1sthour mm/firsthour mm/1hr mmin1sthr mmin1sthour"
     " mm1sthr mmat1hr mm/hr.",
     "s": "sec secs second seconds sec. secs.",
     "min": "mins minute minutes min.",
@@ -98,11 +99,19 @@ _LETTERS: Final = str.maketrans(
     }
 )
 _POWER: Final = re.compile(rf"10(?=[{_RAISED}])")
+# A cubic millimetre, a microlitre and a litre as India's and America's laboratories write them.
+_VOLUME: Final = re.compile(r"(?:cu|c)\.?mm\.?\Z", re.IGNORECASE)
+_MICROLITRE: Final = re.compile(r"mcl\.?\Z", re.IGNORECASE)
+_LITRE: Final = re.compile(r"/(?:litre|liter|ltr|lt|l\.)\Z", re.IGNORECASE)
+_EXPONENT: Final = re.compile(r"[+-]?\d+(?:[^\d.].*)?\Z")
 _LONGEST: Final = 100
 
 # Atoms that laboratories use. C, T, F, K and their like are left out: an analyzer that writes
 # them alone means degrees or counts, where UCUM means coulomb or tesla.
-_PREFIXES = "T G M k h da d c m u n p f a z y"
+# No laboratory means millions of grams, litres or units: `Gm` is a gram, `MU/L` a thousandth.
+_PREFIXES = "k h da d c m u n p f a z y"
+_LARGE = "T G M"
+_OF_LARGE = "Hz Pa J V W Ohm Bq Sv eV"
 _METRIC = "m g mol s Hz Pa J V W Ohm Cel Bq Gy Sv L l bar eV U kat eq osm cal [IU] [iU]"
 _PLAIN = (
     "10* 10^ % [ppth] [ppm] [ppb] [pptr] min h d a wk mo deg [degF] [in_i] [ft_i] [lb_av] [oz_av]"
@@ -119,11 +128,20 @@ def _any(names: str) -> str:
 
 _SIMPLE = (
     rf"(?:(?:{_any(_METRIC)}|{_any(_PLAIN)})"
-    rf"|(?:{_any(_PREFIXES)})(?:{_any(_METRIC)}|m\[Hg\]))"
+    rf"|(?:{_any(_PREFIXES)})(?:{_any(_METRIC)}|m\[Hg\])"
+    rf"|(?:{_any(_LARGE)})(?:{_any(_OF_LARGE)}))"
 )
 _COMPONENT = rf"(?:(?:{_SIMPLE})(?:[+-]?\d+)?(?:\{{[!-z|~]*\}})?|\d+|\{{[!-z|~]*\}})"
 _SMALL_LITRE = re.compile(r"((?:\A|[/.])[dcmunpf]?)l\b")
 _EXPRESSION = re.compile(rf"/?{_COMPONENT}(?:[./]{_COMPONENT})*\Z")
+
+
+def is_power(base: str, rest: str) -> bool:
+    """Whether two components are one unit, the mark between them having been no mark.
+
+    Analyzers write `10^3/uL` and `kg/m^2` as they are: what remained would be another unit.
+    """
+    return bool(base) and _EXPONENT.match(rest) is not None
 
 
 @lru_cache(4096)
@@ -133,7 +151,8 @@ def ucum(text: str) -> str:
         return ""
     plain = _POWER.sub("10^", text).translate(_LETTERS)
     plain = re.sub(r"\s+", " ", plain).strip()
-    dense = plain.replace(" ", "")
+    dense = _VOLUME.sub("cumm", plain.replace(" ", ""))
+    dense = _MICROLITRE.sub("uL", _LITRE.sub("/L", dense))
     found = _AS_WRITTEN.get(dense) or _MILLION.get(dense) or _SYNONYMS.get(dense.casefold())
     if found:
         return found

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from adapters.hl7.message.escapes import unescape, without_controls
 
@@ -17,12 +18,30 @@ NULL = '""'
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _TEXT_TYPES = frozenset(("ST", "TX", "FT", ""))
 _OBX_VALUE = ("OBX", 5)
-_NTE_COMMENT = ("NTE", 3)
+# A reference range is a ST in every version: `<10^5` has one part.
+_TEXTS = frozenset((("NTE", 3), ("OBX", 7)))
 _MARKS = 4
 
 
 class BadHeader(ValueError):
     """The text does not begin with a MSH segment that names usable delimiters."""
+
+
+MOST_PARTS: Final = 500_000
+"""More segments, fields, repetitions and components than any message has.
+
+Each costs up to a kilobyte when it is mapped, so the bytes alone are no limit.
+"""
+
+
+class TooManyParts(BadHeader):
+    """The message has more than 500,000 segments, fields, repetitions and components."""
+
+
+def refuse_many(text: str, marks: str) -> None:
+    """Raise TooManyParts where the marks stand in the text too often."""
+    if len(text) > MOST_PARTS and sum(text.count(mark) for mark in marks) > MOST_PARTS:
+        raise TooManyParts("The message has too many parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +98,7 @@ class Segment:
         place = (self.name, number)
         if place == _OBX_VALUE:
             return self.raw(2).strip() in _TEXT_TYPES
-        return place == _NTE_COMMENT
+        return place in _TEXTS
 
     def repetitions(self, number: int) -> list["Repetition"]:
         """Return the repetitions that say something."""
@@ -273,6 +292,7 @@ def parse(text: str, codec: str = "utf-8") -> Message:
     """Return the message; raises BadHeader. `codec` reads the bytes of hexadecimal escapes."""
     text = text.lstrip("\ufeff \t\r\n\x00")
     delimiters = _delimiters(text)
+    refuse_many(text, f"\r\n{delimiters.characters}")
     message = Message(delimiters, codec, has_controls=_CONTROLS.search(text) is not None)
     seen: Counter[str] = Counter()
     for line in _lines(text, delimiters.field):

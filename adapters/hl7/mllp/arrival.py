@@ -40,13 +40,14 @@ class Desk:
     """What the checks on receipt go by: the channel's settings, and who sends what.
 
     `expected` is the next sequence number by sender, kept up to date here; `profiles`
-    are those that serve now.
+    are those that serve now; `dialogue` tells that queries are answered.
     """
 
     settings: Hl7Settings
     origin: Origin
     profiles: Profiles
     expected: MutableMapping[str, int]
+    dialogue: bool = False
 
     def take(self, frame: Frame, now: datetime) -> Received:
         """Return what becomes of one message."""
@@ -57,6 +58,7 @@ class Desk:
             origin=self.origin,
             profiles=self.profiles,
             expected=self.expected,
+            dialogue=self.dialogue,
         )
         if received.sequence is not None:
             self.expected[received.sender] = received.sequence + 1

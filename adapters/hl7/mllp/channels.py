@@ -13,6 +13,7 @@ from typing import Final
 import psycopg
 
 from adapters.hl7.mllp import listener
+from adapters.hl7.mllp.dialogue import Dialogue
 from fhir_server.channel_settings import Hl7Channel
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
@@ -69,11 +70,16 @@ class _Noted:
     at: float = 0.0
 
 
-async def serve(server: Server, listening: socket.socket | None, stop: asyncio.Event) -> None:
+async def serve(
+    server: Server,
+    listening: socket.socket | None,
+    stop: asyncio.Event,
+    dialogue: Dialogue | None = None,
+) -> None:
     """Run all channels until `stop` is set, and start and stop them as operators want.
 
-    `listening` is the plain port, None where that is switched off. A channel that
-    cannot listen is tried again; its state says why.
+    `listening` is the plain port, None where that is switched off; `dialogue` answers
+    queries. A channel that cannot listen is tried again; its state says why.
     """
     channels = _channels(server, listening)
     noted = _Noted()
@@ -81,7 +87,7 @@ async def serve(server: Server, listening: socket.socket | None, stop: asyncio.E
         stopped = await _stopped(server)
         if stopped is not None:
             for one in channels:
-                await _adjust(server, one, wanted=one.name not in stopped)
+                await _adjust(server, one, dialogue, wanted=one.name not in stopped)
         await _note(server, channels, noted)
         await _pause(stop)
     await asyncio.gather(*(_end(one) for one in channels))
@@ -116,7 +122,9 @@ async def _stopped(server: Server) -> set[str] | None:
         return None
 
 
-async def _adjust(server: Server, channel: _Channel, *, wanted: bool) -> None:
+async def _adjust(
+    server: Server, channel: _Channel, dialogue: Dialogue | None, *, wanted: bool
+) -> None:
     """Start or stop a channel, if it is not as it is wanted."""
     if channel.running is not None and channel.running.done():
         await _end(channel)
@@ -128,16 +136,16 @@ async def _adjust(server: Server, channel: _Channel, *, wanted: bool) -> None:
             _run(channel, functools.partial(_closed_door, channel.sock))
     elif wanted and channel.state[0] != "listening":
         await _end(channel)
-        await _start(server, channel)
+        await _start(server, channel, dialogue)
 
 
-async def _start(server: Server, channel: _Channel) -> None:
+async def _start(server: Server, channel: _Channel, dialogue: Dialogue | None) -> None:
     try:
         sock = channel.sock.dup() if channel.sock else _bind(server, channel.said)
     except OSError as error:
         _fail(channel, os.strerror(error.errno) if error.errno else str(error))
         return
-    _run(channel, lambda stop: listener.serve(server, sock, stop, channel.said))
+    _run(channel, lambda stop: listener.serve(server, sock, stop, channel.said, dialogue))
     assert channel.running is not None
     # A listener that cannot begin (its certificate is missing) ends at once.
     await asyncio.wait((channel.running,), timeout=_BEGIN_SECONDS)

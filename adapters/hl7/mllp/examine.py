@@ -11,7 +11,7 @@ from typing import Final
 
 from adapters.hl7.acknowledgement.ack import Problem, acknowledge, is_enhanced, wants
 from adapters.hl7.acknowledgement.responses import response_form
-from adapters.hl7.inbox.received import AckMode, Received
+from adapters.hl7.inbox.received import AckMode, Received, kept_control_id
 from adapters.hl7.mapping.transform import knows_type, required, supports
 from adapters.hl7.message.partition import partition_keys
 from adapters.hl7.message.tokenizer import Message
@@ -26,7 +26,6 @@ _KNOWN_VERSIONS: Final = "2.1 2.2 2.3 2.3.1 2.4 2.5 2.5.1 2.6 2.7 2.7.1 2.8 2.8.
 _VERSIONS: Final = frozenset(_KNOWN_VERSIONS.split())
 _ANYWHERE: Final = Origin("")
 _NOBODY: Final = Profiles()
-_CONTROL_ID_KEPT: Final = 200  # an index entry has a limit; the hash tells messages apart
 _LEFTOVER: Final = {
     Kind.TRUNCATED: ("FRAMING_TRUNCATED", "The frame has no end"),
     Kind.JUNK: ("FRAMING_NO_START", "Bytes outside of a frame"),
@@ -41,7 +40,8 @@ _BROKEN: Final = {
     Kind.SLOW: ("FRAMING_TRUNCATED", "The message did not end in time"),
 }
 # An acknowledgement is not acknowledged, or two systems would never stop.
-_ANSWERS: Final = frozenset(("ACK", "MCF"))
+_ANSWERS: Final = frozenset(("ACK", "MCF", "ORL", "ORR", "RSP"))
+_QUERY: Final = "QBP"
 
 
 def examine(
@@ -52,10 +52,12 @@ def examine(
     origin: Origin = _ANYWHERE,
     profiles: Profiles = _NOBODY,
     expected: Mapping[str, int] | None = None,
+    dialogue: bool = False,
 ) -> Received:
     """Return what becomes of a frame; never raises for what a sender may send.
 
     `settings` are those of the channel, `expected` its next sequence number by sender.
+    `dialogue` tells that queries are answered, and replies awaited.
     """
     if frame.kind in _LEFTOVER:
         reason, text = _LEFTOVER[frame.kind]
@@ -69,10 +71,29 @@ def examine(
         problem = Problem("The frame has no start block", "207")
         finding = Finding("AR", "CR", "FRAMING_NO_START", problem)
         return _refused(frame, opened, finding, settings, now)
+    if dialogue and opened.finding is None and (kept := _spoken(frame, opened, settings, now)):
+        return kept
     found = opened.finding or _check(opened, settings, expected or {})
     if found is not None:
         return _refused(frame, opened, found, settings, now)
     return _taken(frame, opened, settings, now, expected or {})
+
+
+def _spoken(frame: Frame, opened: Opened, settings: Hl7Settings, now: datetime) -> Received | None:
+    """Return what is kept of a query or a reply, None for what is neither or not taken."""
+    assert opened.message is not None
+    kind, _ = _place(opened.message)
+    if not opened.message.header.peek(10):
+        return None
+    if kind in _ANSWERS:
+        return _received(frame, opened, state="done", ack_mode="reply")
+    if kind != _QUERY or _misplaced(opened.message, settings, query=True):
+        return None
+    if _strange(opened, settings):
+        return None
+    accepts = wants(opened.message.header.peek(15), positive=True)
+    ack = acknowledge(opened.header, "CA", now) if accepts else None
+    return _received(frame, opened, state="done", ack_mode="query", ack=ack)
 
 
 def _check(opened: Opened, settings: Hl7Settings, expected: Mapping[str, int]) -> Finding | None:
@@ -95,7 +116,7 @@ def _restarts(opened: Opened, settings: Hl7Settings) -> bool:
     return settings.sequence and sequence_number(opened.message) == 0
 
 
-def _misplaced(message: Message, settings: Hl7Settings) -> Finding | None:
+def _misplaced(message: Message, settings: Hl7Settings, *, query: bool = False) -> Finding | None:
     """Return why a message is none of those that this channel takes."""
     msh = message.header
     kind, event = place = _place(message)
@@ -104,7 +125,7 @@ def _misplaced(message: Message, settings: Hl7Settings) -> Finding | None:
         return Finding("", "", "UNSUPPORTED_MESSAGE", problem)
     listed = settings.accepted_types
     taken = not listed or kind in listed or f"{kind}^{event}" in listed
-    if not taken or not (supports(*place) or settings.accept_unknown):
+    if not taken or not (query or supports(*place) or settings.accept_unknown):
         code = "201" if knows_type(kind) else "200"
         problem = _at("The message type is not supported", code, 9)
         return Finding("AR", "CR", "UNSUPPORTED_MESSAGE", problem)
@@ -239,7 +260,7 @@ def _received(frame: Frame, opened: Opened, **said: object) -> Received:
             "sender": opened.sender,
             "partition_keys": partition_keys(message, opened.sender, opened.partition),
             "content_sha256": _content_hash(raw),
-            "control_id": header.control_id.replace("\x00", "")[:_CONTROL_ID_KEPT],
+            "control_id": kept_control_id(header.control_id),
             "type": kind,
             "event": event,
             "version": message.header.peek(12),

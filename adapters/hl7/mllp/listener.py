@@ -20,7 +20,9 @@ import psycopg
 from adapters.hl7 import metrics
 from adapters.hl7.inbox.receive import Inbox, Kept
 from adapters.hl7.inbox.received import Received
+from adapters.hl7.keep_alive import keep_alive
 from adapters.hl7.mllp.arrival import Arrival, Desk, answers, arrival, code_of
+from adapters.hl7.mllp.dialogue import Dialogue
 from adapters.hl7.mllp.expected import Expected
 from adapters.hl7.mllp.framing import Frame, Framer, Kind
 from adapters.hl7.mllp.pending import Pending
@@ -40,13 +42,6 @@ _LAST: Final = frozenset((Kind.OVERSIZE, Kind.CROWDED, Kind.SLOW))
 # The commit acknowledgement of MLLP release 2.
 _COMMITTED: Final = b"\x0b\x06\x1c\r"
 _NOT_COMMITTED: Final = b"\x0b\x15\x1c\r"
-_KEEP_ALIVE: Final = (
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
-    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-)
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +56,7 @@ class _Listener:
     expected: Expected
     agreements: Agreements
     port: Port
+    dialogue: Dialogue | None = None
     open: dict[asyncio.Task[None], "_Connection"] = field(default_factory=dict)
     peers: Counter[str] = field(default_factory=Counter)
     partial: int = 0
@@ -101,7 +97,11 @@ class _Connection:
 
 
 async def serve(
-    server: Server, sock: socket.socket, stop: asyncio.Event, channel: Hl7Channel | None = None
+    server: Server,
+    sock: socket.socket,
+    stop: asyncio.Event,
+    channel: Hl7Channel | None = None,
+    dialogue: Dialogue | None = None,
 ) -> None:
     """Take MLLP connections on a listening socket until `stop` is set.
 
@@ -118,6 +118,7 @@ async def serve(
         Expected(server.database, settings.channel),
         agreements(server),
         port,
+        dialogue,
     )
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -170,10 +171,12 @@ async def _accepted(
         return
     task = asyncio.current_task()
     assert task is not None
-    _keep_alive(writer.get_extra_info("socket"))
+    keep_alive(writer.get_extra_info("socket"))
     settings = shared.settings
     origin = Origin(shared.name, peer.address, settings.sender, peer.names, peer.fingerprint)
-    desk = Desk(settings, origin, shared.agreements.profiles, shared.expected.numbers)
+    numbers = shared.expected.numbers
+    speaks = shared.dialogue is not None
+    desk = Desk(settings, origin, shared.agreements.profiles, numbers, dialogue=speaks)
     framer = Framer(settings.max_message_bytes)
     connection = _Connection(reader, writer, desk, framer, asyncio.Queue(_IN_FLIGHT))
     shared.open[task] = connection
@@ -196,14 +199,6 @@ def _refusal(shared: _Listener, peer: Peer) -> str:
     if shared.peers[peer.host] >= settings.max_connections_per_peer:
         return "too many of this address"
     return shared.port.refusal(peer)
-
-
-def _keep_alive(sock: socket.socket | None) -> None:
-    for level, name, value in _KEEP_ALIVE:
-        option = getattr(socket, name, None)
-        if sock is not None and option is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(level, option, value)
 
 
 async def _converse(shared: _Listener, connection: _Connection) -> None:
@@ -403,6 +398,26 @@ async def _answer(
     for one, row in zip(arrived.received, kept, strict=True):
         if one.ack_mode == "enhanced" and one.state == "stored":
             shared.pending.owe(row.id, one.sender, connection.writer)
+        if shared.dialogue is not None and one.ack_mode in {"query", "reply"}:
+            await _speak(shared.dialogue, connection, one)
+
+
+async def _speak(dialogue: Dialogue, connection: _Connection, received: Received) -> None:
+    """Answer a query or take a reply, and send what is next on this connection.
+
+    What the end of the process cuts off here is asked, or sent, again.
+    """
+    writer, origin = connection.writer, connection.desk.origin
+    if received.ack_mode == "query":
+        answer = await dialogue.answer(received, origin)
+        writer.write(b"\x0b" + answer + b"\x1c\r")
+        metrics.acknowledged.labels(code_of(answer)).inc()
+    else:
+        await dialogue.replied(received, origin)
+    following = await dialogue.following(received.sender, origin)
+    if following is not None:
+        writer.write(b"\x0b" + following + b"\x1c\r")
+    await writer.drain()
 
 
 def _is_leftover(arrived: Arrival) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from adapters.hl7.acknowledgement.ack import Header, Problem, header_of
 from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
-from adapters.hl7.message.tokenizer import BadHeader, Message, parse
+from adapters.hl7.message.tokenizer import BadHeader, Message, TooManyParts, parse
 from adapters.hl7.profiles.attribution import Attribution, attribute
 from adapters.hl7.profiles.model import SourceProfile
 from adapters.hl7.profiles.origin import Origin
@@ -77,6 +77,9 @@ def _read(content: bytes, fallback: str, override: str, *, framed: bool) -> Open
         return _unread(content, Finding("AE", "CE", "UNDECODABLE", problem))
     try:
         message = parse(decoded.text, decoded.codec)
+    except TooManyParts as many:
+        problem = Problem(str(many), "207")
+        return _unread(content, Finding("AR", "CR", "MAPPING_ERROR", problem))
     except BadHeader as bad:
         problem = Problem(str(bad), "100", "MSH")
         return Opened(Header(), finding=Finding("AR", "CR", "BAD_MSH", problem))

@@ -23,9 +23,13 @@ from adapters.hl7.inbox.replay import Chosen
 from adapters.hl7.inbox.unmerge import Unmerged
 from adapters.hl7.inbox.unmerge import unmerge as taken_back
 from adapters.hl7.message.reasons import REASONS
+from adapters.hl7.operators.analyzers import simulate
 from adapters.hl7.operators.channels import app as channels_app
 from adapters.hl7.operators.codes import app as codes_app
+from adapters.hl7.operators.explain import explain_messages
 from adapters.hl7.operators.load import load
+from adapters.hl7.operators.outbound import app as outbound_app
+from adapters.hl7.operators.outbound import destinations
 from adapters.hl7.operators.profiles import app as profiles_app
 from fhir_server.database import Connection, Database
 from fhir_server.r4.json import encode
@@ -38,6 +42,10 @@ app = typer.Typer(
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(codes_app, name="codes")
 app.add_typer(channels_app, name="channel")
+app.add_typer(outbound_app, name="outbound")
+app.command("destinations")(destinations)
+app.command("explain")(explain_messages)
+app.command("simulate")(simulate)
 
 Opening = Callable[[], AbstractAsyncContextManager[Database]]
 """What the command line gives as the context's object: it opens the database."""

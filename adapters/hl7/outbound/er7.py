@@ -43,9 +43,9 @@ class Encoding:
 
 
 def message(segments: Sequence[Segment], encoding: Encoding) -> bytes:
-    """Return the segments as bytes, each with its CR; the first is MSH without MSH-1 and 2.
+    r"""Return the segments as bytes, each with its CR; the first is MSH without MSH-1 and 2.
 
-    No character is lost: what the character set does not have is written as `\\Xhh..\\`,
+    No character is lost: what the character set does not have is written as `\Xhh..\`,
     the bytes of UTF-8.
     """
     text = "".join(f"{segment(one, encoding)}\r" for one in segments)

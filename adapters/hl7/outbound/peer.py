@@ -16,10 +16,10 @@ from adapters.hl7.profiles.model import SourceProfile, target_of
 _NAMES: Final = {url: name for name, url in reversed(SYSTEMS.items())}
 _OIDS: Final = {url: oid for oid, url in OIDS.items()}
 # The names that the mapping gives where no authority was sent.
+_LEVELS: Final = "point-of-care room bed facility building floor location"
 _NO_AUTHORITY: Final = frozenset(
-    "patient practitioner organization visit account order placer filler group specimen-plac"
-    " specimen-fill specimen point-of-care room bed facility building floor location"
-    " observation container accession person".split()
+    f"""{_LEVELS} patient practitioner organization visit account order placer filler group
+    specimen-plac specimen-fill specimen observation container accession person device""".split()
 )
 _HL7_TABLE: Final = f"{THO}v2-"
 
@@ -54,8 +54,10 @@ class Peer:
 
     def is_ours(self, system: str) -> bool:
         """Whether a system is that of keys made here, which mean nothing elsewhere."""
-        return system.startswith(f"{self.base}/hl7/") and system.count("/hl7/") == 1 and (
-            system.endswith(("/hl7/key", "/hl7/awos"))
+        return (
+            system.startswith(f"{self.base}/hl7/")
+            and system.count("/hl7/") == 1
+            and (system.endswith(("/hl7/key", "/hl7/awos")))
         )
 
     def authority(self, system: str) -> tuple[str, str, str]:
@@ -78,6 +80,8 @@ class Peer:
         """Return the name of a code system in table 0396, `L` for local ones."""
         if system in _NAMES:
             return _NAMES[system]
+        if system == f"{THO}v3-ObservationInterpretation":
+            return "HL70078"
         if system.startswith(_HL7_TABLE):
             return f"HL7{system.removeprefix(_HL7_TABLE)}"
         if system.startswith("urn:oid:"):
@@ -94,9 +98,7 @@ def _local(system: str, base: str, room: str) -> str | None:
     return parts[2] if parts[1:2] == [room] and len(parts) == 3 else None  # noqa: PLR2004
 
 
-def peer_of(
-    name: str, base: str, profile: SourceProfile, authorities: Mapping[str, str]
-) -> Peer:
+def peer_of(name: str, base: str, profile: SourceProfile, authorities: Mapping[str, str]) -> Peer:
     """Return the destination of a profile; `authorities` are those of the settings."""
     assert profile.outbound is not None
     known = {**authorities, **{key: one.system for key, one in profile.authorities.items()}}

@@ -37,6 +37,11 @@ class Agreements:
         self._agreed: dict[tuple[str, str], tuple[Profile, bool, Profile]] = {}
 
     @property
+    def server(self) -> Server:
+        """The server whose senders these are."""
+        return self._server
+
+    @property
     def profiles(self) -> Profiles:
         """The profiles that served when last looked at."""
         return self._directory.profiles

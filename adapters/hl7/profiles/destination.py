@@ -27,7 +27,8 @@ Trigger = Literal[
 """What is sent; `ADT` is all of its events."""
 
 _MARKS: Final = (5, 6)
-_VERSIONS: Final = frozenset("2.3 2.3.1 2.4 2.5 2.5.1 2.6 2.7 2.7.1 2.8 2.8.1 2.8.2 2.9".split())
+_KNOWN: Final = "2.3 2.3.1 2.4 2.5 2.5.1 2.6 2.7 2.7.1 2.8 2.8.1 2.8.2 2.9"
+_VERSIONS: Final = frozenset(_KNOWN.split())
 _WIDE: Final = ("utf-16", "utf-32")
 _TWICE: Final = (frozenset(("ORU^R01", "OUL^R22")), frozenset(("OML^O21", "OML^O33")))
 

@@ -252,6 +252,7 @@ class Choices(_Table):
     obx_after_spm: Literal["auto", "result", "specimen"] | None = None
     cancel_request_revokes: bool | None = None
     visit_from_account: bool | None = None
+    anonymous_patients: bool | None = None
     nk1_contact: Literal["auto", "contact", "related", "both"] | None = None
     allergy_severity: Literal["criticality", "reaction"] | None = None
     ssn_type: Literal["SB", "SS"] | None = None
@@ -364,7 +365,9 @@ class Astm(_Table):
     (`role` client); `dialect` gives the size of a frame. `test_parts` are the components
     that together are the code, joined by `^`, where one alone is ambiguous. `flags` and
     `statuses` turn the sender's codes into those of tables 0078 and 0085. `query` is how
-    host queries are answered.
+    host queries are answered, `orders` whether results are those of the orders that are
+    stored for their specimens. `numbers` says how long a specimen's number names the same
+    specimen, where it is used again.
     """
 
     role: Literal["server", "client"] = "server"
@@ -379,6 +382,8 @@ class Astm(_Table):
     statuses: dict[str, str] = {}
     flags: dict[str, str] = {}
     query: Literal["answer", "ignore"] = "answer"
+    orders: Literal["match", "ignore"] = "match"
+    numbers: Literal["", "year", "month", "day"] = ""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -417,7 +422,9 @@ class SourceProfile(_Table):
     astm: Astm | None = None
 
     def model_post_init(self, _: Any, /) -> None:  # noqa: ANN401  (pydantic's signature)
-        """Refuse tables that the server does not read."""
+        """Refuse tables that the server does not read, and work that has nowhere to go."""
+        if self.law.orders_via == "own" and not (self.outbound and self.outbound.address):
+            raise ValueError("law.orders_via = own needs outbound.address")
         unread = sorted(set(self.tables) - set(EXTENSIBLE))
         if unread:
             raise ValueError(

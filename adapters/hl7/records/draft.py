@@ -7,8 +7,19 @@ from typing import Final
 from adapters.hl7.message.tokenizer import Address, Message, Source, parse
 from adapters.hl7.records.transmission import Leaf
 
+SUBCOMPONENT: Final = "\x1f"
+"""Stands between the subcomponents of a text."""
 _ESCAPES: Final = str.maketrans(
-    {"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\", "\r": " ", "\n": " "}
+    {
+        SUBCOMPONENT: "&",
+        "|": "\\F\\",
+        "^": "\\S\\",
+        "&": "\\T\\",
+        "~": "\\R\\",
+        "\\": "\\E\\",
+        "\r": " ",
+        "\n": " ",
+    }
 )
 _Place = tuple[int, int, int]
 

@@ -120,6 +120,11 @@ class Scope:
             return [leaf] if leaf else []
         return record.components(place.number)
 
+    def every(self, role: AstmRole) -> list[Leaf]:
+        """Return what is not empty in a role's field, of all repetitions."""
+        found = self.record(role)
+        return list(found[0].leaves(found[1].number)) if found else []
+
     def whole(self, role: AstmRole) -> tuple[str, tuple[str, ...]]:
         """Return a role's field as one text, with the addresses of its leaves."""
         found = self.record(role)
@@ -135,6 +140,17 @@ class Scope:
         """Return the leaf at a place of these records."""
         record = self.records.get(place.segment)
         return record.leaf(place.number, place.component or 1) if record else None
+
+    def period(self) -> str:
+        """Return the year, month or day in which the specimen has its number, "" for ever.
+
+        It is that of the collection, else of the order, else of the message.
+        """
+        digits = {"year": 4, "month": 6, "day": 8}.get(self.positions.astm.numbers, 0)
+        told = (self.leaf("collected"), self.leaf("ordered"), self.at(Place("H", 14)))
+        texts = (self.positions.moment(leaf.text) for leaf in told if leaf)
+        dated = next((text for text in texts if _DIGITS.match(text)), "")
+        return dated[:digits]
 
     def is_qc(self) -> bool:
         """Whether this is quality control: O-12 Q, H-12 Q, or a sign of the profile (14)."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.hl7.message.tokenizer import BadHeader
+from adapters.hl7.message.tokenizer import BadHeader, refuse_many
 
 _MARKS: Final = 3
 _DELIMITERS: Final = 2
@@ -155,11 +155,13 @@ def lines(text: str) -> list[str]:
 
 def parse(text: str) -> Transmission:
     """Return the message; raises BadHeader without a H record that names its delimiters."""
-    found = lines(text.lstrip("\ufeff \t\r\n\x00"))
-    delimiters = _delimiters(found[0] if found else "")
+    start = text.lstrip("\ufeff \t\r\n\x00")
+    delimiters = _delimiters(_END.split(start, maxsplit=1)[0])
+    marks = (delimiters.field, delimiters.repetition, delimiters.component)
+    refuse_many(start, "\r\n" + "".join(marks))
     seen: Counter[str] = Counter()
     records = []
-    for line in found:
+    for line in lines(start):
         parts = line.lstrip().split(delimiters.field)
         kind = parts[0].strip().upper()
         seen[kind] += 1

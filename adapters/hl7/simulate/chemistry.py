@@ -4,18 +4,12 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-_FAMILIES: Final = (
-    *("Banerjee", "Iyer", "Kulkarni", "Mehta", "Nair"),
-    *("Pillai", "Rao", "Reddy", "Sharma", "Verma"),
-)
-_GIVEN: Final = (
-    *("Anil", "Asha", "Deepa", "Farid", "Gita"),
-    *("Imran", "Kiran", "Latha", "Meera", "Ravi"),
-)
+from adapters.hl7.simulate.persons import person, pid
+
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 # LOINC code|local code|name|unit|decimals|low|high
-_PANEL: Final = """\
+PANEL: Final = """\
 2345-7|GLU|Glucose [Mass/volume] in Serum or Plasma|mg/dL|0|70|99
 3094-0|BUN|Urea nitrogen [Mass/volume] in Serum or Plasma|mg/dL|0|6|20
 2160-0|CREA|Creatinine [Mass/volume] in Serum or Plasma|mg/dL|2|0.6|1.3
@@ -42,7 +36,7 @@ _PANEL: Final = """\
 2498-4|FE|Iron [Mass/volume] in Serum or Plasma|ug/dL|0|50|175
 1988-5|CRP|C reactive protein [Mass/volume] in Serum or Plasma|mg/L|1|0|5
 """
-_TESTS: Final = tuple(tuple(line.split("|")) for line in _PANEL.splitlines())
+_TESTS: Final = tuple(tuple(line.split("|")) for line in PANEL.splitlines())
 
 
 def oru(seed: int, observations: int = 25) -> bytes:
@@ -61,7 +55,7 @@ def oru(seed: int, observations: int = 25) -> bytes:
     header = f"MSH|^~\\&|CHEM-SIM|LAB|SANGAM|HOSPITAL|{_stamp(measured)}||ORU^R01^ORU_R01"
     segments = [
         f"{header}|SIM{seed:010d}|P|2.5.1||||||UNICODE UTF-8",
-        _pid(number),
+        pid(person(number)),
         f"PV1|1|O|OPD^12^^SIMHOSP||||||||||||||||V{number:06d}^^^SIMHOSP^VN",
         f"ORC|RE|{order}||CM",
         f"OBR|1|{order}|{panel}|||{_stamp(taken)}|||||||||||||||{_stamp(measured)}||CH|F",
@@ -69,17 +63,6 @@ def oru(seed: int, observations: int = 25) -> bytes:
     ]
     segments += (_obx(dice, place, measured) for place in range(observations))
     return ("\r".join(segments) + "\r").encode()
-
-
-def _pid(number: int) -> str:
-    dice = random.Random(number)  # noqa: S311
-    family, given = dice.choice(_FAMILIES), dice.choice(_GIVEN)
-    born = datetime(1940, 1, 1, tzinfo=UTC) + timedelta(days=dice.randrange(28_000))
-    sex = dice.choice("FM")
-    return (
-        f"PID|1||T{number:06d}^^^SIMHOSP^MR||{family}^{given}||{born:%Y%m%d}|{sex}|||"
-        f"{number % 200} Sample Road^^Pune^MH^411001^IN^H||^PRN^PH^^91^20^555{number:05d}"
-    )
 
 
 def _obx(dice: random.Random, place: int, measured: datetime) -> str:

@@ -28,12 +28,21 @@ SPELLING: Final = (
     (r"practioner\(", "practitioner("),
     (r"\(Practioner\.", "(Practitioner."),
     (r"organziation\.\(|organization\.\(", "organization("),
-    (r"Timing\.(bounds|duration)", r"Timing.repeat.\1"),
-    (r"Timing\.repeat\.bounds(Duration|Period)", r"Timing.repeat.bounds\1"),
+    (r"([tT]iming)\.(bounds|duration)", r"\1.repeat.\2"),
+    (r"doseAndRate\.timing", "timing"),
     (r"value\.CodeableConcept", "valueCodeableConcept"),
-    (r"Location\.location\(Location\.", "Location.("),
-    (r"\.code=\"PLAC\"", ".code"),
+    (r"^(\[\d\])\.location\(Location\.([\w.]+)\)", r"\1.\2"),
+    (r"^Quantity\.", ""),
+    (r"\.reference\(", "("),
+    (r"^extension\[1\]:[a-z\-]+\.url", "extension.url"),
+    (r"^extension\[1\]:[a-z\-]+\.", "extension.extension."),
+    (r"^code\[1\]\.value$", "code.coding.code"),
+    (r"Medication\.doseForm", "Medication.form"),
+    (r"^medication\(", "medicationReference("),
+    (r"extension(\[\d+\])?\.uri\)", r"extension\1.url)"),
 )
+# Maps to MedicationRequest that call its timing by the name it has in ServiceRequest.
+_DOSAGE: Final = ("TQ[MedicationRequest]", "TQ1[MedicationRequest]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class Row:
     def path(self) -> str:
         """The FHIR path, its misspellings read as R4 spells them."""
         found = self.attribute
+        if self.map in _DOSAGE:
+            found = re.sub(r"^occu\w+Timing", "dosageInstruction.timing", found)
         for wrong, right in SPELLING:
             found = re.sub(wrong, right, found)
         return found
@@ -100,7 +111,7 @@ def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) below the two rows of headings, with 20 cells at least."""
     with file.open(encoding="utf-8-sig", newline="") as opened:
         for line, cells in enumerate(csv.reader(opened), 1):
-            if line > 2:  # noqa: PLR2004
+            if line > 2:
                 found = [cell.replace("\xa0", " ").strip() for cell in cells]
                 yield line, found + [""] * (20 - len(found))
 

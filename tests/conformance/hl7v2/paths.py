@@ -42,7 +42,7 @@ def at(nodes: Iterable[Any], path: str, known: Mapping[str, Json]) -> list[Any]:
     return found
 
 
-def leaves(node: Any, known: Mapping[str, Json], depth: int = 0) -> Counter[str]:  # noqa: ANN401
+def leaves(node: Any, known: Mapping[str, Json], depth: int = 0) -> Counter[str]:
     """Return the values at and below a node, and of what it refers to."""
     found: Counter[str] = Counter()
     if isinstance(node, list):
@@ -66,7 +66,7 @@ def written(value: object) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def _below(node: Any, step: str, known: Mapping[str, Json]) -> Iterator[Any]:  # noqa: ANN401
+def _below(node: Any, step: str, known: Mapping[str, Json]) -> Iterator[Any]:
     if step.startswith("$"):
         yield node
     elif not isinstance(node, dict):
@@ -98,7 +98,7 @@ def _followed(node: Json, kind: str, known: Mapping[str, Json]) -> Iterator[Json
         yield node
 
 
-def _absolute(node: Any, url: str) -> Any:  # noqa: ANN401
+def _absolute(node: Any, url: str) -> Any:
     if isinstance(node, dict):
         return {
             name: f"{url}{value}"

@@ -87,17 +87,31 @@ def told(stage: str, segment: str, fields: Mapping[int, str | None]) -> Told:
         here = found.setdefault(segment, dict(_NEEDED.get(segment, {})))
         for number, text in fields.items():
             here.pop(number, None)
-            if text is not None:
+            if segment == "MSH":
+                here[number] = text or ""
+            elif text is not None:
                 here[number] = text
     return found
+
+
+def needed(segment: str) -> Fields:
+    """Return what a segment cannot do without."""
+    return dict(_NEEDED.get(segment, {}))
 
 
 def text(stage: str, content: Told) -> str:
     """Return the message as it is sent."""
     kind, order = STAGES[stage]
     header = {
-        **{3: "LIS", 4: "LAB", 5: "EHR", 6: "HOSP", 7: "20260110030405+0530"},
-        **{9: kind, 10: "C1", 11: "P", 12: "2.5.1"},
+        3: "LIS",
+        4: "LAB",
+        5: "EHR",
+        6: "HOSP",
+        7: "20260110030405+0530",
+        9: kind,
+        10: "C1",
+        11: "P",
+        12: "2.5.1",
         **content.get("MSH", {}),
     }
     lines = [_line("MSH", {n - 1: value for n, value in header.items()} | {1: _MARKS})]
@@ -105,17 +119,18 @@ def text(stage: str, content: Told) -> str:
     return "\r".join(lines)
 
 
-def became(sent: str, **said: Any) -> dict[str, Json]:  # noqa: ANN401
+def became(sent: str, **said: Any) -> dict[str, Json]:
     """Return the resources of a message by URL, those of its message Bundle too; {} if refused.
 
-    What a merge says of whom it retires, and of whom the message comes, is among them.
+    What a merge says of whom it retires, and the MessageHeader, are among them; of a message
+    that is refused there is the MessageHeader alone.
     """
     message = parse(sent)
     profile = Profile(BASE, "LIS-LAB", UTC, **said)
     try:
         mapped = transform(message, profile)
     except Refusal:
-        return {}
+        mapped = Mapped((), (), {})
     return paths.resources(_entries(message, profile, mapped))
 
 

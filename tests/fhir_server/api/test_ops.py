@@ -1,11 +1,15 @@
 """Health and metrics."""
 
 import re
+from dataclasses import replace
 
 import httpx
 from prometheus_client import REGISTRY
+from psycopg import conninfo
 
 from fhir_server import jobs
+from fhir_server.api.app import create_app
+from fhir_server.database import Database
 from fhir_server.jobs import Job
 from fhir_server.server import Server
 
@@ -29,6 +33,17 @@ async def test_a_server_without_database_is_alive_and_not_ready(
     metrics = await client.get(f"{ROOT}/metrics")
     assert metrics.status_code == 200
     assert "sangam_jobs_waiting" not in metrics.text
+
+
+async def test_a_server_that_cannot_write_is_not_ready(server: Server, database_url: str) -> None:
+    options = conninfo.make_conninfo(database_url, options="-c default_transaction_read_only=on")
+    stopped = Database(options, size=2)
+    await stopped.open()
+    transport = httpx.ASGITransport(app=create_app(replace(server, database=stopped)))
+    async with httpx.AsyncClient(transport=transport, base_url=ROOT) as http:
+        ready = await http.get("/health/ready")
+    await stopped.close()
+    assert (ready.status_code, ready.json()) == (503, {"status": "the database cannot be written"})
 
 
 async def test_requests_are_counted_by_shape_method_and_status(client: httpx.AsyncClient) -> None:

@@ -70,7 +70,8 @@ def moment(text: str, offset: str, zone: tzinfo) -> Moment | None:
         return None
     if hour is None:
         return Moment(f"{year}-{month}-{day}")
-    suffix = _offset(match["offset"]) or offset or _offset(local.strftime("%z"))
+    own = match["offset"]
+    suffix = _offset(own) if own else offset or _offset(local.strftime("%z"))
     if not suffix:
         return None
     fraction = match["fraction"] or ""
@@ -133,12 +134,17 @@ def date_range(ctx: Context, rep: Repetition, component: int, path: str) -> Json
     return period
 
 
-def put_date_time(ctx: Context, target: Json, name: str, segment: Segment, number: int) -> None:
-    """Set a dateTime from a field; a time that was completed keeps its original text."""
+def put_date_time(
+    ctx: Context, target: Json, name: str, segment: Segment, number: int, path: str = ""
+) -> None:
+    """Set a dateTime from a field; a time that was completed keeps its original text.
+
+    `path` is the target's, where that is no resource.
+    """
     rep = segment.first(number)
     if rep is None:
         return
-    text = date_time(ctx, rep, 1, f"{target.get('resourceType', '')}.{name}")
+    text = date_time(ctx, rep, 1, f"{path or target.get('resourceType', '')}.{name}")
     if not text:
         return
     rep.refuse(2, PRECISION)

@@ -76,7 +76,17 @@ def _content(rep: Repetition) -> bytes | None:
             return bytes.fromhex(_LAYOUT.sub("", data))
     except (binascii.Error, ValueError):
         return None
-    return rep.peek(5).encode()
+    text = rep.peek(5)
+    return _undeclared(text) if not encoding else text.encode()
+
+
+def _undeclared(text: str) -> bytes:
+    """Return the bytes of data without an encoding: base64 where that is a file of a known kind."""
+    try:
+        decoded = base64.b64decode(_LAYOUT.sub("", text), validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    return decoded if any(decoded.startswith(magic) for magic, _ in _MAGIC) else text.encode()
 
 
 def rp(rep: Repetition, path: str) -> Json | None:

@@ -12,10 +12,15 @@ from adapters.hl7.mapping.context import Json
 _INTEGER = 2**31 - 1
 _INTEGER_DIGITS = 12  # leading zeros included
 _COMPARATORS = frozenset(("", "<", "<=", ">=", ">"))
+_RATIO = frozenset((":", "/"))
 _NM = re.compile(r"(<=|>=|<|>)?\s*([+-]?)(\d+\.?\d*|\.\d+)\Z", re.ASCII)
-_INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
-_BELOW = re.compile(r"<\s*=?\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
-_ABOVE = re.compile(r">\s*=?\s*(\d+(?:\.\d+)?)\Z", re.ASCII)
+_LIMIT = r"([+-]?\d+(?:\.\d+)?)"
+# "a to b" is the form of ASTM (LIS02-A2, section 9.6); dashes are what printers make of it.
+_INTERVAL = re.compile(
+    rf"{_LIMIT}\s*(?:[-\u2010-\u2014\u2212]|to)\s*{_LIMIT}\Z", re.ASCII | re.IGNORECASE
+)
+_BELOW = re.compile(rf"(?:<\s*=?|\u2264|up\s?to)\s*{_LIMIT}\Z", re.ASCII | re.IGNORECASE)
+_ABOVE = re.compile(rf"(?:>\s*=?|\u2265)\s*{_LIMIT}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +68,27 @@ def structured(parts: tuple[str, str, str, str], unit: Json) -> tuple[str, Json]
         return None
     if separator == "" and two is None:
         return "valueQuantity", quantity(Number(one.value, comparator), unit)
-    return None if two is None or comparator else _pair(one, separator, two, unit)
+    if two is None or (comparator and separator not in _RATIO):
+        return None
+    return _pair(Number(one.value, comparator), separator, two, unit)
 
 
 def _pair(one: Number, separator: str, two: Number, unit: Json) -> tuple[str, Json] | None:
     low, high = quantity(one, unit), quantity(two, unit)
-    if separator in {":", "/"}:
-        return "valueRatio", {"numerator": low, "denominator": quantity(two, {})}
+    if separator in _RATIO:
+        return "valueRatio", {"numerator": low, "denominator": high}
     if separator == "-" and one.value <= two.value:
         return "valueRange", {"low": low, "high": high}
     return None
 
 
 def reference_range(text: str, unit: Json) -> Json:
-    """Return a reference range: its text and, where it can be read, low and high."""
+    """Return a reference range: its text and, where it can be read, low and high.
+
+    The unit may stand in the text again; another unit makes it unreadable.
+    """
     found: Json = {}
-    stripped = text.strip()
+    stripped = text.strip().removesuffix(unit.get("unit", "")).strip()
     if match := _INTERVAL.match(stripped):
         low, high = Decimal(match[1]), Decimal(match[2])
         if low <= high:

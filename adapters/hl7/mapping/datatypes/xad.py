@@ -8,7 +8,7 @@ from adapters.hl7.mapping.context import Context, Json, add, coding, put
 from adapters.hl7.mapping.datatypes.dtm import date_range, date_time
 from adapters.hl7.message.tokenizer import Repetition
 
-_PARTS = ((3, "city"), (9, "district"), (4, "state"), (5, "postalCode"), (6, "country"))
+_PARTS = ((3, "city"), (4, "state"), (5, "postalCode"), (6, "country"))
 
 
 def xad(ctx: Context, rep: Repetition, path: str) -> Json | None:
@@ -18,9 +18,9 @@ def xad(ctx: Context, rep: Repetition, path: str) -> Json | None:
         add(address, "line", rep.take(component, f"{path}.line", sub))
     for component, member in _PARTS:
         put(address, member, rep.take(component, f"{path}.{member}"))
-    if tract := rep.take(10, f"{path}.extension"):
-        url = EXTENSION + "iso21090-ADXP-censusTract"
-        add(address, "extension", {"url": url, "valueString": tract})
+    put(address, "district", _district(rep, f"{path}.district"))
+    if tract := rep.take(10, f"{path}.line.extension"):
+        _put_tract(address, tract)
     if not address:
         return None
     _use(rep, address, path)
@@ -31,6 +31,21 @@ def xad(ctx: Context, rep: Repetition, path: str) -> Json | None:
         period = date_range(ctx, rep, 12, f"{path}.period")
     put(address, "period", period)
     return address
+
+
+def _district(rep: Repetition, path: str) -> str:
+    """Return the county: a bare code, or since v2.7 a CWE, of which the guide takes the text."""
+    for sub in (9, 2, 1):
+        if text := rep.take(9, path, sub):
+            return text
+    return ""
+
+
+def _put_tract(address: Json, tract: str) -> None:
+    """Set the census tract, which is an extension of a line of an address."""
+    url = EXTENSION + "iso21090-ADXP-censusTract"
+    others = [None] * (len(address.get("line", ())) - 1)
+    address["_line"] = [{"extension": [{"url": url, "valueString": tract}]}, *others]
 
 
 def _use(rep: Repetition, address: Json, path: str) -> None:

@@ -40,10 +40,7 @@ def _qualify(ctx: Context, rep: Repetition, name: Json, path: str) -> None:
     elif use:
         name["_use"] = alternate("0200", use)
     put(name, "period", _period(ctx, rep, path))
-    if rep.peek(11) in _ASSEMBLY:
-        url = EXTENSION + "humanname-assembly-order"
-        order = {"url": url, "valueCode": _ASSEMBLY[rep.take(11, f"{path}.extension")]}
-        add(name, "extension", order)
+    assembly(rep, 11, name, path)
 
 
 def family(rep: Repetition, component: int, name: Json, path: str) -> None:
@@ -56,6 +53,14 @@ def family(rep: Repetition, component: int, name: Json, path: str) -> None:
     ]
     if parts:
         name["_family"] = {"extension": parts}
+
+
+def assembly(rep: Repetition, component: int, name: Json, path: str) -> None:
+    """Set the order in which the parts of a name are written (table 0444)."""
+    if rep.peek(component) in _ASSEMBLY:
+        url = EXTENSION + "humanname-assembly-order"
+        order = {"url": url, "valueCode": _ASSEMBLY[rep.take(component, f"{path}.extension")]}
+        add(name, "extension", order)
 
 
 def _period(ctx: Context, rep: Repetition, path: str) -> Json:

@@ -110,7 +110,7 @@ def _visit(
     held = account.account(ctx, group.pid, subject) if group.pid is not None else None
     put(resource, "account", _list({"reference": held} if held else None))
     pv1.financial_class(ctx, first, subject)
-    effect = happened.effect(event, when)
+    effect = happened.effect(event, when, ends="end" in resource.get("period", {}))
     return ctx.write("PUT", identity, resource, cleared=found.cleared, effect=effect)
 
 

@@ -115,7 +115,7 @@ def _results(ctx: Context, part: OrderGroup) -> None:
     key = _key(ctx, asked, part)
     lots = [_lot(ctx, group, key) for group in part.specimens]
     effective: Json = {}
-    dtm.put_date_time(ctx, effective, "effectiveDateTime", asked.obr, 7)
+    dtm.put_date_time(ctx, effective, "effectiveDateTime", asked.obr, 7, "Observation")
     around = Surroundings(
         key=key,
         patient=analyzer,

@@ -18,7 +18,16 @@ from adapters.hl7.mapping.context import Context, Json, Refusal, add, extend, pu
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd
 from adapters.hl7.mapping.messages import control
 from adapters.hl7.mapping.messages.subject import Subject, subject_of
-from adapters.hl7.mapping.segments import nte, obx, order, parent_result, practitioner, spm, spread
+from adapters.hl7.mapping.segments import (
+    nte,
+    obx,
+    order,
+    orderer,
+    parent_result,
+    practitioner,
+    spm,
+    spread,
+)
 from adapters.hl7.mapping.segments.obx import Observed, Surroundings
 from adapters.hl7.mapping.segments.parent_result import Reported
 from adapters.hl7.message.accounting import INVALID_VALUE
@@ -139,14 +148,14 @@ def _effective(ctx: Context, obr: Segment) -> tuple[tuple[str, Any], ...]:
     """
     period: Json = {}
     for number, name in ((7, "start"), (8, "end")):
-        dtm.put_date_time(ctx, period, name, obr, number)
+        dtm.put_date_time(ctx, period, name, obr, number, "DiagnosticReport.effectivePeriod")
     start, end = period.get("start", ""), period.get("end", "")
     if end and (not start or start < end):
         return (("effectivePeriod", period),)
     if start and end and start > end:
         obr.disown(8, INVALID_VALUE)
     found: Json = {}
-    dtm.put_date_time(ctx, found, "effectiveDateTime", obr, 7)
+    dtm.put_date_time(ctx, found, "effectiveDateTime", obr, 7, "DiagnosticReport")
     return tuple(found.items())
 
 
@@ -162,7 +171,10 @@ def _report(
     obr = asked.obr
     resource: Json = {"resourceType": "DiagnosticReport"}
     _contain_visit(resource, around, subject)
-    put(resource, "identifier", [*asked.placers, *asked.fillers])
+    groups = order.group_numbers(ctx, asked.orc, "DiagnosticReport.identifier")
+    put(resource, "identifier", [*asked.placers, *asked.fillers, *groups])
+    if asked.orc.raw(28):
+        orderer.put_security(ctx, asked.orc, 28, resource)
     if around.request:
         resource["basedOn"] = [{"reference": around.request}]
     _report_status(ctx, obr, observed, resource)

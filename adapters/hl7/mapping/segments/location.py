@@ -22,6 +22,7 @@ _LEVELS: Final = (
 )
 _DESCRIPTION, _COMPREHENSIVE, _AUTHORITY = 9, 10, 11
 _DISPOSITION_TABLE: Final = "0113"
+_Place = tuple[int, int]
 
 
 def location(
@@ -72,6 +73,7 @@ def _chain(ctx: Context, rep: Repetition) -> list[Json]:
             continue
         around += (kind, value)
         resource = _named(ctx, kind, name, value)
+        _universal(rep, ((component, 2), (component, 3)), resource)
         resource["identifier"].append(ctx.key_identifier(ctx.key("Location", *around)))
         chain.append(resource)
     described = rep.peek(_DESCRIPTION) or rep.peek(_COMPREHENSIVE)
@@ -90,6 +92,15 @@ def _named(ctx: Context, kind: str, name: str, value: str) -> Json:
         "mode": "instance",
         "physicalType": {"coding": [{"system": THO + "location-physical-type", "code": kind}]},
     }
+
+
+def _universal(rep: Repetition, places: tuple[_Place, _Place], resource: Json) -> None:
+    """Add the universal id of a HD, beside the name that only its sender knows."""
+    uri = hd.universal_uri(rep.peek(*places[0]), rep.peek(*places[1]))
+    if uri and uri != resource["identifier"][0]["value"]:
+        resource["identifier"].insert(0, {"system": "urn:ietf:rfc:3986", "value": uri})
+        for component, sub in places:
+            rep.mark(component, "Location.identifier", sub)
 
 
 def _describe(ctx: Context, rep: Repetition, resource: Json) -> None:
@@ -128,6 +139,7 @@ def facility(ctx: Context, rep: Repetition) -> Json | None:
     if not value:
         return None
     resource = _named(ctx, "si", "facility", value)
+    _universal(rep, ((2, 1), (3, 1)), resource)
     key = ctx.key("Location", "si", value)
     resource["identifier"].append(ctx.key_identifier(key))
     return {"reference": ctx.write("POST", (ctx.key_token(key),), resource), "display": value}

@@ -25,7 +25,7 @@ from adapters.hl7.mapping.segments import (
     value,
 )
 from adapters.hl7.mapping.segments.order import UNSPECIFIED, code_key
-from adapters.hl7.message.accounting import INVALID_VALUE
+from adapters.hl7.message.accounting import CONDITION_FALSE, INVALID_VALUE
 from adapters.hl7.message.grouping import Result
 from adapters.hl7.message.tokenizer import Repetition, Segment
 
@@ -188,6 +188,10 @@ def _specimen(ctx: Context, obx: Segment, resource: Json) -> None:
         return
     for component, code in ((1, "PLAC"), (2, "FILL")):
         path, default = "Observation.specimen", f"specimen-{code.lower()}"
+        if "identifier" in resource.get("specimen", ()):
+            # A logical reference has one identifier.
+            rep.refuse(component, CONDITION_FALSE)
+            continue
         number = hd.ei_part(ctx, rep, component, path, default)
         if number is None:
             continue
@@ -323,6 +327,9 @@ def device(ctx: Context, devices: list[Repetition]) -> str | None:
         return None
     resource: Json = {"resourceType": "Device", "identifier": found}
     reference = ctx.write("POST", (hd.token(found[0]),), resource)
+    if (written := ctx.writes.get(reference)) is not None:
+        known_by = written.resource["identifier"]
+        known_by += [number for number in found if number not in known_by]
     if alone is not None:
         ctx.remember(alone, "Device", reference)
     return reference

@@ -51,6 +51,8 @@ def provenance(ctx: Context, orc: Segment, target: str, number: str) -> None:
         orc.take(1, "Provenance.activity")
     if where := orc.take(21, "Provenance.location.display"):
         resource["location"] = {"display": where}
+    if orc.raw(28):
+        orderer.put_security(ctx, orc, 28, resource)
     _people(ctx, orc, resource)
     _device(ctx, orc, resource)
     if "agent" not in resource:

@@ -26,6 +26,10 @@ from adapters.hl7.message.tokenizer import Message, Segment
 UNSPECIFIED: Final = "unspecified"
 _INTENT: Final = {"G": "reflex-order"}
 _ORDER_TYPE: Final = "0482"
+_PLACES: Final = {  # 0482
+    "I": (THO + "v3-RoleCode", "HOSP"),
+    "O": (THO + "v3-RoleCode", "OF"),
+}
 _FASTING: Final = "HL70916"
 _INFORMATION: Final = EXTENSION_R5 + "ServiceRequest.supportingInfo"
 _CALLBACK: Final = EXTENSION + "servicerequest-order-callback-phone-number"
@@ -131,9 +135,27 @@ def service_request(
     resource, identity = described(ctx, asked, patient, encounter, scope_by_code=scope_by_code)
     # When a result came is not when its order was told of: the order is not late after it.
     told, ctx.event_time = ctx.event_time, None
+    there = len(ctx.writes)
     reference = ctx.write("PUT", identity, resource, effect=order_status.answered)
     ctx.event_time = told
+    if len(ctx.writes) == there:
+        _told_before(asked)
     return reference
+
+
+def _told_before(asked: Order) -> None:
+    """An order of this number and code was made before: what more is said of it is listed.
+
+    Numbers and code are in the report too.
+    """
+    mapped = asked.obr.message.mapped
+    indices = {asked.orc.index, asked.obr.index}
+    for address, path in list(mapped.items()):
+        if address[0] in indices and path.startswith("ServiceRequest."):
+            if path.startswith("ServiceRequest.identifier"):
+                continue
+            del mapped[address]
+            asked.obr.message.refused.setdefault(address, CONDITION_FALSE)
 
 
 def described(
@@ -143,7 +165,7 @@ def described(
     resource: Json = {"resourceType": "ServiceRequest"}
     put(resource, "identifier", [*asked.placers, *asked.fillers])
     identity: tuple[str, ...] = (asked.number,) if asked.number else ()
-    if asked.number and (scope_by_code or ctx.profile.placer_scope == "group"):
+    if asked.number and (scope_by_code or _is_group(ctx, asked)):
         key = ctx.key("ServiceRequest", asked.number, asked.code)
         resource["identifier"].append(ctx.key_identifier(key))
         identity = (ctx.key_token(key),)
@@ -163,6 +185,12 @@ def described(
     notes = nte.annotations(ctx, asked.notes, resource, "ServiceRequest.note")
     put(resource, "note", [*resource.get("note", ()), *notes])
     return resource, identity
+
+
+def _is_group(ctx: Context, asked: Order) -> bool:
+    """Whether the number is one of several orders; of records ORC has that of the order alone."""
+    known = ctx.message.source is not None and asked.orc.valued(2)
+    return ctx.profile.placer_scope == "group" and not known
 
 
 def cleared(asked: Order) -> frozenset[str]:
@@ -222,7 +250,8 @@ def _from_orc(ctx: Context, orc: Segment, resource: Json) -> None:
     if orc.raw(28):
         orderer.put_security(ctx, orc, 28, resource)
     if orc.raw(29):
-        kinds = cwe.concepts(ctx, orc, 29, "ServiceRequest.locationCode", table=_ORDER_TYPE)
+        path = "ServiceRequest.locationCode"
+        kinds = cwe.concepts(ctx, orc, 29, path, table=_ORDER_TYPE, translate=_PLACES)
         put(resource, "locationCode", kinds)
 
 
@@ -265,6 +294,21 @@ def _group(ctx: Context, orc: Segment, resource: Json, name: str) -> None:
             _identify(resource, {"type": hd.fixed_type("FGN"), **filler})
     if placer:
         resource[name] = {"type": hd.fixed_type("PGN"), **placer}
+
+
+def group_numbers(ctx: Context, orc: Segment, path: str) -> list[Json]:
+    """Return the numbers of the group, ORC-4, as identifiers PGN and (of an EIP) FGN."""
+    rep = orc.first(4)
+    if rep is None:
+        return []
+    if ctx.message.delimiters.subcomponent not in rep.text:
+        found = {"PGN": hd.ei(ctx, rep, path, "placer-group")}
+    else:
+        found = {
+            "PGN": hd.ei_part(ctx, rep, 1, path, "placer-group"),
+            "FGN": hd.ei_part(ctx, rep, 2, path, "filler-group"),
+        }
+    return [{"type": hd.fixed_type(code), **number} for code, number in found.items() if number]
 
 
 def _moment(ctx: Context, segment: Segment, number: int, path: str) -> str:

@@ -44,9 +44,15 @@ def put_status(orc: Segment, obr: Segment, resource: Json) -> None:
 
 
 def put_answered(resource: Json, orc: Segment, report_status: str) -> None:
-    """Set the status that a report gives its order: RE answers it."""
-    if orc.peek(1) == "RE" and "_status" not in resource:
-        resource["status"] = _BY_REPORT.get(report_status, "active")
+    """Set the status that a report gives its order: RE answers it.
+
+    ORC is optional in results: without one a report that is done ends its order too, and
+    one that is not says nothing.
+    """
+    control = orc.peek(1)
+    if control in {"", "RE"} and "_status" not in resource:
+        otherwise = "active" if control else resource["status"]
+        resource["status"] = _BY_REPORT.get(report_status, otherwise)
 
 
 def keeps(orc: Segment, obr: Segment) -> bool:

@@ -12,6 +12,8 @@ from adapters.hl7.mapping.segments import practitioner
 from adapters.hl7.message.accounting import CONDITION_FALSE, DUPLICATE
 from adapters.hl7.message.tokenizer import Repetition, Segment
 
+_CODE, _SYSTEM = 1, 3  # of a CWE
+
 
 def requester(ctx: Context, orc: Segment, other: Repetition | None, holder: Json) -> str | None:
     """Return a reference to who orders: the role of ORC-12, else the person of `other`.
@@ -76,6 +78,16 @@ def put_security(ctx: Context, segment: Segment, number: int, resource: Json) ->
         concept = cwe.concept(ctx, rep, "meta.security", table="0177", translate=_LABELS)
         for coding in (concept or {}).get("coding", ())[:1]:
             add(resource.setdefault("meta", {}), "security", coding)
+            _label_only(rep, coding)
+
+
+def _label_only(rep: Repetition, coding: Json) -> None:
+    """List what a label does not have: other codings, and the display of a mapped code."""
+    mapped = rep.message.mapped
+    for component, sub, _ in rep.marks():
+        if component not in {_CODE, _SYSTEM} and rep.peek(component, sub) not in coding.values():
+            del mapped[(rep.segment.index, rep.number, rep.repetition, component, sub)]
+            rep.refuse(component, CONDITION_FALSE, sub)
 
 
 _LABELS = {

@@ -95,7 +95,7 @@ def _performed(ctx: Context, pr1: Segment, resource: Json) -> None:
             pr1.refuse(7, INVALID_VALUE if minutes is None else CONDITION_FALSE)
         return
     period: Json = {}
-    dtm.put_date_time(ctx, period, "start", pr1, 5)
+    dtm.put_date_time(ctx, period, "start", pr1, 5, "Procedure.performedPeriod")
     begin = datetime.fromisoformat(start.text.replace(":60", ":59"))
     period["end"] = (begin + timedelta(minutes=minutes)).isoformat()
     pr1.take(7, "Procedure.performedPeriod.end")

@@ -3,17 +3,22 @@
 https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-xcn-to-practitioner.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from adapters.hl7.mapping.code_tables import NAME_USE, THO
 from adapters.hl7.mapping.context import Context, Json, add, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd, xad
-from adapters.hl7.mapping.datatypes.xpn import family
+from adapters.hl7.mapping.datatypes.xpn import assembly, family
+from adapters.hl7.message.accounting import CONDITION_FALSE
 from adapters.hl7.message.tokenizer import Repetition, Segment
 
 _Place = tuple[int, int]
+# Of XCN: the check digit follows, the older form of its period, and the order of its parts.
+_CHECK_DIGIT: Final = 10
+_RANGE: Final = 17
+_ASSEMBLY_ORDER: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,31 @@ def practitioner(ctx: Context, rep: Repetition, holder: Json, layout: _Layout = 
         contained.append(resource)
         return f"#{resource['id']}"
     reference = ctx.write("POST", (hd.token(resource["identifier"][0]),), resource)
+    written = ctx.writes.get(reference)
+    if written is not None and written.resource != resource:
+        _unsaid(rep, written.resource)
     ctx.remember(rep, layout.name, reference)
     return reference
+
+
+def _unsaid(rep: Repetition, written: Json) -> None:
+    """List what is said otherwise of somebody who was named by the same number before."""
+    said = set(_values(written))
+    mapped = rep.message.mapped
+    for component, sub, path in rep.marks():
+        if ".identifier" not in path and rep.peek(component, sub) not in said:
+            del mapped[(rep.segment.index, rep.number, rep.repetition, component, sub)]
+            rep.refuse(component, CONDITION_FALSE, sub)
+
+
+def _values(node: Any) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _values(item)
+    else:
+        yield str(node)
 
 
 def _practitioner(ctx: Context, rep: Repetition, layout: _Layout) -> Json | None:
@@ -93,12 +121,17 @@ def _practitioner(ctx: Context, rep: Repetition, layout: _Layout) -> Json | None
         identifier["system"] = hd.system_of(ctx, names[0], names[1], names[2], "practitioner")
         identifier["value"] = value
         resource["identifier"] = [identifier]
+        if layout is XCN and len(rep.components) > _CHECK_DIGIT:
+            for component, kind in ((11, "identifier-checkDigit"), (12, "namingsystem-checkDigit")):
+                digit = hd.check_digit(rep, component, kind, f"{path}.identifier")
+                add(identifier, "extension", digit)
     name = _name(rep, layout, f"{path}.name")
     if name and layout.period:
         period: Json = {}
         put(period, "start", dtm.date_time(ctx, rep, layout.period[0], f"{path}.name.period"))
         put(period, "end", dtm.date_time(ctx, rep, layout.period[1], f"{path}.name.period"))
-        put(name, "period", period)
+        put(name, "period", period or dtm.date_range(ctx, rep, _RANGE, f"{path}.name.period"))
+        assembly(rep, _ASSEMBLY_ORDER, name, f"{path}.name")
     add(resource, "name", name)
     if not name and "identifier" not in resource:
         return None
@@ -172,8 +205,7 @@ def organization(ctx: Context, rep: Repetition, address: Sequence[Repetition] = 
     """Return a reference to the Organization of a XON, None where it has no name or number."""
     known, reference = ctx.remembered(rep, "Organization")
     if known:
-        for place in address:
-            xad.xad(ctx, place, "Organization.address")
+        _addressed(ctx, str(reference), address)
         return str(reference)
     path = "Organization"
     resource: Json = {"resourceType": path}
@@ -191,10 +223,21 @@ def organization(ctx: Context, rep: Repetition, address: Sequence[Repetition] = 
     reference = _written(ctx, resource)
     if reference is None:
         return None
+    written = ctx.writes.get(reference)
+    if written is not None and written.resource.get("name") != resource.get("name"):
+        _unsaid(rep, written.resource)
     ctx.remember(rep, "Organization", reference)
-    for place in address:
-        add(resource, "address", _of_organization(xad.xad(ctx, place, f"{path}.address")))
+    _addressed(ctx, reference, address)
     return reference
+
+
+def _addressed(ctx: Context, reference: str, address: Sequence[Repetition]) -> None:
+    """Add each other address to the Organization, if this message writes it."""
+    written = ctx.writes.get(reference)
+    for place in address:
+        found = _of_organization(xad.xad(ctx, place, "Organization.address"))
+        if written is not None and found and found not in written.resource.get("address", ()):
+            add(written.resource, "address", found)
 
 
 def _of_organization(address: Json | None) -> Json | None:

@@ -173,7 +173,7 @@ def _encounter(ctx: Context, pv1: Segment, second: Segment | None, patient: str)
     _locations(ctx, pv1, resource)
     period: Json = {}
     for number, member in ((44, "start"), (45, "end")):
-        dtm.put_date_time(ctx, period, member, pv1, number)
+        dtm.put_date_time(ctx, period, member, pv1, number, "Encounter.period")
     put(resource, "period", period)
     if second is not None:
         pv2.complete(ctx, second, resource)

@@ -119,5 +119,8 @@ def _roles(
 
 
 def _codes(ctx: Context, segment: Segment, layout: _Layout) -> list[Json]:
-    code = cwe.first_concept(ctx, segment, layout.role, "PractitionerRole.code", table=layout.table)
+    path = "PractitionerRole.code"
+    code = cwe.first_concept(
+        ctx, segment, layout.role, path, table=layout.table, translate=PARTICIPANT
+    )
     return [code] if code else []

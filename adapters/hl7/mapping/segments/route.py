@@ -22,6 +22,16 @@ _ROUTES: Final = {  # 0162
         ("TD", "TRNSDERM"),
     )
 }
+_METHODS: Final = {  # 0165
+    code: ("http://snomed.info/sct", mapped)
+    for code, mapped in (
+        ("CH", "419747000"),
+        ("DI", "421682005"),
+        ("IS", "421257003"),
+        ("SH", "420606003"),
+        ("WA", "422152000"),
+    )
+}
 
 
 def put_route(ctx: Context, rxr: Segment, resource: Json, path: str) -> None:
@@ -34,7 +44,8 @@ def put_route(ctx: Context, rxr: Segment, resource: Json, path: str) -> None:
 def put_dosage(ctx: Context, rxr: Segment, dosage: Json, path: str) -> None:
     """Set route, site, method and instruction of a dosage from RXR."""
     put_route(ctx, rxr, dosage, path)
-    put(dosage, "method", cwe.first_concept(ctx, rxr, 4, f"{path}.method", table="0165"))
+    method = cwe.first_concept(ctx, rxr, 4, f"{path}.method", table="0165", translate=_METHODS)
+    put(dosage, "method", method)
     instruction = cwe.first_concept(ctx, rxr, 5, f"{path}.additionalInstruction", table="0166")
     if instruction:
         dosage.setdefault("additionalInstruction", []).append(instruction)

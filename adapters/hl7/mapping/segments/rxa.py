@@ -10,9 +10,10 @@ from adapters.hl7.mapping.code_tables import EXTENSION, THO
 from adapters.hl7.mapping.context import Context, Json, add, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd
 from adapters.hl7.mapping.datatypes.cq import of_fields
+from adapters.hl7.mapping.datatypes.xad import xad
 from adapters.hl7.mapping.segments import nte, orderer, practitioner, route
 from adapters.hl7.mapping.segments.location import location
-from adapters.hl7.mapping.segments.order import UNSPECIFIED, Order
+from adapters.hl7.mapping.segments.order import UNSPECIFIED, Order, group_numbers
 from adapters.hl7.mapping.segments.pid import who
 from adapters.hl7.message.accounting import CONDITION_FALSE, INVALID_VALUE
 from adapters.hl7.message.grouping import OrderGroup
@@ -38,8 +39,8 @@ def described(ctx: Context, asked: Order, group: OrderGroup, patient: str) -> Js
     rxa = group.named("RXA")[0]
     path = "Immunization"
     resource: Json = {"resourceType": path}
-    put(resource, "identifier", [*asked.placers, *asked.fillers])
-    _group_numbers(ctx, asked.orc, resource)
+    groups = group_numbers(ctx, asked.orc, f"{path}.identifier")
+    put(resource, "identifier", [*asked.placers, *asked.fillers, *groups])
     _status(rxa, resource)
     put(resource, "statusReason", cwe.first_concept(ctx, rxa, 18, f"{path}.statusReason"))
     code = cwe.first_concept(ctx, rxa, 5, f"{path}.vaccineCode", table="0292")
@@ -75,24 +76,6 @@ def key(ctx: Context, asked: Order, rxa: Segment, patient: str) -> str:
     if ctx.once.setdefault(("Immunization", found), rxa.index) == rxa.index:
         return found
     return ctx.key("Immunization", found, vaccine)
-
-
-def _group_numbers(ctx: Context, orc: Segment, resource: Json) -> None:
-    """ORC-4: an EI, or an EIP where it has subcomponents."""
-    rep = orc.first(4)
-    if rep is None:
-        return
-    path = "Immunization.identifier"
-    if ctx.message.delimiters.subcomponent not in rep.text:
-        found = {"PGN": hd.ei(ctx, rep, path, "placer-group")}
-    else:
-        found = {
-            "PGN": hd.ei_part(ctx, rep, 1, path, "placer-group"),
-            "FGN": hd.ei_part(ctx, rep, 2, path, "filler-group"),
-        }
-    for code, identifier in found.items():
-        if identifier:
-            add(resource, "identifier", {"type": hd.fixed_type(code), **identifier})
 
 
 def _status(rxa: Segment, resource: Json) -> None:
@@ -148,6 +131,16 @@ def _product(ctx: Context, rxa: Segment, resource: Json) -> None:
     place = rxa.first(27)
     if place is not None and (where := location(ctx, place)):
         resource["location"] = where
+        _addressed(ctx, rxa, where["reference"])
+
+
+def _addressed(ctx: Context, rxa: Segment, reference: str) -> None:
+    """RXA-28 is the address of RXA-27, where this message writes that and no other has one."""
+    written = ctx.writes.get(reference)
+    rep = rxa.first(28)
+    if written is None or rep is None or "address" in written.resource:
+        return
+    put(written.resource, "address", xad(ctx, rep, "Location.address"))
 
 
 def _performers(ctx: Context, orc: Segment, rxa: Segment, resource: Json) -> None:

@@ -150,7 +150,7 @@ def _timing(ctx: Context, asked: Order, resource: Json, dosage: Json) -> None:
         resource["priority"] = PRIORITY[found.priority]
     elif found.priority:
         resource["_priority"] = cwe.alternate("0485", found.priority)
-    tq1.take_priority(timings, older, used=True)
+    tq1.take_priority(timings, older, used=True, path="MedicationRequest.priority")
 
 
 def _dispense(ctx: Context, rxo: Segment, resource: Json) -> None:

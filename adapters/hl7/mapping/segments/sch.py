@@ -35,6 +35,15 @@ STATUS_OF_EVENT: Final = {
 _WITHOUT_TIME: Final = frozenset(("proposed", "cancelled", "waitlist"))  # app-3
 _CANCELLED: Final = frozenset(("cancelled", "noshow"))  # app-4
 _TYPE_TABLE: Final = "HL70277"
+_REASONS: Final = {  # 0276
+    code: ("http://snomed.info/sct", mapped)
+    for code, mapped in (
+        ("ROUTINE", "3780001"),
+        ("CHECKUP", "866149003"),
+        ("FOLLOWUP", "185389009"),
+        ("EMERGENCY", "373110003"),
+    )
+}
 MINUTES: Final = {
     **dict.fromkeys(("", "M", "MIN", "MINS", "MINUTE", "MINUTES"), 1),
     **dict.fromkeys(("H", "HR", "HRS", "HOUR", "HOURS"), 60),
@@ -135,7 +144,8 @@ def _reasons(ctx: Context, sch: Segment, resource: Json) -> None:
             table, name = "0277", "appointmentType"
             put(resource, name, cwe.concept(ctx, rep, f"Appointment.{name}", table=table))
         elif not kind:
-            concept = cwe.concept(ctx, rep, "Appointment.reasonCode", table="0276")
+            path = "Appointment.reasonCode"
+            concept = cwe.concept(ctx, rep, path, table="0276", translate=_REASONS)
             add(resource, "reasonCode", concept)
     if resource["status"] in _CANCELLED:
         reason = cwe.first_concept(ctx, sch, 6, "Appointment.cancelationReason")

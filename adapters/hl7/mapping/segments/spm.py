@@ -19,6 +19,7 @@ from adapters.hl7.message.tokenizer import Segment
 _STATUS: Final = {"Y": "available", "N": "unavailable"}
 _OBR_FIELDS: Final = (9, 10, 14, 15, 39)
 _FASTING: Final = "HL70916"
+_ISOLATES: Final = frozenset(("ISLT", "119303007"))  # of v2-0487, of SNOMED CT
 
 
 def specimen(
@@ -47,8 +48,12 @@ def specimen(
     key = ctx.key("Specimen", number) if number else ctx.key("Specimen", report_key)
     known = ctx.once.get(("Specimen", key))
     if known is not None:
-        _repeat(group)
-        return str(known)
+        first = ctx.once["Specimen group", key]
+        if _is_same(group, first):
+            _repeat(group, first)
+            return str(known)
+        key = ctx.key("Specimen", key, spm.raw(4))
+        _grown(spm, resource, str(known))
     _status(spm, resource)
     put(resource, "type", cwe.first_concept(ctx, spm, 4, "Specimen.type", table="0487"))
     if patient:
@@ -64,7 +69,10 @@ def specimen(
     put(resource, "note", [*resource.get("note", ()), *notes])
     reference = ctx.put_keyed(key, resource, "" if number else report_key)
     ctx.once[("Specimen", key)] = ctx.once[("SPM", str(spm.index))] = reference
+    ctx.once["Specimen group", key] = group
     for parent in resource.get("parent", ()):
+        if "identifier" not in parent:
+            continue
         token = (hd.token(parent["identifier"]),)
         ctx.links.append(Link(reference, "parent", "Specimen", token))
     return reference
@@ -128,12 +136,31 @@ def _identify(ctx: Context, group: SpecimenGroup, resource: Json) -> None:
             add(resource, "identifier", {"type": hd.fixed_type("ACSN"), **identifier})
 
 
-def _repeat(group: SpecimenGroup) -> None:
-    """The specimen was described before in this message, and is one resource."""
+def _is_same(group: SpecimenGroup, first: SpecimenGroup) -> bool:
+    """Whether two SPM of one number are one specimen: not where both tell different types."""
+    kinds = {one.spm.raw(4) for one in (group, first)} - {""}
+    return len(kinds) <= 1
+
+
+def _grown(spm: Segment, resource: Json, source: str) -> None:
+    """An isolate that has the number of the specimen from which it was grown is its child."""
+    rep = spm.first(4)
+    if rep is not None and not spm.valued(3) and _ISOLATES & {rep.peek(1), rep.peek(4)}:
+        resource["parent"] = [{"reference": source}]
+
+
+def _repeat(group: SpecimenGroup, first: SpecimenGroup) -> None:
+    """The specimen was described before in this message, and is as it was said first."""
+    said = {
+        (segment.name, number, segment.raw(number))
+        for segment in (first.spm, *first.containers, *first.notes)
+        for number in range(2, len(segment.fields))
+    }
     for segment in (group.spm, *group.containers, *group.notes):
         for number in range(2, len(segment.fields)):
             if segment.valued(number):
-                segment.refuse(number, DUPLICATE)
+                same = (segment.name, number, segment.raw(number)) in said
+                segment.refuse(number, DUPLICATE if same else CONDITION_FALSE)
 
 
 def _status(spm: Segment, resource: Json) -> None:

@@ -46,7 +46,8 @@ _MINUTES: Final[Mapping[str, Decimal]] = {
     "d": Decimal(1_440),
     "wk": Decimal(10_080),
 }
-_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # RPT.3: 1 is Sunday
+# Day 1 is Monday: `Q2J2` with `DW^2` is every second Tuesday (v2.9 chapter 2A, RPT, RI).
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WHEN: Final = frozenset(  # 0528
     ("HS", "WAKE", "C", "CM", "CD", "CV", "AC", "ACM", "ACD", "ACV", "PC", "PCM", "PCD", "PCV")
 )
@@ -311,7 +312,13 @@ def first_timing(
     return of_tq1(ctx, timings[0], path)
 
 
-def take_priority(timings: list[Segment], older: list[Repetition], *, used: bool) -> None:
+def take_priority(
+    timings: list[Segment],
+    older: list[Repetition],
+    *,
+    used: bool,
+    path: str = "ServiceRequest.priority",
+) -> None:
     """Mark the priority where it was used, else say that another one was."""
     if timings:
         rep, component = timings[0].first(9), 1
@@ -320,6 +327,6 @@ def take_priority(timings: list[Segment], older: list[Repetition], *, used: bool
     if rep is None:
         return
     if used:
-        rep.mark(component, "priority")
+        rep.mark(component, path)
     else:
         rep.refuse(component, DUPLICATE)

@@ -94,6 +94,10 @@ def _unit(ctx: Context, obx: Segment) -> Json:
     if rep is None:
         return {}
     code, text, system = rep.peek(1), rep.peek(2), rep.peek(3)
+    if units.is_power(text, system):
+        text, system = f"{text}^{system}", rep.peek(4)
+    elif units.is_power(code, text):
+        code, text = f"{code}^{text}", ""
     declared = system == "UCUM"
     agreed = ctx.profile.dictionary.unit_codes
     coded = code if declared or not text else ""
@@ -152,9 +156,7 @@ def _with_unit(ctx: Context, obx: Segment, text: str, *, always: bool) -> str:
 def _readable(ctx: Context, obx: Segment, rep: Repetition, *, measured: bool) -> str:
     """Return what stands in a repetition as one line, every leaf of it."""
     message = rep.message
-    for address in leaves(obx, rep.number):
-        if address[2] == rep.repetition:
-            message.mapped[address] = f"{_PATH}String"
+    _mark_all(obx, rep)
     sub = message.delimiters.subcomponent
     parts = [leaf for component in rep.components for leaf in component.split(sub)]
     text = " ".join(word for part in parts if (word := message.unescaped(part).strip()))
@@ -164,6 +166,12 @@ def _readable(ctx: Context, obx: Segment, rep: Repetition, *, measured: bool) ->
     return text
 
 
+def _mark_all(obx: Segment, rep: Repetition) -> None:
+    for address in leaves(obx, rep.number):
+        if address[2] == rep.repetition:
+            rep.message.mapped[address] = f"{_PATH}String"
+
+
 def _number(ctx: Context, rep: Repetition) -> nm.Number | None:
     text = rep.peek()
     if ctx.profile.decimal_comma and text.count(",") == 1 and "." not in text:
@@ -171,7 +179,19 @@ def _number(ctx: Context, rep: Repetition) -> nm.Number | None:
     return nm.number(text)
 
 
+def _has_parts(rep: Repetition) -> bool:
+    """Whether more than the first leaf of a repetition says something."""
+    first, *others = rep.components
+    _, _, rest = first.partition(rep.message.delimiters.subcomponent)
+    return bool(rest) or any(others)
+
+
 def _nm(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
+    if _has_parts(rep):
+        # A NM has one part: `10^5` is neither 10 nor 5.
+        _mark_all(obx, rep)
+        text = rep.message.unescaped(rep.text).strip()
+        return "valueString", _with_unit(ctx, obx, text, always=True)
     number = _number(ctx, rep)
     if number is None:
         return None
@@ -186,7 +206,7 @@ def _sn(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
     if found is None:
         return None
     for component in (1, 2, 3, 4):
-        rep.mark(component, found[0])
+        rep.mark(component, f"Observation.{found[0]}")
     _unit_used(obx)
     name, value = found
     if parts[2] or parts[3]:

@@ -151,5 +151,6 @@ def test_roles_and_levels_are_answered_for_accepted_classes() -> None:
     )
     verdict = negotiate(request(Proposal(1, CT, (EXPLICIT,)), user=asked), POLICY)
     assert isinstance(verdict, Negotiated)
-    assert verdict.acceptance.user.roles == {CT: Role(True, False)}
+    assert verdict.acceptance.user.roles == {CT: Role(True, True)}
+    assert verdict.contexts[1].provides
     assert verdict.acceptance.user.extended == {CT: b"\2\0\3\0\0\0"}

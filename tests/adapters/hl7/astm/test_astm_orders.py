@@ -3,12 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 
+from adapters.hl7.astm import connection, downloads, work
+from adapters.hl7.profiles.read import Loaded, read
 from fhir_server.r4 import json
 from fhir_server.server import Server
 from tests.adapters.hl7.astm.conftest import (
@@ -22,6 +25,7 @@ from tests.adapters.hl7.astm.conftest import (
     lines,
     with_settings,
 )
+from tests.cluster import no_others
 
 QUERY = b"H|\\^&|||Maker^Model|||||||P|LIS2-A2|20260110080000\rQ|1|^S-1||ALL||||||||O\rL|1|N\r"
 PROFILE = """
@@ -169,6 +173,29 @@ async def test_a_session_that_begins_meanwhile_goes_before_the_answer(
         one.writer.write(EOT)
 
 
+async def test_more_queries_than_may_wait_are_not_answered(
+    stored: None, server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_MOST_WAITING", 1)
+    async with connect() as one:
+        await one.send(QUERY.replace(b"L|1|N", b"Q|2|^S-2||ALL||||||||O\rL|1|N"))
+        assert without_time(await one.take()) == [HEADER, "L|1|I"]
+        await one.send(QUERY)
+        assert without_time(await one.take()) == [HEADER, "L|1|I"]
+        assert await one.say(ENQ) == ACK  # nothing else waits to be sent
+        one.writer.write(EOT)
+
+
+async def test_a_query_that_names_too_much_is_answered_as_failed(
+    stored: None, client: AsyncClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_MOST_NAMED", 1)
+    await put(client, order(1, GLUCOSE))
+    async with connect() as one:
+        await one.send(QUERY.replace(b"^S-1", b"^S-1\\^S-2"))
+        assert without_time(await one.take()) == [HEADER, "L|1|Q"]
+
+
 @pytest.fixture
 def profiles(tmp_path: Path) -> Path:
     place = tmp_path / "profiles"
@@ -310,3 +337,23 @@ async def test_an_order_that_is_not_taken_is_sent_again_with_the_same_bytes(
         assert message.startswith(first[2:-5])
         await settled(server, [("ServiceRequest/order-1", "N", "sent", 2)])
         again.writer.close()
+
+
+async def test_no_order_is_forgotten_however_many_come_at_once(
+    stored: None, client: AsyncClient, server: Server
+) -> None:
+    said = PROFILE.format(match="", astm='role = "server"')
+    analyzers: list[tuple[Loaded, tzinfo]] = [(read("bench.toml", said.encode()), UTC)]
+    await downloads.look(server, analyzers)
+    orders = [order(n, GLUCOSE) for n in range(work.MOST + 1)]
+    entries = [
+        {"resource": one, "request": {"method": "PUT", "url": f"ServiceRequest/{one['id']}"}}
+        for one in orders
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    assert (await client.post("", json=bundle)).status_code == 200
+    await no_others(server.database)
+    while await downloads.look(server, analyzers):
+        pass
+    expected = {f"ServiceRequest/{one['id']}" for one in orders}
+    assert {row[0] for row in await queue(server)} == expected

@@ -9,7 +9,7 @@ import pytest
 from adapters.hl7.mapping.agreement import Place, QcRule
 from adapters.hl7.mapping.context import Profile, Refusal
 from adapters.hl7.mapping.transform import Mapped, transform
-from adapters.hl7.message.tokenizer import BadHeader
+from adapters.hl7.message.tokenizer import MOST_PARTS, BadHeader, TooManyParts
 from adapters.hl7.profiles.model import Astm, AstmSelect
 from adapters.hl7.records import results
 from adapters.hl7.records.query import Request, asked
@@ -75,6 +75,12 @@ def test_the_delimiters_are_those_of_the_header() -> None:
 def test_a_header_without_usable_delimiters_is_refused(text: str) -> None:
     with pytest.raises(BadHeader):
         parse(text)
+
+
+@pytest.mark.parametrize("part", ["|", "^", "\\", "\r"])
+def test_records_of_too_many_parts_are_refused(part: str) -> None:
+    with pytest.raises(TooManyParts):
+        parse("H|\\^&\r" + part * (MOST_PARTS + 1))
 
 
 def test_records_are_told_from_hl7() -> None:

@@ -14,6 +14,7 @@ from adapters.hl7.mllp.framing import Frame, Kind
 from fhir_server.caller import Caller
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
+from tests.cluster import no_others
 
 pytestmark = pytest.mark.anyio
 
@@ -55,11 +56,17 @@ async def codes(server: Server) -> list[tuple[Any, ...]]:
         return await cursor.fetchall()
 
 
+async def look(server: Server) -> None:
+    """Run the job when the feed shows all that was written."""
+    await no_others(server.database)
+    await follow.run(server, {})
+
+
 async def comes_back(server: Server) -> tuple[int, int]:
     """Run the job alone; return how many places of the feed and jobs for later it leaves."""
     async with server.database.statement() as connection:
         await connection.execute("DELETE FROM job")
-    await follow.run(server, {})
+    await look(server)
     async with server.database.connection() as connection:
         cursor = await connection.execute(
             "SELECT (SELECT count(*) FROM hl7_code_feed),"
@@ -95,7 +102,7 @@ async def test_code_without_translation_is_one_task_with_its_count(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await done(server, oru(OBX))
-    await follow.run(server, {})
+    await look(server)
     await done(server, oru(OBX, control_id="C2", number="2"))
     await done(server, oru(OBX, control_id="C3", number="3"))
     assert await comes_back(server) == (1, 1)
@@ -116,17 +123,17 @@ async def test_completed_task_translates_what_is_stored_and_what_comes(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await done(server, oru(OBX))
-    await follow.run(server, {})
+    await look(server)
     (task,) = await found(client, "Task")
     await answered(client, task, {"valueCoding": GLUCOSE})
-    await follow.run(server, {})
+    await look(server)
     (stored,) = await found(client, f"Observation?code={LOINC}|2345-7")
     assert stored["code"]["coding"] == [GLUCOSE, LOCAL]
     assert stored["valueQuantity"]["value"] == 5.1
     assert stored["meta"]["versionId"] == "2"
     assert [one[-1] for one in await codes(server)] == ["done"]
 
-    await follow.run(server, {})
+    await look(server)
     assert (await found(client, f"Observation?code={LOINC}|2345-7"))[0]["meta"] == stored["meta"]
     assert await comes_back(server) == (0, 0)
     fresh = with_hl7(server, profiles_dir="other")  # what another process knows
@@ -143,10 +150,10 @@ async def test_held_message_is_applied_once_its_code_has_a_translation(
     holding = with_hl7(server, unmapped_policy="hold")
     assert await done(holding, oru(OBX)) == [("dead", "UNMAPPED_CODE_HELD")]
     assert await found(client, "Observation") == []
-    await follow.run(holding, {})
+    await look(holding)
     (task,) = await found(client, "Task")
     await answered(client, task, {"valueCodeableConcept": {"coding": [GLUCOSE]}})
-    await follow.run(holding, {})
+    await look(holding)
     fresh = with_hl7(holding, profiles_dir="other")
     assert await done(fresh) == [("done", None)]
     (stored,) = await found(client, "Observation")
@@ -158,11 +165,11 @@ async def test_rejected_task_settles_that_nothing_is_meant(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await done(server, oru(OBX))
-    await follow.run(server, {})
+    await look(server)
     (task,) = await found(client, "Task")
     response = await client.put(f"Task/{task['id']}", json={**task, "status": "rejected"})
     assert response.status_code == 200
-    await follow.run(server, {})
+    await look(server)
     (stored,) = await found(client, "ConceptMap")
     assert [t["equivalence"] for t in stored["group"][0]["element"][0]["target"]] == ["unmatched"]
     fresh = with_hl7(server, profiles_dir="other", unmapped_policy="hold")
@@ -174,10 +181,10 @@ async def test_task_completed_without_a_coding_is_opened_again(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await done(server, oru(OBX))
-    await follow.run(server, {})
+    await look(server)
     (task,) = await found(client, "Task")
     await answered(client, task)
-    await follow.run(server, {})
+    await look(server)
     (again,) = await found(client, "Task")
     assert (again["status"], again["statusReason"]["text"]) == (
         "requested",
@@ -192,13 +199,13 @@ async def test_unknown_unit_gets_its_ucum_code_in_stored_results(
 ) -> None:
     await done(server, oru("OBX|1|NM|2345-7^Glucose^LN||5.10|blips/L|||||F"))
     assert await codes(server) == [("LIS-LAB", ["OBX-6"], "blips/L", "", "", 1, "open")]
-    await follow.run(server, {})
+    await look(server)
     (task,) = await found(client, "Task")
     await answered(client, task, {"valueString": "no unit"})
-    await follow.run(server, {})
+    await look(server)
     (task,) = await found(client, "Task?status=requested")
     await answered(client, task, {"valueString": "mmol/L"})
-    await follow.run(server, {})
+    await look(server)
     fresh = with_hl7(server, profiles_dir="other")
     await done(fresh)
     (stored,) = await found(client, "Observation")
@@ -215,16 +222,16 @@ async def test_code_whose_map_is_gone_is_asked_for_again(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await done(server, oru(OBX))
-    await follow.run(server, {})
+    await look(server)
     (task,) = await found(client, "Task")
     await answered(client, task, {"valueCoding": GLUCOSE})
-    await follow.run(server, {})
+    await look(server)
     (map_,) = await found(client, "ConceptMap")
     assert (await client.delete(f"ConceptMap/{map_['id']}")).status_code == 204
     fresh = with_hl7(server, profiles_dir="other")
     await done(fresh, oru(OBX, control_id="C2", number="2"))
-    await follow.run(server, {})
-    await follow.run(server, {})
+    await look(server)
+    await look(server)
     (again,) = await found(client, "Task")
     assert again["status"] == "requested"
     assert "output" not in again
@@ -248,6 +255,6 @@ async def test_sender_has_no_more_open_tasks_than_somebody_can_answer(
     monkeypatch.setattr(follow, "_MOST_OPEN", 2)
     monkeypatch.setattr(follow, "_PAGE", 1)
     await done(server, oru(*(OBX.replace("GLU", f"C{n}") for n in range(4))))
-    await follow.run(server, {})
+    await look(server)
     assert len(await found(client, "Task")) == 2
     assert len(await codes(server)) == 4

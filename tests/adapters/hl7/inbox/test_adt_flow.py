@@ -79,6 +79,34 @@ async def test_discharge_that_is_undone_leaves_neither_end_nor_disposition(
     assert "hospitalization" not in encounter
 
 
+@pytest.mark.parametrize(
+    ("event", "start", "status"),
+    [
+        pytest.param("A01", "20260106090000", "in-progress", id="admitted again"),
+        pytest.param("A04", "", "in-progress", id="next of a series of visits"),
+        pytest.param("A10", "", "arrived", id="arrives"),
+    ],
+)
+async def test_visit_that_goes_on_after_its_end_has_none(
+    server: Server, client: httpx.AsyncClient, event: str, start: str, status: str
+) -> None:
+    left = adt("A03", "05100000", pv1("W1^R1^B1", f36="01"))
+    again = adt(event, "06100000", pv1("W1^R1^B1", f44=start))
+    encounter = await visit(server, client, ADMITTED, left, again)
+    began = "2026-01-06T09:00:00+00:00" if start else "2026-01-01T10:00:00+00:00"
+    assert (encounter["status"], encounter["period"]) == (status, {"start": began})
+    assert "hospitalization" not in encounter
+
+
+async def test_late_transfer_of_a_visit_that_is_over_leaves_its_end(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    left = adt("A03", "05100000", pv1("W1^R1^B1", f45="20260105100000"))
+    told = adt("A02", "06100000", pv1("W2^R2^B2", f45="20260105100000"))
+    encounter = await visit(server, client, ADMITTED, left, told)
+    assert encounter["period"]["end"] == "2026-01-05T10:00:00+00:00"
+
+
 async def test_update_keeps_the_status_and_what_it_does_not_speak_of(
     server: Server, client: httpx.AsyncClient
 ) -> None:

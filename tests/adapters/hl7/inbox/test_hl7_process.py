@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from adapters.hl7.inbox import apply, process, writing
+from adapters.hl7.inbox import apply, process, turns, writing
 from adapters.hl7.inbox.receive import store
 from adapters.hl7.mapping.context import urn
 from adapters.hl7.mapping.segments import pid
@@ -318,8 +319,7 @@ async def test_what_was_known_and_is_gone_is_written_again(
     await keep(server, simulated(1, 2))
     url = urn("Device", f"{server.base}/hl7/CHEM-SIM-LAB/ids/SIMLAB|CHEM-SIM-01")
     work = apply.Work(server, server.base, known={url: "Device/gone"})
-    window = await process.window(server, 0)
-    assert await apply.apply(work, window) == set()
+    assert await apply.apply(work, await turns.load(server, [1])) == set()
     assert await rows(server) == [("done", None)]
     (device,) = await found(client, "/Device")
     assert work.known[url] == f"Device/{device['id']}"
@@ -336,8 +336,9 @@ async def test_keys_survive_a_change_of_the_base_url(
     assert len(await found(client, "/Patient")) == 1
 
 
+@pytest.mark.parametrize("processes", [1, 3])
 async def test_lanes_keep_the_order_of_each_patient(
-    server: Server, client: httpx.AsyncClient
+    server: Server, client: httpx.AsyncClient, processes: int
 ) -> None:
     wide = with_hl7(server, batch_messages=2, workers=4)
     messages = [
@@ -351,7 +352,9 @@ async def test_lanes_keep_the_order_of_each_patient(
         for patient in range(7)
     ]
     await keep(wide, *messages)
-    await process.run(wide, {})
+    # Each has a connection and claims of its own, as processes have.
+    await asyncio.gather(*(process.run(wide, {}) for _ in range(processes)))
+    assert [attempts for (attempts,) in await rows(server, "attempts")] == [1] * 35
     observations = await found(client, "/Observation?_count=100")
     assert [o["valueQuantity"]["value"] for o in observations] == [5] * 7
     assert [o["meta"]["versionId"] for o in observations] == ["5"] * 7
@@ -392,10 +395,17 @@ async def test_application_acknowledgement_follows_in_enhanced_mode(server: Serv
 async def test_large_messages_are_taken_a_few_at_a_time(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_WINDOW_BYTES", 1)
-    sent = [oru(PID, OBR, control_id=f"C{number}") for number in range(3)]
+    monkeypatch.setattr(process, "_GROUP_BYTES", 1)
+    started: list[int] = []
+
+    async def counted(server: Server, ids: Sequence[int]) -> list[apply.Row]:
+        started.append(len(ids))
+        return await load(server, ids)
+
+    load = turns.load
+    monkeypatch.setattr(turns, "load", counted)
+    sent = [oru(f"PID|1||P{n}^^^H", f"OBR|1||F{n}|X", control_id=f"C{n}") for n in range(3)]
     await keep(server, *sent)
-    taken = await process.window(server, 0)
-    assert len(taken) == 1
     await process.run(server, {})
     assert await rows(server) == [("done", None)] * 3
+    assert started == [1, 1, 1]

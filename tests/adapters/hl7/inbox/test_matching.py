@@ -126,6 +126,14 @@ def test_order_is_found(
     assert found(asked(*given), there) == reference
 
 
+@pytest.mark.parametrize("system", ["urn:oid:1.2.3", "urn:uuid:4", "http://lis.example"])
+def test_filler_number_names_an_order_whatever_its_system(system: str) -> None:
+    filler = typed("F1", "FILL", system)
+    there = snapshot(ServiceRequest_1=order(filler))
+    given = asked(typed("P1", "PLAC", system), filler)
+    assert found(given, there) == "ServiceRequest/1"
+
+
 @pytest.mark.parametrize(
     ("given", "stored"),
     [

@@ -126,6 +126,20 @@ async def test_merge_before_either_is_known(server: Server, client: httpx.AsyncC
     assert await subjects(client, WITH_A_PATIENT) == {f"Patient/{known['B']['id']}"}
 
 
+async def test_new_number_keeps_what_is_known_of_the_person(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    known = "PID|1||A^^^H^MR||Rao^Asha||19800102|F|||1 Road^^Pune||0123"
+    new_number = adt("A47", "PID|1||B^^^H^MR||Rao^Asha Devi", MRG_A)
+    assert await done(server, adt("A28", known), new_number) == []
+    person = (await patients(client, server))["B"]
+    assert person["name"] == [{"family": "Rao", "given": ["Asha Devi"]}]
+    assert (person["birthDate"], person["gender"]) == ("1980-01-02", "female")
+    assert person["address"] == [{"line": ["1 Road"], "city": "Pune"}]
+    assert [one["value"] for one in person["telecom"]] == ["0123"]
+    assert (person.get("active"), [kind for kind, _ in links(person)]) == (None, ["replaces"])
+
+
 async def test_merge_again_changes_nothing(server: Server, client: httpx.AsyncClient) -> None:
     assert await done(server, result(A, "F1"), adt("A40", B, MRG_A)) == []
     before = await patients(client, server)
@@ -286,6 +300,22 @@ async def test_visit_takes_over_another(
         "in-progress",
         "entered-in-error",
     }
+
+
+async def test_visit_with_a_new_number_keeps_what_is_known_of_it(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    # Who has no number is contained in the visit, and goes with it.
+    known = PV1.format("V1").split("|")
+    known[7] = "^Attending"
+    place = PV1.format("V2").replace("W^1^1", "")
+    merging = adt("A50", A, f"{MRG_A}||||V1^^^H", place)
+    assert await done(server, adt("A01", A, "|".join(known)), merging) == []
+    survivor = await visit(client, "V2")
+    assert [one["name"] for one in survivor["contained"]] == [[{"family": "Attending"}]]
+    (attending,) = survivor["participant"]
+    assert attending["individual"] == {"reference": f"#{survivor['contained'][0]['id']}"}
+    assert [one["location"]["display"] for one in survivor["location"]] == ["W, 1, 1"]
 
 
 async def test_visit_moves_to_another_patient(server: Server, client: httpx.AsyncClient) -> None:

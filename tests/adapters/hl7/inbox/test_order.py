@@ -5,7 +5,7 @@ import httpx
 import psycopg
 import pytest
 
-from adapters.hl7.inbox import apply, process
+from adapters.hl7.inbox import apply, process, turns
 from adapters.hl7.inbox.replay import Chosen, dismiss, find, release, replay
 from adapters.hl7.message.reasons import PARTIAL
 from fhir_server.server import Server
@@ -113,7 +113,7 @@ async def test_merge_waits_for_earlier_messages_of_all_channels(
 async def test_merged_patients_are_one_partition_afterwards(server: Server) -> None:
     assert await done(server, adt("A40", B, MRG_A)) == []
     await keep(server, result(A, "F1"), result(B, "F1"))
-    first, second = await process.window(server, 0)
+    first, second = await turns.load(server, [2, 3])
     assert first.holds & second.waits
 
 

@@ -65,6 +65,20 @@ async def test_what_came_since_follows_its_number(
     assert await subjects(client, KINDS) == {known["A"], known["B"]}
 
 
+async def test_what_a_new_number_took_over_goes_back(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    known = "PID|1||A^^^H^MR||Rao^Asha||19800102|F|||1 Road^^Pune"
+    await done(server, adt("A28", known), adt("A47", "PID|1||B^^^H^MR||Rao^Asha Devi", MRG_A))
+    await take_back(server)
+    now = await patients(client, server)
+    assert {name for name in now["A"] if name in {"birthDate", "address"}} == {
+        "birthDate",
+        "address",
+    }
+    assert set(now["B"]) == {"resourceType", "id", "meta", "identifier", "name"}
+
+
 async def test_what_both_had_a_part_in_is_told(server: Server, client: httpx.AsyncClient) -> None:
     await done(server, result(A, "F1"), adt("A40", B, MRG_A))
     assert await done(server, result(A, "F3"), result(B, "F3", "6", "C")) == []

@@ -75,9 +75,8 @@ def test_dtm_without_offset_takes_the_zone_of_its_day(
     ],
 )
 def test_invalid_dtm_has_no_value(text: str) -> None:
-    found = dtm.moment(text, "", UTC)
-    # An offset that cannot be is dropped; the zone then speaks for the time.
-    assert found is None or text.endswith("+9900")
+    # With an offset that cannot be nobody knows which hour was meant.
+    assert dtm.moment(text, "+05:30", UTC) is None
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ UNIT: Json = {"unit": "mg/dL"}
                 "valueRatio",
                 {
                     "numerator": {"value": Decimal(1), **UNIT},
-                    "denominator": {"value": Decimal(128)},
+                    "denominator": {"value": Decimal(128), **UNIT},
                 },
             ),
         ),
@@ -177,12 +176,28 @@ def test_sn(parts: tuple[str, str, str, str], expected: tuple[str, Json] | None)
         ("70 - 99", {"low": {"value": Decimal(70)}, "high": {"value": Decimal(99)}}),
         ("<5", {"high": {"value": Decimal(5)}}),
         (">60", {"low": {"value": Decimal(60)}}),
+        ("3.9 to 5.6", {"low": {"value": Decimal("3.9")}, "high": {"value": Decimal("5.6")}}),
+        ("-2-+2", {"low": {"value": Decimal(-2)}, "high": {"value": Decimal(2)}}),
+        ("-5 - -1", {"low": {"value": Decimal(-5)}, "high": {"value": Decimal(-1)}}),
+        (
+            "4.0 \N{EN DASH} 11.0",
+            {"low": {"value": Decimal("4.0")}, "high": {"value": Decimal("11.0")}},
+        ),
+        ("Up to 40", {"high": {"value": Decimal(40)}}),
+        ("\N{LESS-THAN OR EQUAL TO}5", {"high": {"value": Decimal(5)}}),
         ("9-3", {}),
+        ("10-12-2020", {}),
+        ("3-5 mmol/L", {}),
         ("negative", {}),
     ],
 )
 def test_reference_range_is_text_and_what_can_be_read(text: str, expected: Json) -> None:
     assert nm.reference_range(text, {}) == {**expected, "text": text}
+
+
+def test_reference_range_may_repeat_its_unit_and_no_other() -> None:
+    assert nm.reference_range("3-5 mmol/L", UNIT | {"unit": "mmol/L"})["high"]["value"] == 5
+    assert nm.reference_range("3-5 mg/dL", {"unit": "mmol/L"}) == {"text": "3-5 mg/dL"}
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,24 @@ def test_time_of_results(obr: str, expected: int) -> None:
     assert event_time.of_result(ctx, ctx.message.segments[1]) == day(expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "segment"),
+    [
+        ("ADT^A01", "EVN||20620101"),
+        ("ADT^A01", "EVN||20260102||||20620101"),
+        ("ORU^R01", f"OBR|1{'|' * 21}20620101"),
+        ("OML^O21", "ORC|NW||||||||20620101"),
+        ("MDM^T02", "TXA|1|||||||20620101"),
+    ],
+)
+def test_time_long_after_the_message_is_none(kind: str, segment: str) -> None:
+    ctx = context(msh(kind), segment)
+    said = ctx.message.segments[1]
+    find = {"ORU^R01": event_time.of_result, "OML^O21": event_time.of_order}.get(kind)
+    found = find(ctx, said) if find else event_time.of_message(ctx)
+    assert (found, ctx.warnings) == (day(9), {event_time.AHEAD: 1})
+
+
 @pytest.mark.parametrize(("orc", "expected"), [("ORC|NW||||||||20260105", 5), ("ORC|NW", 9)])
 def test_time_of_an_order(orc: str, expected: int) -> None:
     ctx = context(msh("OML^O21"), orc)

@@ -93,6 +93,26 @@ def test_every_result_status(code: str, status: str, absent: str | None) -> None
     assert reason == absent
 
 
+@pytest.mark.parametrize(
+    ("sent", "value"),
+    [
+        ("10^5", {"valueString": "10^5 CFU/mL"}),
+        ("5&4", {"valueString": "5&4 CFU/mL"}),
+        ("5^^", {"valueQuantity": {"value": Decimal(5), "unit": "CFU/mL"}}),
+    ],
+)
+def test_number_of_several_parts_is_not_its_first(sent: str, value: dict[str, Any]) -> None:
+    found = observation(f"OBX|1|NM|GLU||{sent}|CFU/mL|||||F")
+    assert {name: said for name, said in found.items() if name.startswith("value")} == value
+
+
+@pytest.mark.parametrize("sent", ["<10^5", "3.5^5.1", "<5&6"])
+def test_reference_range_is_text_and_never_its_first_part(sent: str) -> None:
+    found = observation(f"OBX|1|NM|GLU||7|CFU/mL|{sent}||||F")
+    assert found["referenceRange"] == [{"text": sent}]
+    assert "interpretation" not in found
+
+
 def test_reason_of_absence_is_not_beside_a_value() -> None:
     assert "dataAbsentReason" not in observation("OBX|1|NM|GLU||5||||||X")
 

@@ -23,6 +23,9 @@ def test_every_code_that_is_given_is_ucum(code: str) -> None:
         ("µIU/ml", "u[IU]/mL"), ("IU/ml", "[IU]/mL"), ("u/l", "U/L"), ("mEq/lt", "meq/L"),
         ("mm / 1st Hour", "mm/h"), ("Seconds", "s"), ("mmHg", "mm[Hg]"), ("°C", "Cel"),
         ("ml/min/1.73 m²", "mL/min/{1.73_m2}"), ("mg/24 hrs", "mg/(24.h)"), ("INR", "{INR}"),
+        ("Lakhs/cmm", "10*5/uL"), ("cells/c.mm", "{cells}/uL"), ("10^3/mcL", "10*3/uL"),
+        ("mill/cu.mm.", "10*6/uL"), ("mmol/Litre", "mmol/L"), ("mm/1st hr.", "mm/h"),
+        ("Gm", "g"), ("mcIU/mL", "u[IU]/mL"), ("kg/m^2", "kg/m2"), ("GBq", "GBq"),
         ("gm/l", "g/L"), ("mcg/mg creatinine", "ug/mg{creat}"), ("copies/mL", "{copies}/mL"),
     ],
 )  # fmt: skip
@@ -37,7 +40,10 @@ def test_capitals_that_mean_something_count(text: str, code: str) -> None:
     assert ucum(text) == code
 
 
-@pytest.mark.parametrize("text", ["pH", "AU/mL", "PT", "IU", "cc", "x" * 200, "mg/dL\nmg", "1/x"])
+@pytest.mark.parametrize(
+    "text",
+    ["MU/L", "Gm/mL", "Mmol", "pH", "AU/mL", "PT", "IU", "cc", "x" * 200, "mg/dL\nmg", "1/x"],
+)
 def test_what_ucum_would_take_for_another_unit_gets_no_code(text: str) -> None:
     assert ucum(text) == ""
 

@@ -3,7 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.hl7.message.accounting import unmapped, valued
-from adapters.hl7.message.tokenizer import BadHeader, Delimiters, Message, leaves, parse
+from adapters.hl7.message.tokenizer import (
+    MOST_PARTS,
+    BadHeader,
+    Delimiters,
+    Message,
+    TooManyParts,
+    leaves,
+    parse,
+)
 
 MSH = "MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5"
 
@@ -66,6 +74,17 @@ def test_delimiters_come_from_the_header(start: str, delimiters: Delimiters) -> 
 def test_unusable_header_is_refused(start: str) -> None:
     with pytest.raises(BadHeader):
         parse(start)
+
+
+@pytest.mark.parametrize("part", ["|", "^", "~", "&", "\r"])
+def test_message_of_too_many_parts_is_refused(part: str) -> None:
+    with pytest.raises(TooManyParts):
+        parse(f"MSH|^~\\&\rPID|{part * (MOST_PARTS + 1)}")
+
+
+def test_long_text_is_no_matter_of_parts() -> None:
+    text = "x" * (2 * MOST_PARTS)
+    assert parse(f"MSH|^~\\&\rNTE|1||{text}").segments[1].peek(3) == text
 
 
 def test_text_fields_keep_component_marks() -> None:

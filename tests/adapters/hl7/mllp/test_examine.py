@@ -4,6 +4,7 @@ import pytest
 
 from adapters.hl7.acknowledgement.ack import Header, Problem, acknowledge
 from adapters.hl7.inbox.received import Received
+from adapters.hl7.message.tokenizer import MOST_PARTS
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
 from fhir_server.hl7_settings import Hl7Settings
@@ -120,6 +121,14 @@ def test_headless_message_is_rejected_by_its_name_and_kept() -> None:
 
 def test_headless_message_can_be_accepted() -> None:
     assert examined(MSH + REST, Kind.HEADLESS, missing_vt="accept").state == "stored"
+
+
+def test_message_of_too_many_parts_is_rejected_by_its_name() -> None:
+    """Such a message would fill the memory of whoever maps it, again and again."""
+    received = examined(f"{MSH}{REST}OBX|1|CE|A||{'x~' * MOST_PARTS}")
+    assert (received.state, received.reason) == ("rejected", "MAPPING_ERROR")
+    assert msa(received) == ["MSA", "AR", "C1", "The message has too many parts"]
+    assert received.partition_keys == ("sender LIS-LAB",)
 
 
 def test_oversize_message_is_rejected_by_its_name() -> None:

@@ -1,0 +1,139 @@
+"""C-FIND: what matches, streamed from the index.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_C.4.1
+"""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from adapters.dicom.dataset.levels import Level
+from adapters.dicom.network.association import (
+    OUT_OF_RESOURCES,
+    SUCCESS,
+    Exchange,
+    Fixed,
+    Intake,
+    Operation,
+    Peer,
+    Streamed,
+)
+from adapters.dicom.network.command import Answer, Command
+from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.query import models
+from adapters.dicom.query.answers import Asked, answer, limited, record
+from adapters.dicom.query.matching import Malformed, criteria
+from adapters.dicom.query.statement import Statement, matches
+from fhir_server.database import SESSION
+
+log = logging.getLogger(__name__)
+
+LIMIT_REACHED = 0xB001
+DOES_NOT_MATCH_CLASS = 0xA900
+CANCELLED = 0xFE00
+
+_RELATIONAL = 0
+_COMBINED = 1
+_FETCHED = 500
+_WAIT_SECONDS = 10.0
+
+Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Where queries are answered from: connections, and the most answers to one query."""
+
+    pool: Pool
+    limit: int
+
+
+def pool(conninfo: str, *, connections: int, seconds: float) -> Pool:
+    """Return connections of their own for queries, none of which takes longer than `seconds`."""
+    options = f"{SESSION} -c statement_timeout={int(seconds * 1000)}"
+    return ConnectionPool(
+        conninfo,
+        min_size=0,
+        max_size=connections,
+        open=False,
+        kwargs={"options": options},
+    )
+
+
+def find(queries: Queries, peer: Peer, context: Agreed, command: Command) -> Intake | Operation:
+    """Return the operation that answers a C-FIND."""
+    if not command.has_data_set:
+        return Fixed(Answer(DOES_NOT_MATCH_CLASS, "There is no identifier"))
+    return Streamed(lambda data, exchange: _found(queries, peer, context, data, exchange))
+
+
+def agreed_on(context: Agreed, item: int) -> bool:
+    """Return whether a feature was agreed by extended negotiation (PS3.4, C.5.1.1)."""
+    return context.extended[item : item + 1] == b"\1"
+
+
+def _found(
+    queries: Queries, peer: Peer, context: Agreed, data: bytes, exchange: Exchange
+) -> Iterator[Answer]:
+    try:
+        asked, statement = understood(context, data, peer.called)
+    except Malformed as error:
+        yield Answer(DOES_NOT_MATCH_CLASS, str(error))
+        return
+    try:
+        yield from _streamed(queries, asked, statement, exchange)
+    except psycopg.Error as error:
+        log.warning("a query failed: %s", type(error).__name__)
+        yield Answer(OUT_OF_RESOURCES, "The index is not available")
+
+
+def understood(context: Agreed, data: bytes, ae_title: str) -> tuple[Asked, Statement]:
+    """Return what an identifier asks for and the statement that finds it. Raises Malformed."""
+    keys = models.identifier(data, context.transfer_syntax)
+    level = models.level_of(keys, context.abstract_syntax)
+    if not agreed_on(context, _RELATIONAL):
+        models.check_hierarchy(keys, context.abstract_syntax, level)
+    model = models.levels(context.abstract_syntax)
+    parents: tuple[Level, ...] = model[: model.index(level) + 1]
+    asked = Asked(level, keys, parents, context.transfer_syntax, ae_title)
+    combined = agreed_on(context, _COMBINED)
+    return asked, matches(level, criteria(keys), asked.keywords(), combined=combined)
+
+
+def _streamed(
+    queries: Queries, asked: Asked, statement: Statement, exchange: Exchange
+) -> Iterator[Answer]:
+    status = asked.status()
+    with closing(rows(queries.pool, limited(statement, queries.limit))) as found:
+        for number, row in enumerate(found):
+            if exchange.cancelled():
+                yield Answer(CANCELLED, "The query was cancelled")
+                return
+            if number == queries.limit:
+                yield Answer(LIMIT_REACHED, "There are more matches")
+                return
+            data_set = answer(asked, record(asked.level, row, statement.counted))
+            yield Answer(status, data_set=data_set)
+    yield Answer(SUCCESS)
+
+
+def rows(pool: Pool, statement: Statement) -> Generator[tuple[Any, ...]]:
+    """Yield the rows of a statement; no transaction stays open while they are read.
+
+    Raises psycopg.Error.
+    """
+    with (
+        pool.connection(timeout=_WAIT_SECONDS) as connection,
+        # Held over its transaction, so that a slow reader holds none.
+        connection.cursor(name="found", withhold=True) as cursor,
+    ):
+        cursor.execute(statement.sql, statement.values)
+        connection.commit()
+        while batch := cursor.fetchmany(_FETCHED):
+            connection.commit()
+            yield from batch

@@ -1,0 +1,105 @@
+"""Stored orders of the specimens that records name."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from adapters.hl7.profiles.analyzer_tests import Tests
+from adapters.hl7.profiles.model import SourceProfile
+from adapters.hl7.records.answered import Candidate, Number
+from fhir_server.caller import Caller
+from fhir_server.interactions.search import search
+from fhir_server.r4 import json
+from fhir_server.server import Server
+
+_CALLER: Final = Caller("astm", "hl7")
+# What only a result told of is of status unknown: nobody has ordered it.
+_STATUSES: Final = "active,on-hold,completed"
+_ACTIVE: Final = frozenset(("active", "on-hold"))
+# A number means the orders that changed in so many days before; then it is used again.
+_RECENT: Final = timedelta(days=30)
+_MOST: Final = 200
+_BY_SPECIMEN: Final = ("specimen.identifier", "specimen.container-id")
+
+Json = dict[str, Any]
+
+
+async def orders(
+    server: Server, specimens: Collection[str], profile: SourceProfile | None
+) -> Mapping[str, Sequence[Candidate]]:
+    """Return the orders of specimens, by their numbers as the analyzer knows them."""
+    found: dict[str, list[Candidate]] = {}
+    tests = Tests(profile)
+    for name in _BY_SPECIMEN:
+        wanted = sorted(set(specimens) - found.keys())
+        if wanted:
+            for number, one in _candidates(await _search(server, name, wanted), tests):
+                if number in wanted:
+                    found.setdefault(number, []).append(one)
+    return found
+
+
+async def _search(server: Server, name: str, specimens: Sequence[str]) -> Json:
+    values = ",".join(_token(one) for one in specimens)
+    asked = [
+        (name, values),
+        ("status", _STATUSES),
+        ("_include", "ServiceRequest:subject"),
+        ("_include", "ServiceRequest:specimen"),
+        ("_sort", "-_lastUpdated"),
+        ("_count", str(_MOST)),
+    ]
+    found: Json = json.decode(await search(server, _CALLER, "ServiceRequest", asked))
+    return found
+
+
+def _token(text: str) -> str:
+    r"""Return a text as the value of a search, its marks escaped (`\,`)."""
+    return "".join(f"\\{one}" if one in "\\,|$" else one for one in text)
+
+
+def _candidates(bundle: Json, tests: Tests) -> Iterator[tuple[str, Candidate]]:
+    resources = [entry["resource"] for entry in bundle.get("entry", ())]
+    others = {f"{one['resourceType']}/{one['id']}": one for one in resources}
+    requests = [one for one in resources if one["resourceType"] == "ServiceRequest"]
+    shared = _shared(requests)
+    since = datetime.now(UTC) - _RECENT
+    for request in requests:
+        subject = request.get("subject", {}).get("reference", "")
+        one = Candidate(
+            code=tests.code(request),
+            number=_own(request, shared),
+            patient=subject,
+            identifiers=tuple(_numbers(others.get(subject, {}))),
+            active=request["status"] in _ACTIVE,
+            recent=datetime.fromisoformat(request["meta"]["lastUpdated"]) >= since,
+        )
+        for reference in request.get("specimen", ()):
+            for number in _labels(others.get(reference.get("reference", ""), {})):
+                yield number, one
+
+
+def _labels(specimen: Json) -> set[str]:
+    told = [*specimen.get("identifier", ())]
+    for container in specimen.get("container", ()):
+        told += container.get("identifier", ())
+    return {one["value"] for one in told if "value" in one}
+
+
+def _numbers(resource: Json) -> Iterator[Number]:
+    for one in resource.get("identifier", ()):
+        if one.get("system") and one.get("value"):
+            kinds = one.get("type", {}).get("coding", ({},))
+            yield Number(one["system"], one["value"], kinds[0].get("code", ""))
+
+
+def _shared(requests: Sequence[Json]) -> set[Number]:
+    """Return the numbers that several of these orders have."""
+    counted = [number for request in requests for number in set(_numbers(request))]
+    return {number for number in counted if counted.count(number) > 1}
+
+
+def _own(request: Json, shared: set[Number]) -> Number | None:
+    """Return a number that no other of the orders has, the placer's first."""
+    own = [number for number in _numbers(request) if number not in shared]
+    return next((one for one in own if one.kind == "PLAC"), own[0] if own else None)

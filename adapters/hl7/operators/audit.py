@@ -1,0 +1,53 @@
+"""The AuditEvent of an operator who reads what a message says of a patient.
+
+https://hl7.org/fhir/R4/auditevent.html
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from adapters.hl7.inbox.apply import begin
+from adapters.hl7.inbox.provenance import row_identifier
+from adapters.hl7.mapping.context import Json
+from fhir_server.caller import Caller
+from fhir_server.interactions.entry import Entry
+from fhir_server.interactions.transaction import transaction
+from fhir_server.r4 import json
+from fhir_server.server import Server
+
+_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+_RESTFUL: Final = "http://hl7.org/fhir/restful-interaction"
+_ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
+
+
+async def read(server: Server, id_: int, actor: str, view: str) -> None:
+    """Record that somebody reads a message of the inbox; to be called before it is shown.
+
+    `view` is what is read of it: `raw`, `parsed`, `mapped`, `explain`, `ack`, `preview`.
+    """
+    base = (await begin(server)).base
+    resource = _event(base, id_, actor, view, datetime.now(UTC))
+    caller = Caller(actor, "hl7")
+    async with server.database.transaction() as connection:
+        entry = Entry("POST", "AuditEvent", resource, json.encode(resource))
+        await transaction(server, connection, caller, [entry])
+
+
+def _event(base: str, id_: int, actor: str, view: str, at: datetime) -> Json:
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": _TYPE, "code": "rest", "display": "RESTful Operation"},
+        "subtype": [{"system": _RESTFUL, "code": "read", "display": "read"}],
+        "action": "R",
+        "recorded": at.isoformat(),
+        "outcome": "0",
+        "agent": [{"name": actor, "requestor": True}],
+        "source": {"observer": {"display": "Sangam"}},
+        "entity": [
+            {
+                "what": {"identifier": row_identifier(base, id_)},
+                "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
+                "name": f"HL7 v2 message ({view})",
+            }
+        ],
+    }

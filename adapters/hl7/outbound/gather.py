@@ -1,0 +1,127 @@
+"""What a message speaks of, read from the store."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from adapters.hl7.outbound.record import Json, Record, literal
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
+from fhir_server.errors import Gone, NotFound
+from fhir_server.interactions.search import search_on
+from fhir_server.interactions.vread import vread_on
+from fhir_server.r4 import json
+from fhir_server.server import Server
+
+CALLER: Final = Caller("hl7", "outbound")
+_ONCE: Final = 100
+_DEEPEST: Final = 6
+_FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
+    "DiagnosticReport": (
+        *("subject", "encounter", "basedOn", "result", "specimen"),
+        *("performer", "resultsInterpreter"),
+    ),
+    "Observation": (
+        *("subject", "encounter", "basedOn", "specimen", "performer"),
+        *("device", "hasMember"),
+    ),
+    "ServiceRequest": (
+        *("subject", "encounter", "requester", "specimen", "supportingInfo", "performer"),
+    ),
+    "Encounter": ("subject", "participant.individual", "location.location"),
+    "Location": ("partOf",),
+    "PractitionerRole": ("practitioner", "organization"),
+    "Patient": ("link.other",),
+    "Specimen": ("parent",),
+}
+
+
+async def version(
+    server: Server, connection: Connection, kind: str, id_: str, number: int
+) -> Json | None:
+    """Return a version of a resource, None where it is a deletion or there is none."""
+    if number < 1:
+        return None
+    try:
+        found = await vread_on(server, connection, CALLER, kind, id_, str(number))
+    except (NotFound, Gone):
+        return None
+    resource: Json = json.decode_keeping(found.body)
+    return resource
+
+
+async def gather(server: Server, connection: Connection, first: Json) -> Record:
+    """Return a resource with what it refers to, and what that refers to."""
+    others: dict[str, Json] = {literal(first): first}
+    wanted = set(_references(first))
+    for _ in range(_DEEPEST):
+        missing = sorted(one for one in wanted if one not in others)
+        if not missing:
+            break
+        found = await _read(server, connection, missing)
+        others.update((literal(one), one) for one in found)
+        wanted = {reference for one in found for reference in _references(one)}
+    return Record(others)
+
+
+def _references(resource: Json) -> Iterator[str]:
+    """Yield the literal references that are followed, also those of what is contained."""
+    for holder in (resource, *resource.get("contained", ())):
+        for path in _FOLLOWED.get(holder["resourceType"], ()):
+            for one in _at(holder, path.split(".")):
+                told = str(one.get("reference", "")).partition("/_history/")[0]
+                if told.count("/") == 1 and not told.startswith(("#", "urn:")):
+                    yield told
+
+
+def _at(holder: Any, path: Sequence[str]) -> Iterable[Json]:  # noqa: ANN401  (JSON)
+    found = holder.get(path[0])
+    items = found if isinstance(found, list) else [found] if found else []
+    return items if len(path) == 1 else [each for one in items for each in _at(one, path[1:])]
+
+
+async def _read(server: Server, connection: Connection, literals: Sequence[str]) -> list[Json]:
+    by_type: dict[str, list[str]] = {}
+    for one in literals:
+        kind, _, id_ = one.partition("/")
+        if kind in server.definitions.type_ids:
+            by_type.setdefault(kind, []).append(id_)
+    found: list[Json] = []
+    for kind, ids in by_type.items():
+        for start in range(0, len(ids), _ONCE):
+            some = ",".join(ids[start : start + _ONCE])
+            found += await searched(
+                server, connection, kind, [("_id", some), ("_count", str(_ONCE))]
+            )
+    return found
+
+
+async def searched(
+    server: Server, connection: Connection, kind: str, pairs: Sequence[tuple[str, str]]
+) -> list[Json]:
+    """Return the matches of a search, those of its first page."""
+    page = await search_on(server, connection, CALLER, kind, pairs)
+    entries = json.decode_keeping(page).get("entry", ())
+    return [one["resource"] for one in entries if one["resource"]["resourceType"] == kind]
+
+
+async def source(
+    server: Server, connection: Connection, base: str, versioned: str
+) -> tuple[str, str] | None:
+    """Return sender and channel of the message that wrote a version, None where none did."""
+    reference = versioned.partition("/_history/")[0]
+    pairs = [("target", reference), ("_sort", "-_lastUpdated"), ("_count", "20")]
+    for one in await searched(server, connection, "Provenance", pairs):
+        if any(target.get("reference") == versioned for target in one.get("target", ())):
+            for entity in one.get("entity", ()):
+                number = entity.get("what", {}).get("identifier", {})
+                if number.get("system") == f"{base}/hl7/message":
+                    return await _row(connection, int(number["value"]))
+    return None
+
+
+_ROW: Final = "SELECT sender, channel FROM hl7_message WHERE id = %s"
+
+
+async def _row(connection: Connection, id_: int) -> tuple[str, str] | None:
+    row = await (await connection.execute(_ROW, (id_,))).fetchone()
+    return (str(row[0]), str(row[1])) if row else None

@@ -1,0 +1,1 @@
+"""Queries that are answered on the connection they come by."""

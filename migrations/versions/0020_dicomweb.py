@@ -1,0 +1,19 @@
+"""DICOM: DICOMweb.
+
+Revision 0020, after 0019.
+"""
+
+from collections.abc import Sequence
+
+revision: str = "0020"
+down_revision: str | Sequence[str] | None = "0019"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    """Bring the schema to this revision."""
+
+
+def downgrade() -> None:
+    """Bring the schema back to the revision before."""

@@ -1,0 +1,40 @@
+"""Values and units in which a delimiter stands for itself, and documents without an encoding."""
+
+import base64
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.adapters.hl7.reading import observation
+
+UCUM = "http://unitsofmeasure.org"
+
+
+@pytest.mark.parametrize(
+    ("sent", "unit"),
+    [
+        ("10^3/uL", {"unit": "10^3/uL", "system": UCUM, "code": "10*3/uL"}),
+        ("x10^9/L", {"unit": "x10^9/L", "system": UCUM, "code": "10*9/L"}),
+        ("10^3/uL^UCUM", {"unit": "10^3/uL", "system": UCUM, "code": "10^3/uL"}),
+        ("kg/m^2", {"unit": "kg/m^2", "system": UCUM, "code": "kg/m2"}),
+        (
+            "mL/min/1.73m^2",
+            {"unit": "mL/min/1.73m^2", "system": UCUM, "code": "mL/min/{1.73_m2}"},
+        ),
+        ("10*3/uL^10^3 per uL^UCUM", {"unit": "10^3 per uL", "system": UCUM, "code": "10*3/uL"}),
+        ("mg/dL^milligrams^UCUM", {"unit": "milligrams", "system": UCUM, "code": "mg/dL"}),
+    ],
+)  # fmt: skip
+def test_power_in_a_unit_is_no_component(sent: str, unit: dict[str, Any]) -> None:
+    found = observation(f"OBX|1|NM|WBC||4.0|{sent}|||||F")
+    assert found["valueQuantity"] == {"value": Decimal("4.0"), **unit}
+
+
+def test_base64_of_a_known_file_is_decoded_without_an_encoding() -> None:
+    content = b"%PDF-1.4 of a laboratory"
+    data = base64.b64encode(content).decode()
+    for sent, size in ((data, len(content)), ("plain words", 11)):
+        found = observation(f"OBX|1|ED|REP||^AP^PDF^^{sent}||||||F")
+        (held,) = found["extension"]
+        assert held["valueAttachment"]["size"] == size
