@@ -349,6 +349,32 @@ class DicomSettings(_Group):
     max_shown_instances: int = Field(
         10_000, ge=0, description="Instances listed in an ImagingStudy; above, only counted."
     )
+    default_services: tuple[str, ...] = Field(
+        ("echo", "store"),
+        description="Services of callers that are no peers (`sangam dicom peers`); all in demo "
+        "mode.",
+    )
+    patient_study_only: bool = Field(
+        False, description="Answer the retired Patient/Study Only model of query and retrieve."
+    )
+    find_limit: int = Field(10_000, ge=1, description="Answers to one C-FIND.")
+    find_seconds: float = Field(30, gt=0, description="Time of a query in the database.")
+    query_connections: int = Field(
+        4, ge=1, description="Database connections for queries of a DICOM process."
+    )
+    connect_seconds: float = Field(10, gt=0, description="Time to connect to a peer.")
+    plain_port: bool = Field(True, description="Listen on `dicom_port` without TLS.")
+    tls_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of DICOM with TLS (2762); empty: none."
+    )
+    tls_certificate: str = Field("", description="PEM file of our certificate chain.")
+    tls_key: str = Field("", description="PEM file of its key.")
+    tls_ca: str = Field(
+        "", description="PEM file of the authorities that peers have their certificates of."
+    )
+    tls_client_cert: Literal["required", "optional"] = Field(
+        "required", description="Whether who calls with TLS must show a certificate."
+    )
 
 
 class TerminologySettings(_Group):

@@ -143,9 +143,7 @@ class Hl7Settings(_Group):
         le=16,
         description="FHIR transactions at a time in each process, each of other patients.",
     )
-    processes: int = Field(
-        2, ge=1, le=32, description="Processes that map messages and write FHIR."
-    )
+    processes: int = Field(2, ge=1, le=8, description="Processes that map messages and write FHIR.")
     attempts: int = Field(10, ge=1, description="Tries of a message after transient errors.")
     subid_grouping: Literal["none", "prefix", "OG"] = Field(
         "none", description="How OBX-4 tells which results of one order are parts of another."

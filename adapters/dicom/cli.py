@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
+from adapters.dicom.query import cli as query
 from adapters.dicom.simulate import Study, write
 
-app = typer.Typer(help="DICOM: synthetic studies to send.", no_args_is_help=True)
+app = typer.Typer(
+    help="DICOM: peers, query, retrieval, sending, synthetic studies.", no_args_is_help=True
+)
+
+app.add_typer(query.app, name="peers")
+for command in (query.echo, query.find, query.move, query.get, query.send):
+    app.command()(command)
 
 
 @app.callback()

@@ -9,17 +9,33 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from adapters.dicom.network.association import MAX_REQUEST, Association, Patience, Service, echo
+from adapters.dicom.network import classes
+from adapters.dicom.network.association import (
+    MAX_REQUEST,
+    Admission,
+    Association,
+    Patience,
+    Service,
+    anyone,
+    by_class,
+    echo,
+)
 from adapters.dicom.network.command import Field
 from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected, policy
 from adapters.dicom.network.wire import Wire
+from adapters.dicom.query import backfill
+from adapters.dicom.query.calling import accepting, call
+from adapters.dicom.query.find import Pool, Queries, find
+from adapters.dicom.query.find import pool as query_pool
+from adapters.dicom.query.peers import admission
+from adapters.dicom.query.retrieve import Retrievals, get, move
 from adapters.dicom.storage.index import Index
 from adapters.dicom.storage.store import Archive, archive_root, store
 from adapters.dicom.storage.sweep import sweep
@@ -37,6 +53,7 @@ _SWEEP_SECONDS = 6 * 3600.0
 # Connections that only wait to be told of the limit may be this many times the limit.
 _LOBBY = 2
 
+Secure = Callable[[socket.socket], socket.socket]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -48,19 +65,34 @@ class Limits:
     per_host: int
 
 
-def serve(server: Server, sock: socket.socket, stop: threading.Event) -> None:
+def serve(
+    server: Server, sock: socket.socket, stop: threading.Event, *, with_tls: bool = False
+) -> None:
     """Accept associations on the listening socket until `stop` is set.
 
-    Messages under way are then finished; idle associations are aborted.
+    Messages under way are then finished; idle associations are aborted. Raises OSError
+    where a file of TLS is missing or wrong.
     """
-    listen(server.settings, server.database.conninfo, server.blobs.root, sock, stop)
+    secure = accepting(server.settings.dicom) if with_tls else None
+    conninfo, root = server.database.conninfo, server.blobs.root
+    listen(server.settings, conninfo, root, sock, stop, secure=secure)
 
 
 def listen(
-    settings: Settings, conninfo: str, root: Path, sock: socket.socket, stop: threading.Event
+    settings: Settings,
+    conninfo: str,
+    root: Path,
+    sock: socket.socket,
+    stop: threading.Event,
+    *,
+    secure: Secure | None = None,
 ) -> None:
-    """Serve with the database of `conninfo` and an archive under the blobs' `root`."""
+    """Serve with the database of `conninfo` and an archive under the blobs' `root`.
+
+    `secure` puts TLS on what was accepted.
+    """
     dicom = settings.dicom
+    queries = query_pool(conninfo, connections=dicom.query_connections, seconds=dicom.find_seconds)
     index = Index(conninfo, connections=dicom.connections, quiet_seconds=dicom.quiet_seconds)
     blobs = Blobs(archive_root(root))
     archive = Archive(blobs, index, dicom.max_object_bytes, dicom.reserve_bytes)
@@ -70,16 +102,38 @@ def listen(
         networks=networks(dicom),
         limits=Limits(dicom.max_associations, dicom.max_associations_per_host),
         patience=Patience(dicom.artim_seconds, dicom.dimse_seconds, dicom.idle_seconds),
-        services={Field.C_ECHO_RQ: echo, Field.C_STORE_RQ: partial(store, archive)},
+        services=_services(settings, archive, queries),
+        admit=admission(queries.connection, unlisted(settings)),
+        secure=secure,
     )
     index.open()
+    queries.open()
     sweeper.start()
     try:
         listener.listen(sock, stop)
     finally:
         listener.close(dicom.stop_seconds)
         sweeper.join()
+        queries.close()
         index.close()
+
+
+def _services(settings: Settings, archive: Archive, queries: Pool) -> Mapping[int, Service]:
+    """Return what answers each request; C-FIND, C-MOVE and C-GET by the SOP class."""
+    retrievals = Retrievals(queries, archive.blobs, partial(call, settings.dicom))
+    finding = partial(find, Queries(queries, settings.dicom.find_limit))
+    return {
+        Field.C_ECHO_RQ: echo,
+        Field.C_STORE_RQ: partial(store, archive),
+        Field.C_FIND_RQ: by_class(dict.fromkeys(classes.FIND, finding)),
+        Field.C_MOVE_RQ: by_class(dict.fromkeys(classes.MOVE, partial(move, retrievals))),
+        Field.C_GET_RQ: by_class(dict.fromkeys(classes.GET, partial(get, retrievals))),
+    }
+
+
+def unlisted(settings: Settings) -> frozenset[str] | None:
+    """Return the services of callers that are no peers, None for all."""
+    return None if settings.demo else frozenset(settings.dicom.default_services)
 
 
 class Listener:
@@ -93,12 +147,16 @@ class Listener:
         limits: Limits,
         patience: Patience,
         services: Mapping[int, Service],
+        admit: Admission = anyone,
+        secure: Secure | None = None,
     ) -> None:
         self._policy = policy
         self._networks = networks
         self._limits = limits
         self._patience = patience
         self._services = services
+        self._admission = admit
+        self._secure = secure
         self._lock = threading.Lock()
         self._running: dict[Association, threading.Thread] = {}
         self._per_host: Counter[str] = Counter()
@@ -141,6 +199,8 @@ class Listener:
             if self._crowded(host):
                 connection.close()
                 return
+            if self._secure:
+                connection = self._secure(connection)
             association = Association(
                 Wire(connection, limit=MAX_REQUEST),
                 host,
@@ -148,6 +208,7 @@ class Listener:
                 patience=self._patience,
                 services=self._services,
                 refusal=self._refusal(host),
+                admit=self._admission,
             )
             thread = threading.Thread(
                 target=self._run, args=(association, host), daemon=True, name=THREAD
@@ -199,6 +260,7 @@ def _sweep_often(conninfo: str, blobs: Blobs, stop: threading.Event) -> None:
     while True:
         try:
             with psycopg.connect(conninfo, autocommit=True) as connection:
+                backfill.start(connection)
                 removed = sweep(connection, blobs)
             if removed:
                 log.info("%d files without an index row were removed", removed)

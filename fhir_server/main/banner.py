@@ -24,7 +24,8 @@ Sangam is ready.
 {_OPEN.format(mode=mode, where=where)}
   FHIR R4    {base}
   HL7 v2     {_mllp(settings, ports)}{_astm(settings, ports)}
-  DICOM      {settings.host}:{ports["dicom"]}  (AE title {settings.dicom.ae_titles[0]})
+  DICOM      {_dicom(settings, ports)}  (AE title {settings.dicom.ae_titles[0]})
+  Inbox      http://{settings.host}:{ports["http"]}/hl7  (HL7 v2, in a browser)
   Health     http://{settings.host}:{ports["http"]}/health/ready
   Metrics    http://{settings.host}:{ports["http"]}/metrics
   Data       {settings.data_dir.resolve()}  ({database})
@@ -52,3 +53,9 @@ def _mllp(settings: Settings, ports: Mapping[str, int]) -> str:
         for one in settings.hl7.channels
     ]
     return "\n             ".join([*plain, *more]) or "no port"
+
+
+def _dicom(settings: Settings, ports: Mapping[str, int]) -> str:
+    secure = f"{settings.host}:{ports['dicom-tls']} with TLS" if "dicom-tls" in ports else ""
+    plain = f"{settings.host}:{ports['dicom']}" if "dicom" in ports else ""
+    return ", ".join(filter(None, (plain, secure))) or "on no port"

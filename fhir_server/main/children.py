@@ -35,6 +35,8 @@ from fhir_server.worker.runner import work
 log = logging.getLogger(__name__)
 
 NICE = 5
+# So many containers are made before cycles are looked for: what answers, or groups, consist of.
+_GARBAGE, _GROUP_GARBAGE = 50_000, 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,16 @@ def mapper(context: Context, _: socket.socket | None) -> None:
 
 
 def images(context: Context, listening: socket.socket | None) -> None:
-    """Take DICOM instances until SIGTERM."""
+    """Take DICOM associations until SIGTERM."""
+    _images(context, listening, with_tls=False)
+
+
+def images_by_tls(context: Context, listening: socket.socket | None) -> None:
+    """Take DICOM associations over TLS until SIGTERM."""
+    _images(context, listening, with_tls=True)
+
+
+def _images(context: Context, listening: socket.socket | None, *, with_tls: bool) -> None:
     assert listening is not None
     _begin(context, "dicom")
     stop = threading.Event()
@@ -111,7 +122,7 @@ def images(context: Context, listening: socket.socket | None) -> None:
 
     async def main() -> None:
         async with running(context.settings, context.conninfo, context.base) as server:
-            await asyncio.to_thread(dicom.serve, server, listening, stop)
+            await asyncio.to_thread(dicom.serve, server, listening, stop, with_tls=with_tls)
 
     asyncio.run(main())
 
@@ -137,7 +148,7 @@ def _begin(context: Context, role: str) -> None:
     # Ctrl-C reaches the whole group; the supervisor then asks each child to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # JSON makes many short-lived containers; the default looks for cycles all the time.
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(_GROUP_GARBAGE if role in {"worker", "mapper"} else _GARBAGE, 20, 50)
     threading.Thread(target=_end_with, args=(context.alive,), daemon=True).start()
 
 

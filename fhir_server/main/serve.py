@@ -77,8 +77,11 @@ def serve(settings: Settings) -> None:
         check_secret(settings, conninfo)
         sockets = {
             "http": _listen(settings.host, settings.http_port, "--http-port"),
-            "dicom": _listen(settings.host, settings.dicom_port, "--dicom-port"),
         }
+        if settings.dicom.plain_port:
+            sockets["dicom"] = _listen(settings.host, settings.dicom_port, "--dicom-port")
+        if settings.dicom.tls_port is not None:
+            sockets["dicom-tls"] = _listen(settings.host, settings.dicom.tls_port, "dicom.tls_port")
         if settings.hl7.plain_port:
             sockets["mllp"] = _listen(settings.host, settings.mllp_port, "--mllp-port")
         if settings.astm_port is not None:
@@ -200,7 +203,7 @@ def _supervise(
         *(Child(f"http {n}", children.web, sockets["http"]) for n in range(settings.processes)),
         Child("mllp", children.messages, sockets.get("mllp")),
         *_analyzers(settings, sockets.get("astm")),
-        Child("dicom", children.images, sockets["dicom"]),
+        *_images(sockets),
         Child("worker", children.worker, None),
         # The worker is the first of them.
         *(Child(f"mapper {n}", children.mapper, None) for n in range(1, settings.hl7.processes)),
@@ -224,6 +227,12 @@ def _supervise(
         _end(family)
         held.close()
         (settings.data_dir / READY_FILE).unlink(missing_ok=True)
+
+
+def _images(sockets: dict[str, socket.socket]) -> list[Child]:
+    """Return a DICOM process for each of its ports."""
+    entries = {"dicom": children.images, "dicom-tls": children.images_by_tls}
+    return [Child(name, entries[name], sockets[name]) for name in entries if name in sockets]
 
 
 def _analyzers(settings: Settings, listening: socket.socket | None) -> list[Child]:

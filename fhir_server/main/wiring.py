@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
+from adapters.dicom.query import backfill as dicom_backfill
 from adapters.dicom.studies import fold as dicom
 from adapters.hl7.codes import follow as hl7_codes
 from adapters.hl7.inbox import process as hl7
@@ -61,6 +62,7 @@ JOBS: Mapping[str, Function] = {
     hl7_critical.FOLLOW: hl7_following.run,
     hl7_retention.KIND: hl7_retention.run,
     "dicom.fold": dicom.run,
+    dicom_backfill.KIND: dicom_backfill.run,
     reindex.KIND: reindex.run,
 }
 """Which kind of job is which function."""

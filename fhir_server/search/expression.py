@@ -99,13 +99,16 @@ class Compiler:
         self.strict = strict
         self.ends = 0
         self.lines: list[str] = ["def write(r, rows):", f"{_INDENT}pass"]
+        self.read: dict[str, str] = {}
         self.names: dict[str, Any] = {"target_type": target_type}
         self.facts: dict[str, Facts] = {}
         self.count = 0
 
     def function(self) -> Write:
         """Return the function that writes a resource's rows."""
-        source = "\n".join(self.lines)
+        start, *lines = self.lines
+        read = (f"{_INDENT}{variable} = r.get({name!r})" for name, variable in self.read.items())
+        source = "\n".join([start, *read, *lines])
         try:
             code = compile(source, f"<search rows of {self.type_name}>", "exec")
         except (SyntaxError, MemoryError, RecursionError) as error:
@@ -306,12 +309,11 @@ class Compiler:
         self, element: Element, rest: Sequence[Step], place: Place, indent: str, done: Done
     ) -> None:
         """Add the reading of one member: a loop where it repeats."""
-        variable = self.variable()
         name, type_name = element.name, element.type
         if rest and isinstance(rest[0], Extension) and type_name not in self.elements:
             # The extensions of a primitive stand beside it (json.html#primitive).
             name, type_name = f"_{name}", "Element"
-        self.emit(indent, f"{variable} = {place.variable}.get({name!r})")
+        variable = self.member_of(place, name, indent)
         self.emit(indent, f"if {variable} is not None:")
         indent += _INDENT
         repeats = element.max != 1
@@ -335,6 +337,14 @@ class Compiler:
         )
         self.walk(rest, inner, indent, done)
         self.emit(indent, "pass")
+
+    def member_of(self, place: Place, name: str, indent: str) -> str:
+        """Return the variable that holds a member; those of the resource are read once."""
+        if place.variable == "r":
+            return self.read.setdefault(name, f"r{len(self.read)}")
+        variable = self.variable()
+        self.emit(indent, f"{variable} = {place.variable}.get({name!r})")
+        return variable
 
     def happened(self, names: list[str], place: Place, indent: str, done: Done) -> None:
         """Add the boolean: some member exists and none of them is `false`."""

@@ -19,6 +19,7 @@ from adapters.dicom.network.classes import service_of
 from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field
 from adapters.dicom.network.negotiate import Agreed, Negotiated, Policy, Rejected, negotiate
 from adapters.dicom.network.pdu import Fault, Kind
+from adapters.dicom.network.tls import Certificate
 from adapters.dicom.network.wire import Closed, TimedOut, Wire
 
 log = logging.getLogger(__name__)
@@ -31,27 +32,37 @@ _LINGER = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of an association; `services` None: all are allowed."""
+    """Who is at the other end of an association, and what we know of it.
+
+    `services` None: all are allowed. `issuer`, `timezone` and `character_set` stand in for
+    what it leaves away.
+    """
 
     address: str
     calling: str
     called: str
     services: frozenset[str] | None = None
+    issuer: str = ""
+    timezone: str = ""
+    character_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A caller that may associate: whether it is one of our peers, and what it may use."""
+    """A caller that may associate: whether it is one of our peers, and as Peer has it."""
 
     known: bool = False
     services: frozenset[str] | None = None
+    issuer: str = ""
+    timezone: str = ""
+    character_set: str = ""
 
 
-Admission = Callable[[Request, str, bytes | None], Admitted | Rejected]
-"""Decides on a request, its address, and its TLS certificate in DER."""
+Admission = Callable[[Request, str, Certificate | None], Admitted | Rejected]
+"""Decides on a request, the address it comes from, and the certificate of TLS."""
 
 
-def anyone(_request: Request, _address: str, _certificate: bytes | None) -> Admitted:
+def anyone(_request: Request, _address: str, _certificate: Certificate | None) -> Admitted:
     """Admit whom the policy admits."""
     return Admitted()
 
@@ -311,7 +322,15 @@ class Association:
         verdict = negotiate(request, self._policy, known=known)
         if isinstance(admitted, Rejected):
             return verdict if isinstance(verdict, Rejected) else admitted
-        self._peer = Peer(self._peer.address, request.calling, request.called, admitted.services)
+        self._peer = Peer(
+            self._peer.address,
+            request.calling,
+            request.called,
+            admitted.services,
+            admitted.issuer,
+            admitted.timezone,
+            admitted.character_set,
+        )
         return verdict
 
     def _exchange(self) -> None:

@@ -115,7 +115,16 @@ def policy(settings: Settings) -> Policy:
         prefer_explicit=dicom.prefer_explicit,
         accept_unknown=dicom.accept_unknown_sop_classes,
         transfer_syntaxes=frozenset(dicom.transfer_syntaxes),
+        services=services(settings),
     )
+
+
+def services(settings: Settings) -> frozenset[str]:
+    """Return the SOP classes besides storage that we provide."""
+    retrieval = classes.FIND | classes.MOVE | classes.GET
+    if not settings.dicom.patient_study_only:
+        retrieval -= classes.RETIRED
+    return frozenset((VERIFICATION,)) | retrieval
 
 
 def negotiate(request: Request, policy: Policy, *, known: bool = False) -> Negotiated | Rejected:

@@ -4,7 +4,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part07.html#chapter_9
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -18,11 +18,20 @@ from adapters.dicom.network.associate import (
     Acceptance,
     Proposal,
     Request,
+    Role,
     User,
     decode_acceptance,
     encode_request,
 )
-from adapters.dicom.network.command import DATA_SET, NO_DATA_SET, Command, Element, Field
+from adapters.dicom.network.association import Intake
+from adapters.dicom.network.command import (
+    DATA_SET,
+    NO_DATA_SET,
+    Answer,
+    Command,
+    Element,
+    Field,
+)
 from adapters.dicom.network.pdu import DEFAULT_MAX_PDU, Fault, Kind
 from adapters.dicom.network.wire import Wire
 
@@ -53,8 +62,10 @@ class Refusal(Exception):
 class Sender:
     """An open association; a context manager that releases it at the end.
 
-    `contexts` are the pairs of abstract and transfer syntax to propose. Raises
-    Refusal when the peer does not accept, OSError when it cannot be reached.
+    `contexts` are the pairs of abstract and transfer syntax to propose, `providing` the
+    classes of which we take the SCP role too, with their transfer syntaxes. `secure` puts
+    TLS on the connection; `waiting` is how long its opening may take, `timeout` how long an
+    answer. Raises Refusal when the peer does not accept, OSError when it cannot be reached.
     """
 
     def __init__(
@@ -65,24 +76,34 @@ class Sender:
         calling: str,
         contexts: Iterable[tuple[str, str]] = ((VERIFICATION, IMPLICIT_LITTLE),),
         timeout: float = _TIMEOUT_SECONDS,
+        waiting: float | None = None,
+        providing: Mapping[str, tuple[str, ...]] | None = None,
+        secure: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
-        connection = socket.create_connection(address, timeout)
+        connection = socket.create_connection(address, waiting or timeout)
+        if secure:
+            connection = secure(connection)
         self._wire = Wire(connection, limit=DEFAULT_MAX_PDU)
         self._wire.patience(timeout)
         self._message_id = 0
         pairs = tuple(dict.fromkeys(contexts))
+        offered: list[tuple[str, tuple[str, ...]]] = [
+            *((abstract, (transfer,)) for abstract, transfer in pairs),
+            *(providing or {}).items(),
+        ]
         proposals = tuple(
-            Proposal(2 * number + 1, abstract, (transfer,))
-            for number, (abstract, transfer) in enumerate(pairs)
+            Proposal(2 * number + 1, abstract, transfers)
+            for number, (abstract, transfers) in enumerate(offered)
         )
-        self._wire.send(_request(called, calling, proposals))
+        roles = {uid: Role(True, True) for uid in providing or ()}
+        self._wire.send(_request(called, calling, proposals, roles))
         acceptance = self._accepted()
-        accepted = {one.context_id for one in acceptance.contexts if one.result == 0}
+        accepted = {one.context_id: one for one in acceptance.contexts if one.result == 0}
         self._max_pdu = acceptance.user.max_pdu
         self.contexts = {
-            (proposal.abstract_syntax, proposal.transfer_syntaxes[0]): proposal.context_id
-            for proposal in proposals
-            if proposal.context_id in accepted
+            (one.abstract_syntax, accepted[one.context_id].transfer_syntax): one.context_id
+            for one in proposals
+            if one.context_id in accepted
         }
 
     def __enter__(self) -> Self:
@@ -127,6 +148,76 @@ class Sender:
             + pdu.message(context_id, 0, instance.data_set, self._max_pdu)
         )
         return self._status()
+
+    def store_pieces(
+        self,
+        pair: tuple[str, str],
+        sop_instance_uid: str,
+        data_set: Iterable[bytes],
+        origin: Mapping[int, int | str],
+    ) -> int:
+        """Send a C-STORE whose data set comes in pieces, and return its status.
+
+        `pair` is one of `contexts`; `origin` names the C-MOVE that it belongs to.
+        """
+        elements: dict[int, int | str] = {
+            Element.AffectedSOPClassUID: pair[0],
+            Element.CommandField: Field.C_STORE_RQ,
+            Element.Priority: _MEDIUM,
+            Element.AffectedSOPInstanceUID: sop_instance_uid,
+            **origin,
+        }
+        self.send(pair, elements, data_set)
+        return self._status()
+
+    def send(
+        self,
+        pair: tuple[str, str],
+        elements: Mapping[int, int | str],
+        data_set: Iterable[bytes] | None = None,
+    ) -> int:
+        """Send a message in the context of `pair` and return its message id."""
+        context_id = self.contexts[pair]
+        sent: dict[int, int | str] = {Element.MessageID: self._next_id(), **elements}
+        sent[Element.CommandDataSetType] = NO_DATA_SET if data_set is None else DATA_SET
+        if data_set is None:
+            self._wire.send(self._command(context_id, sent))
+        else:
+            encoded = command.encode(sent)
+            for part in pdu.messages(context_id, encoded, data_set, self._max_pdu):
+                self._wire.send(part)
+        return self._message_id
+
+    def receive(self, intake: Callable[[str, str, Command], Intake]) -> tuple[Command, Answer]:
+        """Return the next message and what its data set was answered by the intake.
+
+        `intake` is asked with abstract syntax, transfer syntax and command.
+        """
+        pairs = {context_id: pair for pair, context_id in self.contexts.items()}
+        received = bytearray()
+        heard: Command | None = None
+        taking: Intake | None = None
+        while True:
+            kind, body = self._wire.read()
+            if kind != Kind.P_DATA:
+                raise self._refusal(kind, body)
+            for context_id, flags, fragment in pdu.fragments(body):
+                if flags & pdu.COMMAND:
+                    received += fragment
+                    if flags & pdu.LAST:
+                        heard = command.decode(received)
+                        taking = intake(*pairs[context_id], heard)
+                elif taking is not None:
+                    taking.write(fragment)
+                ended = bool(flags & pdu.LAST) and not (flags & pdu.COMMAND)
+                if heard and taking and (ended or not heard.has_data_set):
+                    return heard, taking.finish()
+
+    def reply(self, pair: tuple[str, str], request: Command, answer: Answer) -> None:
+        """Answer a request that came on this association."""
+        response = command.response(request, answer)
+        context_id = self.contexts[pair]
+        self._wire.send(pdu.message(context_id, pdu.COMMAND, response, self._max_pdu))
 
     def release(self) -> None:
         """Release the association and close the connection."""
@@ -178,7 +269,9 @@ class Sender:
         return self._message_id
 
 
-def _request(called: str, calling: str, proposals: tuple[Proposal, ...]) -> bytes:
-    user = User(DEFAULT_MAX_PDU, CLASS_UID, VERSION_NAME)
+def _request(
+    called: str, calling: str, proposals: tuple[Proposal, ...], roles: Mapping[str, Role]
+) -> bytes:
+    user = User(DEFAULT_MAX_PDU, CLASS_UID, VERSION_NAME, roles)
     request = Request(PROTOCOL_VERSION, called, calling, APPLICATION_CONTEXT, proposals, user)
     return pdu.pdu(Kind.ASSOCIATE_RQ, encode_request(request))

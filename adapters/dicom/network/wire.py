@@ -10,6 +10,7 @@ import struct
 import time
 
 from adapters.dicom.network.pdu import HEADER, Fault
+from adapters.dicom.network.tls import Certificate, certificate
 
 # What a TLS socket says when the kernel's time limit of a call is over.
 _WANTING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -60,11 +61,9 @@ class Wire:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
-    def certificate(self) -> bytes | None:
-        """Return the peer's certificate in DER, None without TLS or without one."""
-        if isinstance(self._socket, ssl.SSLSocket):
-            return self._socket.getpeercert(binary_form=True)
-        return None
+    def certificate(self) -> Certificate | None:
+        """Return the peer's certificate, None without TLS or without one."""
+        return certificate(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
     def ready(self) -> bool:
         """Return whether something has come that was not read."""

@@ -30,6 +30,7 @@ class Asked:
     parents: tuple[Level, ...]
     transfer_syntax: str
     ae_title: str
+    character_set: str = ""
 
     def keywords(self) -> frozenset[str]:
         """Return the keywords of all keys."""
@@ -81,7 +82,8 @@ def answer(asked: Asked, found: Record) -> bytes:
     The unique keys of the level and above it, the level and where to retrieve from are
     always there.
     """
-    return write(_elements(asked, found), asked.transfer_syntax, terms_of(asked.keys))
+    terms = terms_of(asked.keys) or tuple(filter(None, asked.character_set.split("\\")))
+    return write(_elements(asked, found), asked.transfer_syntax, terms)
 
 
 def _elements(asked: Asked, found: Record) -> Iterator[Key]:

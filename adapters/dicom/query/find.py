@@ -81,7 +81,7 @@ def _found(
     queries: Queries, peer: Peer, context: Agreed, data: bytes, exchange: Exchange
 ) -> Iterator[Answer]:
     try:
-        asked, statement = understood(context, data, peer.called)
+        asked, statement = understood(context, data, peer)
     except Malformed as error:
         yield Answer(DOES_NOT_MATCH_CLASS, str(error))
         return
@@ -92,7 +92,7 @@ def _found(
         yield Answer(OUT_OF_RESOURCES, "The index is not available")
 
 
-def understood(context: Agreed, data: bytes, ae_title: str) -> tuple[Asked, Statement]:
+def understood(context: Agreed, data: bytes, peer: Peer) -> tuple[Asked, Statement]:
     """Return what an identifier asks for and the statement that finds it. Raises Malformed."""
     keys = models.identifier(data, context.transfer_syntax)
     level = models.level_of(keys, context.abstract_syntax)
@@ -100,7 +100,7 @@ def understood(context: Agreed, data: bytes, ae_title: str) -> tuple[Asked, Stat
         models.check_hierarchy(keys, context.abstract_syntax, level)
     model = models.levels(context.abstract_syntax)
     parents: tuple[Level, ...] = model[: model.index(level) + 1]
-    asked = Asked(level, keys, parents, context.transfer_syntax, ae_title)
+    asked = Asked(level, keys, parents, context.transfer_syntax, peer.called, peer.character_set)
     combined = agreed_on(context, _COMBINED)
     return asked, matches(level, criteria(keys), asked.keywords(), combined=combined)
 

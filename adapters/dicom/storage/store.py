@@ -29,6 +29,7 @@ from adapters.dicom.dataset.head import (
 from adapters.dicom.network.association import SUCCESS, Fixed, Intake, Peer
 from adapters.dicom.network.command import Answer, Command, Element
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.storage.defaults import completed
 from adapters.dicom.storage.index import Index, Row, Verdict
 from fhir_server.blobs import Blobs
 
@@ -188,7 +189,7 @@ class Reception:
             calling_ae=self._peer.calling,
             peer=self._peer.address,
             flags=sorted(found.flags),
-            attributes=dict(found.attributes),
+            attributes=completed(found.attributes, self._peer.issuer, self._peer.timezone),
         )
 
     def _read_head(self) -> Head:

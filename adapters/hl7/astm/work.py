@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from adapters.hl7.mapping.datatypes.hd import escaped
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.model import SourceProfile
 from adapters.hl7.records.answer import Ordered
@@ -50,11 +51,11 @@ async def active(server: Server, request: Request) -> list[tuple[str, Found]]:
     found: list[tuple[str, Found]] = []
     for patient, specimen in request.named:
         if specimen:
-            named = [await of(server, [(name, _token(specimen))]) for name in _BY_SPECIMEN]
+            named = [await of(server, [(name, escaped(specimen))]) for name in _BY_SPECIMEN]
             first = next((one for one in named if one.requests), named[0])
             found.append((specimen, _only(first, patient)))
         else:
-            found.append(("", await of(server, [("subject:Patient.identifier", _token(patient))])))
+            found.append(("", await of(server, [("subject:Patient.identifier", escaped(patient))])))
     if not request.named:
         found.append(("", await of(server, [])))
     return found
@@ -72,11 +73,6 @@ def _only(found: Found, patient: str) -> Found:
 
 def _values(resource: Json | None) -> set[str]:
     return {one.get("value", "") for one in (resource or {}).get("identifier", ())}
-
-
-def _token(text: str) -> str:
-    r"""Return a text as the value of a search, its marks escaped (`\,`)."""
-    return "".join(f"\\{one}" if one in "\\,|$" else one for one in text)
 
 
 async def of(server: Server, pairs: Sequence[tuple[str, str]], status: str = "active") -> Found:

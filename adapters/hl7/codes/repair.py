@@ -8,6 +8,7 @@ from adapters.hl7.codes.task import Asked
 from adapters.hl7.inbox.replay import Chosen, replay
 from adapters.hl7.mapping.agreement import Translation
 from adapters.hl7.mapping.context import Json
+from adapters.hl7.mapping.datatypes.hd import escaped
 from adapters.hl7.profiles.agree import UNIT_FIELD
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -26,7 +27,6 @@ _PLACES: Final = {
     "SPM-4": (("Specimen", "type", "type"),),
 }
 """Type, search parameter and element of what a field becomes."""
-_ESCAPED: Final = str.maketrans({"\\": "\\\\", "|": "\\|", ",": "\\,", "$": "\\$"})
 
 _HELD: Final = """
 SELECT id FROM hl7_message
@@ -119,7 +119,7 @@ async def _everywhere(
 
 
 def _token(system: str, code: str) -> str:
-    return f"{system.translate(_ESCAPED)}|{code.translate(_ESCAPED)}"
+    return f"{escaped(system)}|{escaped(code)}"
 
 
 def _with(resource: Json, element: str, asked: Asked, meant: Sequence[Translation]) -> Json | None:

@@ -1,6 +1,7 @@
 """The exact element to which each mark of a mapping led."""
 
 import bisect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,10 @@ from adapters.hl7.mapping.context import Json
 from adapters.hl7.mapping.tracing import Trace
 from adapters.hl7.message.tokenizer import Address
 
+# A message may make thousands of resources of a type.
+_NEAR: Final = 16
+_OTHERS: Final = 64
+_TRIES: Final = 16
 _HOME: Final = 0.5
 _NEW: Final = 0.25
 
@@ -37,9 +42,10 @@ class Spot:
 class _Search:
     """What is looked through, and what was found so far."""
 
-    trace: Trace
     parts: Mapping[str, tuple[str, list[Element]]]
     text: Callable[[Address], str]
+    by_type: dict[str, list[str]] = field(default_factory=dict)
+    wrote: dict[str, tuple[list[int], list[str]]] = field(default_factory=dict)
     claimed: set[tuple[str, str]] = field(default_factory=set)
     homes: dict[tuple[str, Address], str] = field(default_factory=dict)
 
@@ -56,7 +62,7 @@ def located(
     next, else of any of its type, the leaf is where its value is.
     """
     parts = {url: (str(one["resourceType"]), elements(one)) for url, one in resources}
-    search = _Search(trace, parts, text)
+    search = _search(trace, parts, text)
     marks = list(_marks(trace))
     found: dict[int, Spot] = {}
     # What is there word for word tells where the rest of its repetition is.
@@ -65,6 +71,21 @@ def located(
             if number not in found and (spot := _spot(search, place, address, path, strict=strict)):
                 found[number] = spot
     return [found[number] for number in sorted(found)]
+
+
+def _search(
+    trace: Trace,
+    parts: Mapping[str, tuple[str, list[Element]]],
+    text: Callable[[Address], str],
+) -> _Search:
+    search = _Search(parts, text)
+    for url, (kind, _) in parts.items():
+        search.by_type.setdefault(kind, []).append(url)
+    for place, kind, url in trace.wrote:
+        positions, urls = search.wrote.setdefault(kind, ([], []))
+        positions.append(place)
+        urls.append(url)
+    return search
 
 
 def _marks(trace: Trace) -> Iterator[tuple[int, Address, str]]:
@@ -81,14 +102,17 @@ def _spot(search: _Search, place: int, address: Address, path: str, *, strict: b
     text = search.text(address)
     best: tuple[float, str, Element] | None = None
     tied: list[tuple[str, Element]] = []
+    tries = 0
     for url, held in _places(search, place, path.partition(".")[0]):
-        for one in candidates(held, path, text):
+        found = candidates(held, path, text)
+        tries += bool(found)
+        for one in found:
             points = _points(search, url, one, address, text)
             if best is None or points > best[0]:
                 best, tied = (points, url, one), []
             if points == best[0]:
                 tied.append((url, one))
-        if best is not None and best[0] >= SAME:
+        if best is not None and (best[0] >= SAME or tries >= _TRIES):
             break
     if strict and (best is None or best[0] < SAME):
         return None
@@ -127,13 +151,14 @@ def _claimed(
 
 
 def _places(search: _Search, place: int, kind: str) -> Iterator[tuple[str, list[Element]]]:
-    """Yield the resources of a type, or that contain one, the likeliest first."""
-    wrote = search.trace.wrote
-    start = bisect.bisect_left(wrote, place + 1, key=lambda one: one[0])
-    order = [url for _, type_, url in wrote[start:] if type_ == kind]
-    order += [url for _, type_, url in reversed(wrote[:start]) if type_ == kind]
-    order += [url for url, (type_, _) in search.parts.items() if type_ == kind]
-    order += search.parts  # what is contained in others
-    for url in dict.fromkeys(order):
+    """Yield resources of a type, or that contain one, the likeliest first.
+
+    These are the next that was made, those around it, and all others.
+    """
+    positions, urls = search.wrote.get(kind, ((), ()))
+    start = bisect.bisect_left(positions, place + 1)
+    near = (*urls[start : start + _NEAR], *reversed(urls[max(0, start - _NEAR) : start]))
+    others = itertools.chain(search.by_type.get(kind, ()), search.parts)
+    for url in dict.fromkeys((*near, *itertools.islice(others, _OTHERS))):
         if url in search.parts:
             yield url, search.parts[url][1]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from adapters.hl7.mapping.datatypes.hd import escaped
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.model import SourceProfile
 from adapters.hl7.records.answered import Candidate, Number
@@ -13,7 +14,7 @@ from fhir_server.r4 import json
 from fhir_server.server import Server
 
 _CALLER: Final = Caller("astm", "hl7")
-# What only a result told of is of status unknown: nobody has ordered it.
+# An order that results made themselves names no specimen, and is not found here.
 _STATUSES: Final = "active,on-hold,completed"
 _ACTIVE: Final = frozenset(("active", "on-hold"))
 # A number means the orders that changed in so many days before; then it is used again.
@@ -40,7 +41,7 @@ async def orders(
 
 
 async def _search(server: Server, name: str, specimens: Sequence[str]) -> Json:
-    values = ",".join(_token(one) for one in specimens)
+    values = ",".join(escaped(one) for one in specimens)
     asked = [
         (name, values),
         ("status", _STATUSES),
@@ -51,11 +52,6 @@ async def _search(server: Server, name: str, specimens: Sequence[str]) -> Json:
     ]
     found: Json = json.decode(await search(server, _CALLER, "ServiceRequest", asked))
     return found
-
-
-def _token(text: str) -> str:
-    r"""Return a text as the value of a search, its marks escaped (`\,`)."""
-    return "".join(f"\\{one}" if one in "\\,|$" else one for one in text)
 
 
 def _candidates(bundle: Json, tests: Tests) -> Iterator[tuple[str, Candidate]]:

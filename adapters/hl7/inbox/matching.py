@@ -166,6 +166,30 @@ def refuse_other_patient(given: Json, stored: Json, subject: str) -> None:
         raise Refusal("PATIENT_CONFLICT", text, _OWNED[kind], "204")
 
 
+def refuse_other_order(given: Json, stored: Json) -> None:
+    """Raise AMBIGUOUS_ORDER where a report with this key answers another order.
+
+    One filler number for two orders of a code (an accession, a number that is used again):
+    another placer number tells so, unless what was collected is the same.
+    """
+    if given["resourceType"] != "DiagnosticReport" or _when(given) == _when(stored):
+        return
+    before, now = (dict(_split(one) for one in _typed(r, "PLAC")) for r in (stored, given))
+    shared = before.keys() & now.keys()
+    if shared and all(before[system] != now[system] for system in shared):
+        text = "The report of this filler number and code is of another order"
+        raise Refusal("AMBIGUOUS_ORDER", text, "OBR-3", "204")
+
+
+def _split(token: str) -> tuple[str, str]:
+    system, _, value = token.rpartition("|")
+    return system, value
+
+
+def _when(report: Json) -> object:
+    return report.get("effectiveDateTime") or report.get("effectivePeriod")
+
+
 def clashes(given: Json, stored: Json) -> bool:
     """Whether the demographics of a message are those of somebody else."""
     born, said = stored.get("birthDate", ""), given.get("birthDate", "")

@@ -114,7 +114,9 @@ class Plan:
             return
         named = matching.tokens(write, self.settings.patient_match, trust)
         found = matching.matched(write, named, self.snapshot)
-        made = [self.fresh[kind, one] for one in named if (kind, one) in self.fresh]
+        # Two orders of a message that share a filler number (an accession) are two.
+        own = write.identity if kind == "ServiceRequest" else named
+        made = [self.fresh[kind, one] for one in own if (kind, one) in self.fresh]
         self.literals[url] = found or (made[0] if made else url)
         if found is None:
             self.fresh.update(((kind, one), self.literals[url]) for one in named)
@@ -216,6 +218,7 @@ class Plan:
         subject = self.literals.get(subject, subject)
         if not withdrawn:
             matching.refuse_other_patient(write.resource, item.resource, subject)
+            matching.refuse_other_order(write.resource, item.resource)
         elif "subject" in item.resource:
             return {name: said for name, said in given.items() if name != "subject"}
         return given

@@ -114,9 +114,22 @@ class _Lanes:
             wanted = [place.id for place in choice.group]
             won = set(await turns.claim(self.claiming, wanted))
             self.elsewhere.update(id_ for id_ in wanted if id_ not in won)
+            won -= await self._met(line, won)
             if won:
                 choice.group = [place for place in choice.group if place.id in won]
                 return choice
+
+    async def _met(self, line: Line, won: Collection[int]) -> set[int]:
+        """Give up what would meet a later message that another process has; return that.
+
+        A replayed message comes before those that were taken while it was not in the line.
+        """
+        others = await turns.elsewhere(self.claiming) & {place.id for place in line.places}
+        self.elsewhere |= others
+        held = {one for place in line.places if place.id in others for one in place.claims.holds}
+        met = [one.id for one in line.places if one.id in won and one.claims.waits & held]
+        await turns.release(self.claiming, met)
+        return set(met)
 
     def _ask_again(self) -> None:
         self.elsewhere.clear()

@@ -29,6 +29,11 @@ SELECT id, partition_keys, channel, coalesce(event, ''), coalesce(next_attempt <
 FROM hl7_message WHERE state = 'stored' AND id > %s ORDER BY id LIMIT %s
 """
 _CLAIM: Final = "SELECT id FROM unnest(%s::bigint[]) AS id WHERE pg_try_advisory_lock(%s + id)"
+_ELSEWHERE: Final = """
+SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_backend_pid()
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 _RELEASE: Final = "SELECT pg_advisory_unlock(%s + id) FROM unnest(%s::bigint[]) AS id"
 _RELEASE_ALL: Final = "SELECT pg_advisory_unlock_all()"
 _LOAD: Final = """
@@ -71,6 +76,12 @@ async def claim(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Claim messages for this connection and return those that nobody else has."""
     cursor = await connection.execute(_CLAIM, (list(ids), _LOCKS))
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def elsewhere(connection: Connection) -> set[int]:
+    """Return the messages that other connections have, among other numbers."""
+    cursor = await connection.execute(_ELSEWHERE)
+    return {row[0] - _LOCKS for row in await cursor.fetchall()}
 
 
 async def release(connection: Connection, ids: Sequence[int]) -> None:

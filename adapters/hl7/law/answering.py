@@ -62,7 +62,8 @@ class Work:
         """Return RSP^K11, and queue the work that was asked for."""
         field_ = loaded.profile.law.isolate_field if loaded else 9
         query = asked(message, field_)
-        problem = query.problem if loaded else "No profile says what this analyzer can do"
+        known = loaded is not None and giving.is_analyzer(loaded)
+        problem = query.problem if known else "No profile says what this analyzer can do"
         status = "AE" if problem else "OK"
         metrics.queries.labels(_named(query), status).inc()
         if loaded is not None and not problem:
@@ -101,7 +102,7 @@ class Work:
         return (peer, last) == (origin.peer, id_) and time.monotonic() - at < patience
 
     async def replied(self, received: Received, origin: Origin) -> None:
-        """Take the answer to a message that went out on a connection."""
+        """Take the answer to a message that went out on a connection, on this or another."""
         del origin
         async with self.server.database.transaction() as connection:
             await settle(connection, received.sender, received.raw)
@@ -125,9 +126,12 @@ async def settle(connection: Connection, sender: str, raw: bytes) -> None:
         return
     cursor = await connection.execute(_WAITS, (sender, said.control_id))
     row = await cursor.fetchone()
-    if row is None:
-        return
     reply = replies.read(raw, said.control_id)
+    if row is None:
+        if state := replies.APPLIED.get(reply.code):
+            detail = None if state == "done" else reply.detail
+            await queue.applied(connection, sender, said.control_id, state, raw, detail)
+        return
     if reply.verdict in {"done", "accepted"}:
         # What was accepted is answered once more, by its application.
         if reply.verdict == "done":

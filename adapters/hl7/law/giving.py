@@ -41,6 +41,11 @@ class Analyzer:
         return self.loaded.sender
 
 
+def is_analyzer(loaded: Loaded) -> bool:
+    """Whether a profile speaks of an analyzer that is given work over HL7."""
+    return "law" in loaded.profile.model_fields_set and loaded.profile.astm is None
+
+
 def analyzer(server: Server, base: str, loaded: Loaded) -> Analyzer:
     """Return an analyzer by its profile."""
     profile = loaded.profile

@@ -11,7 +11,6 @@ from adapters.hl7.law import giving
 from adapters.hl7.law.answering import recover
 from adapters.hl7.law.follow import look
 from adapters.hl7.profiles.agreements import agreements
-from adapters.hl7.profiles.read import Loaded
 from adapters.hl7.uri_base import uri_base
 from fhir_server.errors import SangamError
 from fhir_server.server import Server
@@ -50,13 +49,8 @@ async def _look(server: Server) -> None:
     agreed = agreements(server)
     await agreed.refresh()
     base = await uri_base(server)
-    profiles = [one for one in agreed.profiles.by_sender.values() if _is_analyzer(one)]
+    profiles = [one for one in agreed.profiles.by_sender.values() if giving.is_analyzer(one)]
     analyzers = {one.sender: giving.analyzer(server, base, one) for one in profiles}
     if analyzers:
         while await look(server, base, analyzers):
             pass
-
-
-def _is_analyzer(loaded: Loaded) -> bool:
-    """Whether a profile speaks of an analyzer that is given work over HL7."""
-    return "law" in loaded.profile.model_fields_set and loaded.profile.astm is None

@@ -8,6 +8,7 @@ https://hl7.org/fhir/R4/datatypes.html#CodeableConcept
 
 from typing import Final
 
+from adapters.hl7.mapping import units
 from adapters.hl7.mapping.agreement import Dictionary, Translation
 from adapters.hl7.mapping.context import Context, Json, Untranslated
 from adapters.hl7.message.tokenizer import Segment
@@ -68,7 +69,8 @@ def _ask(ctx: Context, segment: Segment, place: str, coding: Json) -> None:
     if noted in ctx.once or len(code) > _LONGEST:
         return
     ctx.once[noted] = True
-    display, unit = coding.get("display", ""), segment.peek(6) if place == "OBX-3" else ""
+    measured = segment.first(6) if place == "OBX-3" else None
+    display, unit = coding.get("display", ""), units.parts(measured)[0] if measured else ""
     ctx.untranslated.append(Untranslated(place, system, code, display[:_LONGEST], unit[:_LONGEST]))
 
 

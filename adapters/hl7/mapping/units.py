@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from adapters.hl7.mapping.context import Json
+from adapters.hl7.message.tokenizer import Repetition
 from terminology.ucum.unit import unit as unit_of
 
 UCUM: Final = "http://unitsofmeasure.org"
@@ -136,12 +137,18 @@ _SMALL_LITRE = re.compile(r"((?:\A|[/.])[dcmunpf]?)l\b")
 _EXPRESSION = re.compile(rf"/?{_COMPONENT}(?:[./]{_COMPONENT})*\Z")
 
 
-def is_power(base: str, rest: str) -> bool:
-    """Whether two components are one unit, the mark between them having been no mark.
+def parts(rep: Repetition) -> tuple[str, str, str]:
+    """Return code, text and system of a unit, a power put together again.
 
-    Analyzers write `10^3/uL` and `kg/m^2` as they are: what remained would be another unit.
+    Analyzers write `10^3/uL` and `kg/m^2` as they are, whose mark then parts components: what
+    remained would be another unit.
     """
-    return bool(base) and _EXPONENT.match(rest) is not None
+    code, text, system = rep.peek(1), rep.peek(2), rep.peek(3)
+    if text and _EXPONENT.match(system):
+        return code, f"{text}^{system}", rep.peek(4)
+    if code and _EXPONENT.match(text):
+        return f"{code}^{text}", "", system
+    return code, text, system
 
 
 @lru_cache(4096)

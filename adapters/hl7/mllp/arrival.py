@@ -16,7 +16,7 @@ from adapters.hl7.message.batch import Batch, BatchHeader, is_batch, split
 from adapters.hl7.message.charsets import wide_codec
 from adapters.hl7.message.files import messages
 from adapters.hl7.mllp.examine import examine, leftover
-from adapters.hl7.mllp.framing import Frame, Framer, Kind
+from adapters.hl7.mllp.framing import OVERSIZE_KEPT, Frame, Framer, Kind
 from adapters.hl7.mllp.opening import open_message
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Profiles
@@ -24,6 +24,9 @@ from fhir_server.hl7_settings import Hl7Settings
 
 _MISMATCH: Final = "BTS-1 or FTS-1 is not the number of what came"
 _INCOMPLETE: Final = "The batch has no end"
+# Their rows and answers are held until all are stored, and nobody else is heard meanwhile.
+_MOST_MESSAGES: Final = 10_000
+_TOO_MANY: Final = f"A frame has at most {_MOST_MESSAGES} messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def arrival(frame: Frame, desk: Desk, now: datetime) -> Arrival:
 
 
 def _batch(content: bytes, batch: Batch, desk: Desk, now: datetime) -> Arrival:
+    if desk.origin.framed and len(batch.messages) > _MOST_MESSAGES:
+        return Arrival((_too_many(content, batch, desk, now),))
     if batch.finding == "BATCH_INCOMPLETE":
         return Arrival((_cut(content, batch, desk, now),))
     # The same bytes are the same batch again.
@@ -125,6 +130,14 @@ def _cut(content: bytes, batch: Batch, desk: Desk, now: datetime) -> Received:
     answer = acknowledge_batch(batch.header or BatchHeader(), acks, now, _INCOMPLETE)
     kept = leftover(content, batch.finding, _INCOMPLETE)
     return replace(kept, type="BATCH", state="rejected", ack_mode="original", ack=answer)
+
+
+def _too_many(content: bytes, batch: Batch, desk: Desk, now: datetime) -> Received:
+    """Return the one row of a batch that is refused whole, in the name of its first message."""
+    opened = open_message(batch.messages[0], desk.settings, desk.origin, desk.profiles)
+    ack = acknowledge(opened.header, "AR", now, (Problem(_TOO_MANY, "207"),))
+    kept = leftover(content[:OVERSIZE_KEPT], "OVERSIZE", _TOO_MANY)
+    return replace(kept, type="BATCH", state="rejected", ack_mode="original", ack=ack)
 
 
 def answers(

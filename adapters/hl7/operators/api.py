@@ -151,7 +151,7 @@ def _contents(server: Server) -> APIRouter:
     async def map_posted(request: Request, profile: str = "") -> Response:
         """Map the posted message (its bytes as the body), and store nothing."""
         content = await _body(request, server.settings.hl7.max_message_bytes)
-        return Response(payloads.tried(server, content, profile), media_type=_JSON)
+        return Response(await payloads.tried(server, content, profile), media_type=_JSON)
 
     return router
 

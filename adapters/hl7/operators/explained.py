@@ -14,6 +14,7 @@ from adapters.hl7.explain import words
 from adapters.hl7.explain.explanation import REFUSED, Explanation, Line, Target
 from adapters.hl7.explain.rules import DECISIONS
 from adapters.hl7.explain.views import decisions
+from adapters.hl7.message.accounting import CONTROL
 
 _WIDE: Final = 110
 _POSITION: Final = 9
@@ -85,7 +86,8 @@ def _main(lines: Iterable[Line]) -> Target | None:
 
 def _where(line: Line, main: Target | None) -> Text:
     if not line.targets:
-        return Text(words.REASON_TEXTS.get(line.reason, line.reason), style="yellow")
+        style = "dim" if line.reason == CONTROL else "yellow"
+        return Text(words.REASON_TEXTS.get(line.reason, line.reason), style=style)
     return Text("\n").join(_path(one, main) for one in line.targets)
 
 

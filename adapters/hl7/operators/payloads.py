@@ -1,17 +1,23 @@
 """What a message holds, for those who may see it: as it came, as it is read, as it is mapped."""
 
-from typing import Any
+import asyncio
+import itertools
+from typing import Any, Final
 
 from adapters.hl7.explain.explanation import explain
 from adapters.hl7.explain.views import plain
-from adapters.hl7.mapping.context import Refusal
+from adapters.hl7.mapping.context import Profile, Refusal
 from adapters.hl7.message import accounting
 from adapters.hl7.message.tokenizer import Message
 from adapters.hl7.operators import queries
 from adapters.hl7.operators.reading import of_bytes, of_inbox, served, stored
-from fhir_server.errors import BadRequest, NotFound, Unprocessable
+from fhir_server.config import Settings
+from fhir_server.errors import BadRequest, NotFound, TooLarge, Unprocessable
 from fhir_server.r4 import json
 from fhir_server.server import Server
+
+MOST_LEAVES: Final = 20_000
+"""Parts of a message that are explained over HTTP."""
 
 
 async def raw(server: Server, id_: int) -> str:
@@ -72,25 +78,34 @@ def _segments(message: Message) -> list[dict[str, Any]]:
 async def explained(server: Server, id_: int, *, values: bool, resources: bool) -> bytes:
     """Return the explanation of a message of the inbox as JSON, as it would be mapped today."""
     try:
-        found = explain(*await of_inbox(server, await stored(server, id_)))
+        message, profile = await of_inbox(server, await stored(server, id_))
     except Refusal as refusal:
         raise Unprocessable(f"{refusal.reason}: {refusal.text}") from None
-    return json.encode(plain(found, values=values, resources=resources))
+    return await asyncio.to_thread(_explained, message, profile, values=values, resources=resources)
 
 
-def tried(server: Server, content: bytes, profile: str = "") -> bytes:
+async def tried(server: Server, content: bytes, profile: str = "") -> bytes:
     """Return the explanation of posted bytes as JSON, with the resources; nothing is stored.
 
-    `profile` is the name of a file of the directory of profiles, "" for the one that fits.
+    `profile` names a sender whose profile is used, "" for the one that fits.
     """
-    profiles = served(server.settings)
-    loaded = None
-    if profile:
-        loaded = next((one for one in profiles.by_sender.values() if one.sender == profile), None)
-        if loaded is None:
-            raise BadRequest(f"No profile of a sender {profile} serves")
+    return await asyncio.to_thread(_tried, server.settings, content, profile)
+
+
+def _tried(settings: Settings, content: bytes, profile: str) -> bytes:
+    profiles = served(settings)
+    loaded = profiles.by_sender.get(profile)
+    if profile and loaded is None:
+        raise BadRequest("No profile of this sender serves")
     try:
-        found = explain(*of_bytes(content, server.settings, profiles, loaded))
+        message, agreed = of_bytes(content, settings, profiles, loaded)
     except Refusal as refusal:
         raise Unprocessable(f"{refusal.reason}: {refusal.text}") from None
-    return json.encode(plain(found, values=True, resources=True))
+    return _explained(message, agreed, values=True, resources=True)
+
+
+def _explained(message: Message, profile: Profile, *, values: bool, resources: bool) -> bytes:
+    most = itertools.islice(accounting.valued(message), MOST_LEAVES + 1)
+    if sum(1 for _ in most) > MOST_LEAVES:
+        raise TooLarge(f"More than {MOST_LEAVES:,} parts are explained on the command line only")
+    return json.encode(plain(explain(message, profile), values=values, resources=resources))

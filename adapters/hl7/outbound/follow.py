@@ -23,6 +23,12 @@ from fhir_server.server import Server
 
 _ONCE: Final = 200
 _TYPES: Final = ("Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "Observation")
+_TELLS: Final = {
+    "ADT": ("Patient", "Encounter"),
+    "OML": ("ServiceRequest",),
+    "ORU": ("DiagnosticReport", "Observation"),
+    "OUL": ("DiagnosticReport", "Observation"),
+}
 _QC: Final = "qc"
 
 _AT: Final = "SELECT feed_xid, position FROM hl7_outbound_feed WHERE id = 1 FOR UPDATE"
@@ -59,11 +65,20 @@ async def look(server: Server, base: str, peers: Sequence[Peer]) -> bool:
         if not found:
             return False
         names = server.definitions.type_names
-        own = [one for one in found if names[one.type_id] in _TYPES]
-        if own and any(peer.settings.triggers for peer in peers):
+        wanted = {kind for peer in peers for kind in _wanted(peer)}
+        own = [one for one in found if names[one.type_id] in wanted]
+        if own:
             await _each(server, connection, base, peers, own)
         await _reached(connection, reached)
         return len(found) == _ONCE
+
+
+def _wanted(peer: Peer) -> Iterator[str]:
+    """Yield the types whose changes a destination may be told of."""
+    messages = {one.partition("^")[0] for one in peer.settings.triggers}
+    for message, types in _TELLS.items():
+        if message in messages:
+            yield from types
 
 
 async def _reached(connection: Connection, place: Cursor) -> None:

@@ -7,6 +7,8 @@ from adapters.hl7.outbound.record import Json, Record, literal
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
+from fhir_server.interactions import binary
+from fhir_server.interactions.read import read_on
 from fhir_server.interactions.search import search_on
 from fhir_server.interactions.vread import vread_on
 from fhir_server.r4 import json
@@ -59,8 +61,32 @@ async def gather(server: Server, connection: Connection, first: Json) -> Record:
             break
         found = await _read(server, connection, missing)
         others.update((literal(one), one) for one in found)
+        others.update(await _binaries(server, connection, [*found, first]))
         wanted = {reference for one in found for reference in _references(one)}
     return Record(others)
+
+
+async def _binaries(
+    server: Server, connection: Connection, resources: Sequence[Json]
+) -> dict[str, Json]:
+    """Return the documents that resources have apart, with all their data."""
+    found = {}
+    for one in {url for each in resources for url in _documents(each)}:
+        try:
+            id_ = one.partition("/")[2]
+            stored = await read_on(server, connection, CALLER, "Binary", id_)
+        except (NotFound, Gone):
+            continue
+        found[one] = json.decode(await binary.whole(server, stored.body))
+    return found
+
+
+def _documents(resource: Json) -> Iterator[str]:
+    told = [one.get("valueAttachment") for one in resource.get("extension", ())]
+    for one in [*resource.get("presentedForm", ()), *told]:
+        url = str((one or {}).get("url", ""))
+        if url.startswith("Binary/"):
+            yield url
 
 
 def _references(resource: Json) -> Iterator[str]:

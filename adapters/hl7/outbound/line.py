@@ -89,10 +89,12 @@ class Line:
         if self._streams is None:
             await asyncio.sleep(seconds)
             return
+        end = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    await self._other(read(await self._next(self._streams[0]), ""))
+            while True:
+                async with asyncio.timeout_at(end):
+                    frame = await self._next(self._streams[0])
+                await self._other(read(frame, ""))  # to its end: nobody sends it again
         except TimeoutError:
             return
         except (OSError, ssl.SSLError):

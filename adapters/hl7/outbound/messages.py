@@ -171,7 +171,7 @@ def _observed(
             made = obxs(place, one, record, peer)
             place += sum(each.name == "OBX" for each in made)
             segments += made
-    segments += documents(place, report, str(head.fields.get(25, "")) or "F")
+    segments += documents(place, report, results, str(head.fields.get(25, "")) or "F", record)
     return segments
 
 

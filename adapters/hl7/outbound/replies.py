@@ -16,6 +16,8 @@ _VERDICTS: Final[dict[str, Verdict]] = {
     "AR": "rejected",
     "CR": "rejected",
 }
+APPLIED: Final[dict[str, str]] = {"AA": "done", "AE": "dead", "AR": "dead"}
+"""What becomes of a message that was accepted, by the application's acknowledgement."""
 _SHOWN: Final = 60
 
 

@@ -12,7 +12,7 @@ from adapters.hl7 import metrics
 from adapters.hl7.outbound import queue
 from adapters.hl7.outbound.line import Line, Unanswered
 from adapters.hl7.outbound.queue import Queued
-from adapters.hl7.outbound.replies import Reply
+from adapters.hl7.outbound.replies import APPLIED, Reply
 from adapters.hl7.profiles.destination import Outbound
 from fhir_server.errors import Unavailable
 from fhir_server.server import Server
@@ -118,8 +118,7 @@ class Sender:
 
     async def _late(self, reply: Reply) -> None:
         """Take an answer to another message: the application's, of one that was accepted."""
-        code = reply.code
-        state = {"AA": "done", "AE": "dead", "AR": "dead"}.get(code)
+        state = APPLIED.get(reply.code)
         known = False
         if state is not None and reply.control_id:
             detail = None if state == "done" else reply.detail

@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.hl7.mapping.code_tables import GENDER
 from adapters.hl7.mapping.context import slug
-from adapters.hl7.mapping.datatypes.hd import universal_uri
+from adapters.hl7.mapping.datatypes.hd import escaped, universal_uri
 from adapters.hl7.message.tokenizer import Message, Segment
 from adapters.hl7.outbound import datatypes as as_
 from adapters.hl7.outbound.er7 import Encoding
@@ -82,7 +82,7 @@ def _identifier(told: Sequence[Pair], system: System) -> list[Pair]:
         )
         if value:
             within = system(hd) if any(hd) else ""
-            token = f"{_escaped(within)}|{_escaped(value)}" if within else _escaped(value)
+            token = f"{escaped(within)}|{escaped(value)}" if within else escaped(value)
             found.append(("identifier", token))
     return found
 
@@ -95,9 +95,9 @@ def _pair(name: str, value: str) -> Pair | None:
     """Return a parameter of QPD-3 as one of a search, None for an unknown one."""
     value = value.replace("*", "")
     if name in {"PID.5.1", "PID.5.1.1", "PID.5"}:
-        return ("family", _escaped(value))
+        return ("family", escaped(value))
     if name in {"PID.5.2", "PID.5.3"}:
-        return ("given", _escaped(value))
+        return ("given", escaped(value))
     if name.startswith("PID.7"):
         return ("birthdate", _date(value))
     if name == "PID.8":
@@ -105,17 +105,13 @@ def _pair(name: str, value: str) -> Pair | None:
     parts = {"3": "address-city", "4": "address-state", "5": "address-postalcode"}
     if name.startswith("PID.11"):
         component = name.split(".")[2] if name.count(".") > 1 else ""
-        return (parts.get(component, "address"), _escaped(value))
+        return (parts.get(component, "address"), escaped(value))
     return None
 
 
 def _date(text: str) -> str:
     digits = text[:8]
     return "-".join(filter(None, (digits[:4], digits[4:6], digits[6:8])))
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{one}" if one in "\\,|$" else one for one in text)
 
 
 def by_identifier(qpd: Segment, system: System) -> Question:
@@ -125,7 +121,7 @@ def by_identifier(qpd: Segment, system: System) -> Question:
     within = system([rep.peek(4, sub) for sub in (1, 2, 3)]) if rep else ""
     if not value or not within:
         raise Unanswerable("QPD-3 is no identifier with its authority")
-    pair = ("identifier", f"{_escaped(within)}|{_escaped(value)}")
+    pair = ("identifier", f"{escaped(within)}|{escaped(value)}")
     return Question((pair,), _domains(qpd, 4, system))
 
 

@@ -32,8 +32,8 @@ def culture(seed: int) -> bytes:
     taken = _START + timedelta(minutes=seed % 500_000)
     done = taken + timedelta(hours=48)
     code, organism = dice.choice(_ORGANISMS)
-    parent = (f"P{seed:010d}", "SIMHIS", f"M{seed:010d}", _ANALYZER)
-    child = (f"P{seed:010d}-1", "SIMHIS", f"M{seed:010d}-1", _ANALYZER)
+    parent = (f"PMB{seed:010d}", "SIMHIS", f"FMB{seed:010d}", _ANALYZER)
+    child = (f"PMB{seed:010d}-1", "SIMHIS", f"FMB{seed:010d}-1", _ANALYZER)
     result = f"{_CULTURE.replace('^', '&')}^1^{organism}"
     both = f"{parent[0]}&{parent[1]}^{parent[2]}&{parent[3]}"
     segments = [
@@ -42,7 +42,7 @@ def culture(seed: int) -> bytes:
         _orc(parent),
         f"{_obr(1, parent, _CULTURE, taken, done)}|MB|F",
         f"OBX|1|CWE|{_CULTURE}|1|{code}^{organism}^SCT|||A|||F|||{stamp(done)}",
-        f"SPM|1|^S{seed:010d}&SIMLAB||BLD^Whole blood^HL70487|||||||||||||{stamp(taken)}",
+        f"SPM|1|^SMB{seed:010d}&SIMLAB||BLD^Whole blood^HL70487|||||||||||||{stamp(taken)}",
         _orc(child),
         (
             f"{_obr(2, child, '29576-6^Bacterial susceptibility panel^LN', taken, done)}"

@@ -86,7 +86,12 @@ class Sample:
     @property
     def specimen(self) -> str:
         """The number on the tube."""
-        return f"S{self.seed:010d}"
+        return f"S{self.number}"
+
+    @property
+    def number(self) -> str:
+        """What tells the order from all others."""
+        return f"{self.panel.section}{self.seed:010d}"
 
 
 def _tests(text: str) -> tuple[Test, ...]:

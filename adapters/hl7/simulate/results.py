@@ -34,7 +34,7 @@ def oru(one: Sample, status: str = "F", repeat: int = 0) -> bytes:
     """
     panel, moment = one.panel, one.measured + timedelta(minutes=repeat)
     loinc, name, local = panel.code
-    order = f"P{one.seed:010d}^SIMHIS|F{one.seed:010d}^{panel.analyzer}"
+    order = f"P{one.number}^SIMHIS|F{one.number}^{panel.analyzer}"
     code, text = panel.specimen
     control = f"{panel.analyzer[:4]}{one.seed:010d}{status}{repeat}"
     segments = [

@@ -58,8 +58,8 @@ GROUPS: Final[tuple[tuple[str, str, Predicate], ...]] = (
     (
         "R4",
         (
-            "systems that they copy or make up (`L`, `NPI`, `urn:id:...`, a page of table 0396); here"
-            " URLs of table 0396, else systems of the sender"
+            "systems that they copy or make up (`L`, `NPI`, `urn:id:...`, a page of table 0396);"
+            " here URLs of table 0396, else systems of the sender"
         ),
         _element(r"(identifier|coding|Coding|class|Quantity|tag)\.system$"),
     ),
@@ -119,7 +119,30 @@ GROUPS: Final[tuple[tuple[str, str, Predicate], ...]] = (
         "persons in fields that are not mapped here: notes after PID, insurance of a result",
         _element(r"^(Practitioner|PractitionerRole|Coverage)\."),
     ),
-    ("R15", "others, each in few messages", lambda *_: True),
+    (
+        "R15",
+        (
+            "SN with `=` and one number is a Ratio there, a Quantity here; with an unknown sign"
+            " here a string (D9); OBX-6 without UCUM gives no code"
+        ),
+        _element(r"^Observation\.value(Ratio|Range|Quantity)\."),
+    ),
+    (
+        "R16",
+        "numbers of the order as identifiers of its results and reports; here of the order",
+        _element(r"^(Observation|DiagnosticReport)\.identifier\."),
+    ),
+    (
+        "R17",
+        "orders of one message that share a placer number and a code; here one order",
+        _element(r"^ServiceRequest\."),
+    ),
+    (
+        "R18",
+        "results that their run of filters has added or taken away",
+        _element(r"^Observation\.(value)?[cC]ode"),
+    ),
+    ("R19", "others, each in few messages", lambda *_: True),
 )
 
 
@@ -149,3 +172,9 @@ def totals(found: Iterator[tuple[str, Fact, int]]) -> tuple[Counter[str], Counte
         else:
             agree[path.partition(".")[0]] += count
     return agree, differ
+
+
+def documented(differ: Counter[str]) -> Iterator[str]:
+    """Yield the lines of the table of the documentation."""
+    for name, why, _ in GROUPS:
+        yield f"| {name} | {why} | {differ[name]} |"

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 import httpx
+import psycopg
 from prometheus_client import REGISTRY
-from psycopg import conninfo
 
 from fhir_server import jobs
 from fhir_server.api.app import create_app
@@ -36,13 +36,18 @@ async def test_a_server_without_database_is_alive_and_not_ready(
 
 
 async def test_a_server_that_cannot_write_is_not_ready(server: Server, database_url: str) -> None:
-    options = conninfo.make_conninfo(database_url, options="-c default_transaction_read_only=on")
-    stopped = Database(options, size=2)
-    await stopped.open()
-    transport = httpx.ASGITransport(app=create_app(replace(server, database=stopped)))
-    async with httpx.AsyncClient(transport=transport, base_url=ROOT) as http:
-        ready = await http.get("/health/ready")
-    await stopped.close()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        change = f'ALTER DATABASE "{connection.info.dbname}"'
+        connection.execute(f"{change} SET default_transaction_read_only = on")
+        stopped = Database(database_url, size=2)
+        try:
+            await stopped.open()
+            transport = httpx.ASGITransport(app=create_app(replace(server, database=stopped)))
+            async with httpx.AsyncClient(transport=transport, base_url=ROOT) as http:
+                ready = await http.get("/health/ready")
+        finally:
+            connection.execute(f"{change} RESET default_transaction_read_only")
+            await stopped.close()
     assert (ready.status_code, ready.json()) == (503, {"status": "the database cannot be written"})
 
 

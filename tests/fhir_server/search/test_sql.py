@@ -4,7 +4,7 @@ import random
 import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -112,6 +112,9 @@ class Recorder(Rows):
             if form in ("uri", "reference", "exact"):
                 text = values[0].replace("\\", "\\\\").replace(",", "\\,")
             self.queries.add((name.format(parameter.code), text))
+
+    def repeat(self, write: Callable[..., None], parameter: Parameter, *values: str | None) -> None:
+        write(self, parameter, *values)
 
 
 QUERIES = {

@@ -119,9 +119,10 @@ def ei_part(ctx: Context, rep: Repetition, component: int, path: str, default: s
 
 def token(identifier: Json) -> str:
     """Return an Identifier as the value of a token search."""
-    system, value = (_escaped(identifier[name]) for name in ("system", "value"))
+    system, value = (escaped(identifier[name]) for name in ("system", "value"))
     return f"{system}|{value}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    r"""Return a text as the value of a search, its marks escaped (`\,`)."""
     return re.sub(r"([\\,|$])", r"\\\1", text)

@@ -77,7 +77,10 @@ def _patient(ctx: Context, group: PatientGroup) -> None:
     for alone in group.specimens:
         numbers = (ctx.message.header.raw(10), str(alone.spm.index))
         key = ctx.key("Specimen", who(ctx, subject.reference), *numbers)
-        spm.specimen(ctx, alone, None, subject.reference, key, collected=False)
+        reference = spm.specimen(ctx, alone, None, subject.reference, key, collected=False)
+        seen = Surroundings(key=key, patient=subject.reference, specimen=reference)
+        for result in alone.results:
+            obx.observation(ctx, result, seen, focus=reference)
 
 
 def _shared_numbers(asked: Sequence[order.Order]) -> set[str]:

@@ -30,6 +30,7 @@ from adapters.hl7.mapping.segments import (
 )
 from adapters.hl7.mapping.segments.obx import Observed, Surroundings
 from adapters.hl7.mapping.segments.parent_result import Reported
+from adapters.hl7.mapping.segments.pid import who
 from adapters.hl7.message.accounting import INVALID_VALUE
 from adapters.hl7.message.grouping import OrderGroup, PatientGroup, SpecimenGroup, grouped
 from adapters.hl7.message.tokenizer import Segment
@@ -104,6 +105,7 @@ def _order(
         effective=_effective(ctx, asked.obr),
         report_status=asked.obr.peek(25),
         numbers=parent_result.numbers_of(asked),
+        timed=obx.timed(result.obx for result in group.results),
     )
     results = [(result, "") for result in spread.joined(ctx, group.results)]
     results += [
@@ -134,7 +136,7 @@ def _report_key(ctx: Context, asked: order.Order, patient: str) -> str:
         parts = (hd.token(asked.placers[0]), asked.code, asked.obr.raw(7))
     else:
         control_id = ctx.message.header.raw(10)
-        parts = (patient, asked.code, asked.obr.raw(7) or control_id)
+        parts = (who(ctx, patient), asked.code, asked.obr.raw(7) or control_id)
     key = ctx.key("DiagnosticReport", *parts)
     nth = ctx.once.get(("DiagnosticReport", key), 0) + 1
     ctx.once[("DiagnosticReport", key)] = nth

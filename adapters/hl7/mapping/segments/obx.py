@@ -3,7 +3,9 @@
 https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-obx-to-observation.html
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from adapters.hl7.mapping.code_tables import (
@@ -27,7 +29,7 @@ from adapters.hl7.mapping.segments import (
 from adapters.hl7.mapping.segments.order import UNSPECIFIED, code_key
 from adapters.hl7.message.accounting import CONDITION_FALSE, INVALID_VALUE
 from adapters.hl7.message.grouping import Result
-from adapters.hl7.message.tokenizer import Repetition, Segment
+from adapters.hl7.message.tokenizer import NULL, Repetition, Segment
 
 _LABORATORY: Final[list[Json]] = [
     {
@@ -48,6 +50,8 @@ _TRANSLATED: Final = {code: (system, code) for code, system in INTERPRETATION.it
 _DIRECTOR: Final = (THO + "v2-0912", "MDIR")
 _RESPONSIBLE: Final = (THO + "practitioner-role", "responsibleObserver")
 _VERIFIED: Final = "V"
+_VALUE_KEPT: Final = frozenset("DWXU")  # what is withdrawn keeps its value, as the record of it
+_OF_VALUE: Final = ("value", "_value", "component", "interpretation", "referenceRange")
 _QUESTIONS: Final = frozenset(("QST", "SCI"))
 
 
@@ -58,7 +62,8 @@ class Surroundings:
     `key` begins their keys and is that of their `report`, where they have one;
     `effective` are the effective members that OBR gives,
     `report_status` is OBR-25, `numbers` those of the order as tokens; references are ""
-    where there is none.
+    where there is none. `timed` are the names (OBX-3, OBX-4 as sent) that come several
+    times, each at a time of its own.
     """
 
     key: str
@@ -70,6 +75,7 @@ class Surroundings:
     effective: tuple[tuple[str, Any], ...] = ()
     report_status: str = ""
     numbers: tuple[str, ...] = ()
+    timed: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,22 @@ def observation(ctx: Context, result: Result, around: Surroundings, focus: str =
     if result.notes:
         put(resource, "note", nte.annotations(ctx, result.notes, resource, "Observation.note"))
     effect = verified if obx.raw(11) == _VERIFIED else None
+    if obx.raw(5) == NULL and obx.raw(11) not in _VALUE_KEPT:
+        effect = partial(emptied, resource)
     reference = ctx.put_keyed(key, resource, report, effect=effect)
     return Observed(reference, resource["status"], kind in _QUESTIONS, tuple(attachments))
+
+
+def emptied(given: Json, stored: Json, merged: Json) -> Json:
+    """A value that is deleted (`""`) is gone with what was said of it."""
+    del stored
+    left = {
+        name: said
+        for name, said in merged.items()
+        if name in given or not name.startswith(_OF_VALUE)
+    }
+    absent = {"dataAbsentReason": given["dataAbsentReason"]} if "dataAbsentReason" in given else {}
+    return left | absent
 
 
 def verified(stored: Json, merged: Json) -> Json:
@@ -132,7 +152,23 @@ def _identify(ctx: Context, obx: Segment, around: Surroundings, resource: Json) 
             resource["identifier"] = [{"type": hd.fixed_type("FILL"), **number}]
             return _unique(ctx, ctx.key("OBX-21", hd.token(number))), ""
     name = f"{code_key(obx.raw(3), ctx)}\x1f{obx.raw(4)}"
+    if around.timed and (obx.raw(3), obx.raw(4)) in around.timed:
+        name = f"{name}\x1f{obx.raw(14)}"
     return _unique(ctx, ctx.key("Observation", around.key, name)), around.report
+
+
+def timed(results: Iterable[Segment]) -> frozenset[tuple[str, str]]:
+    """Return the names that several of these OBX have, all at different times (OBX-14).
+
+    A series under one name (glucose tolerance) is told apart by its times, as the number
+    of one in its message changes where others are not sent again.
+    """
+    times: dict[tuple[str, str], list[str]] = {}
+    for one in results:
+        times.setdefault((one.raw(3), one.raw(4)), []).append(one.raw(14))
+    return frozenset(
+        name for name, at in times.items() if len(at) > 1 and all(at) and len(set(at)) == len(at)
+    )
 
 
 def _unique(ctx: Context, key: str) -> str:
@@ -223,9 +259,7 @@ def _interpret(ctx: Context, obx: Segment, resource: Json) -> None:
             del resource["interpretation"]
     if text := obx.take(7, "Observation.referenceRange.text"):
         measured = "valueQuantity" in resource or "component" in resource
-        resource["referenceRange"] = [
-            nm.reference_range(text, value.unit(ctx, obx) if measured else {})
-        ]
+        resource["referenceRange"] = [value.limits(ctx, obx, text, measured=measured)]
         if not flag:
             put(resource, "interpretation", interpretation.computed(resource))
 

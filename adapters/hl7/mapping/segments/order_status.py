@@ -40,7 +40,8 @@ def put_status(orc: Segment, obr: Segment, resource: Json) -> None:
     if control in _TOLD_BY_RESULT and result:
         resource["status"] = _BY_RESULT.get(result, "active")
     else:
-        resource["status"] = ORDER_CONTROL_STATUS.get(control, "unknown")
+        otherwise = "active" if control == "RE" else "unknown"
+        resource["status"] = ORDER_CONTROL_STATUS.get(control, otherwise)
 
 
 def put_answered(resource: Json, orc: Segment, report_status: str) -> None:
@@ -86,14 +87,21 @@ def settled(stored: Json, updated: Json) -> Json:
 
 
 def answered(stored: Json, updated: Json) -> Json:
-    """Return a stored order with what its result says of it: an end, and answers."""
+    """Return a stored order with what its result says of it: an end, numbers, and answers."""
     found = dict(stored)
+    numbers = stored.get("identifier", [])
+    known = {(one.get("system"), one.get("value")) for one in numbers}
+    said = updated.get("identifier", ())
+    # The filler's number, by which later results may name the order alone.
+    more = [one for one in said if (one.get("system"), one.get("value")) not in known]
+    if more:
+        found["identifier"] = [*numbers, *more]
     if updated["status"] in _ENDED and stored.get("status") not in _ENDED:
         found = _with_status_of(updated, found)
-    known = stored.get("supportingInfo", [])
-    answers = [one for one in updated.get("supportingInfo", ()) if one not in known]
+    before = stored.get("supportingInfo", [])
+    answers = [one for one in updated.get("supportingInfo", ()) if one not in before]
     if answers:
-        found["supportingInfo"] = [*known, *answers]
+        found["supportingInfo"] = [*before, *answers]
     return found
 
 

@@ -93,11 +93,7 @@ def _unit(ctx: Context, obx: Segment) -> Json:
     rep = obx.first(6)
     if rep is None:
         return {}
-    code, text, system = rep.peek(1), rep.peek(2), rep.peek(3)
-    if units.is_power(text, system):
-        text, system = f"{text}^{system}", rep.peek(4)
-    elif units.is_power(code, text):
-        code, text = f"{code}^{text}", ""
+    code, text, system = units.parts(rep)
     declared = system == "UCUM"
     agreed = ctx.profile.dictionary.unit_codes
     coded = code if declared or not text else ""
@@ -173,10 +169,22 @@ def _mark_all(obx: Segment, rep: Repetition) -> None:
 
 
 def _number(ctx: Context, rep: Repetition) -> nm.Number | None:
-    text = rep.peek()
+    return nm.number(_decimal(ctx, rep.peek()))
+
+
+def _decimal(ctx: Context, text: str) -> str:
+    """Return a number with a decimal point, where a comma is agreed to be one."""
     if ctx.profile.decimal_comma and text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")
-    return nm.number(text)
+        return text.replace(",", ".")
+    return text
+
+
+def limits(ctx: Context, obx: Segment, text: str, *, measured: bool) -> Json:
+    """Return the reference range of OBX-7; one of a value that is `measured` has its unit."""
+    known = unit(ctx, obx) if measured else {}
+    if ctx.profile.decimal_comma and "." not in text:
+        return {**nm.reference_range(text.replace(",", "."), known), "text": text}
+    return nm.reference_range(text, known)
 
 
 def _has_parts(rep: Repetition) -> bool:
@@ -201,7 +209,8 @@ def _nm(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
 
 
 def _sn(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
-    parts = (rep.peek(1), rep.peek(2), rep.peek(3), rep.peek(4))
+    one, two = (_decimal(ctx, rep.peek(component)) for component in (2, 4))
+    parts = (rep.peek(1), one, rep.peek(3), two)
     found = nm.structured(parts, unit(ctx, obx))
     if found is None:
         return None
@@ -210,7 +219,7 @@ def _sn(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
     _unit_used(obx)
     name, value = found
     if parts[2] or parts[3]:
-        text = " ".join(part for part in parts if part)
+        text = " ".join(part for n in (1, 2, 3, 4) if (part := rep.peek(n)))
         value = {"extension": [original_text(text)], **value}
     return name, value
 
@@ -218,7 +227,7 @@ def _sn(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
 def _nr(ctx: Context, obx: Segment, rep: Repetition) -> Valued | None:
     found: Json = {}
     for component, name in ((1, "low"), (2, "high")):
-        text = rep.peek(component)
+        text = _decimal(ctx, rep.peek(component))
         number = nm.number(text) if text else None
         if text and (number is None or number.comparator):
             return None

@@ -173,7 +173,7 @@ function explained(found) {
         h("table", {}, h("colgroup", {}, ["at", "value", "to", "rule"].filter((name) => told || name !== "value").map((name) => h("col", { class: name }))),
           h("tbody", {}, lines.map((line) => h("tr", {},
             h("td", {}, line.position), told ? h("td", {}, line.value) : "",
-            h("td", {}, line.targets ? line.targets.map((one) => h("code", { class: "path" }, one.resource === main ? one.path.slice(one.path.indexOf(".") + 1) : `${one.resource} ${one.path.slice(one.path.indexOf(".") + 1)}`, one.extension ? ` (${one.extension})` : "")) : h("span", { class: "why" }, line.text || line.reason)),
+            h("td", {}, line.targets ? line.targets.map((one) => h("code", { class: "path" }, one.resource === main ? one.path.slice(one.path.indexOf(".") + 1) : `${one.resource} ${one.path.slice(one.path.indexOf(".") + 1)}`, one.extension ? ` (${one.extension})` : "")) : h("span", { class: line.reason === "control" ? "quiet" : "why" }, line.text || line.reason)),
             h("td", { class: "quiet" }, (line.targets || []).map((one) => h("span", { class: "path", title: found.decisions[one.decision] || "" }, `${one.map} ${one.decision}`)))))))];
     }),
     Object.keys(found.decisions).length ? h("details", {}, h("summary", {}, "Decisions used"), h("dl", {}, Object.entries(found.decisions).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]))) : "");

@@ -4,7 +4,7 @@ HL7 v2.9 chapter 7, section 7.4.2; table 0125.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from adapters.hl7.mapping.code_tables import EXTENSION, EXTENSION_R5, OBSERVATION_STATUS
@@ -47,7 +47,8 @@ def obxs(start: int, observation: Json, record: Record, peer: Peer) -> list[Segm
     """
     own = [one for one in observation.get("component", ()) if _same_code(one, observation)]
     others = [one for one in observation.get("component", ()) if one not in own]
-    values = [_value(one, peer) for one in own] or [_value(observation, peer)]
+    whole = _with_bytes(observation, record)
+    values = [_value(one, peer) for one in own] or [_value(whole, peer)]
     found: list[Segment] = []
     if not (others and values == [_NOTHING]):
         sub = _sub_id(observation)
@@ -154,7 +155,7 @@ def _status(observation: Json, peer: Peer) -> str:
     status = str(observation.get("status", ""))
     sent = as_.original(observation, "status", "0085", OBSERVATION_STATUS)
     code = sent or _STATUS.get(status, "U")
-    if peer.version < _SINCE.get(code, (0,)):
+    if not sent and peer.version < _SINCE.get(code, (0,)):
         code = _FALLBACK[code]
     return as_.table_code(peer, "0085", code)
 
@@ -355,10 +356,31 @@ def nte(number: int, note: Json, peer: Peer) -> Segment:
     return Segment("NTE", {1: str(number), 3: str(note.get("text", "")), 6: when})
 
 
-def documents(start: int, report: Json, status: str) -> Iterator[Segment]:
-    """Yield the presented forms of a report as OBX from this set id on."""
-    for at, one in enumerate(report.get("presentedForm", ())):
-        kind, content, _ = document(one)
+def _with_bytes(observation: Json, record: Record) -> Json:
+    """Return an Observation whose document has the bytes that lie apart."""
+    attached = extension(observation, _ATTACHMENT)
+    if attached is None:
+        return observation
+    whole = {**attached, "valueAttachment": with_bytes(attached["valueAttachment"], record)}
+    return {**observation, "extension": [whole]}
+
+
+def with_bytes(attachment: Json, record: Record) -> Json:
+    """Return an Attachment with the data of the Binary that it speaks of."""
+    binary = record.get({"reference": attachment.get("url", "")})
+    data = (binary or {}).get("data")
+    return {**attachment, "data": data} if data else attachment
+
+
+def documents(
+    start: int, report: Json, results: Sequence[Json], status: str, record: Record
+) -> Iterator[Segment]:
+    """Yield the presented forms of a report that no result has, as OBX from this set id on."""
+    attached = [extension(one, _ATTACHMENT) or {} for one in results]
+    known = {one.get("valueAttachment", {}).get("url") for one in attached} - {None}
+    forms = [one for one in report.get("presentedForm", ()) if one.get("url") not in known]
+    for at, one in enumerate(forms):
+        kind, content, _ = document(with_bytes(one, record))
         if kind:
             title = str(one.get("title", "")) or "Report"
             code = ("11502-2", title, "LN")

@@ -172,11 +172,14 @@ def tq1(request: Json, peer: Peer) -> Segment | None:
     """Return TQ1 with the time and the priority of an order, None where it has neither."""
     if peer.version < _TQ1_SINCE:
         return None
-    when = as_.dated(request, "occurrenceDateTime", peer)
+    bounds = request.get("occurrenceTiming", {}).get("repeat", {}).get("boundsPeriod", {})
+    period = request.get("occurrencePeriod", bounds)
+    when = as_.dated(request, "occurrenceDateTime", peer) or as_.dated(period, "start", peer)
+    until = as_.dated(period, "end", peer)
     urgency = _priority(request, peer)
-    if not when and not urgency:
+    if not when and not until and not urgency:
         return None
-    return Segment("TQ1", {1: "1", 7: when, 9: urgency})
+    return Segment("TQ1", {1: "1", 7: when, 8: until, 9: urgency})
 
 
 def _priority(request: Json, peer: Peer) -> str:

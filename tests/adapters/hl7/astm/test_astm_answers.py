@@ -173,6 +173,20 @@ async def test_a_result_under_the_number_of_somebody_else_is_set_aside(
     assert await found(client, "Observation") == []
 
 
+async def test_what_only_results_told_of_says_nothing_of_the_next_patient(
+    client: AsyncClient, server: Server, connect: Connect
+) -> None:
+    rows = ("O|1|7||^^^GLU|||||||||||||||||||||F", "R|1|^^^GLU|5|mmol/L||N||F")
+    for patient in ("A", ""):
+        async with connect() as one:
+            await one.send(result(patient, *rows))
+        await applied(server)
+    assert [state[:2] for state in await applied(server, 2)] == [
+        ("done", None),
+        ("dead", "NO_PATIENT_ID"),
+    ]
+
+
 async def test_control_with_the_number_of_a_patients_specimen_is_nobodys(
     ordered: None, client: AsyncClient, server: Server, connect: Connect
 ) -> None:

@@ -129,7 +129,7 @@ async def test_result_does_not_change_what_is_known_of_a_person(
     assert patient["name"] == [{"family": "Rao", "given": ["Asha"]}]
 
 
-async def test_order_that_is_known_is_not_changed_by_its_result(
+async def test_order_that_is_known_is_ended_by_its_result_and_not_changed_else(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     system = f"{server.base}/hl7/LIS-LAB/ids/placer"
@@ -146,7 +146,10 @@ async def test_order_that_is_known_is_not_changed_by_its_result(
     stored = (await client.post("/ServiceRequest", json=order)).json()
     await done(server, oru(PID, OBR, "OBX|1|NM|GLU||5||||||F"))
     (found_order,) = await found(client, "/ServiceRequest")
-    assert found_order == stored
+    assert found_order.pop("meta")["versionId"] == "2"
+    filler = found_order["identifier"].pop()
+    assert filler["value"] == "F1"
+    assert found_order == {**order, "id": stored["id"], "status": "completed"}
     (observation,) = await found(client, "/Observation")
     assert observation["basedOn"] == [{"reference": f"ServiceRequest/{stored['id']}"}]
 
@@ -274,6 +277,32 @@ async def test_two_processes_apply_each_message_once(
     await asyncio.gather(*(process.run(server, {}) for _ in range(4)))
     assert set(await rows(server, "state, attempts")) == {("done", 1)}
     assert len(await found(client, "/Observation?_count=200")) == 80
+
+
+async def test_replayed_message_waits_for_a_later_one_that_another_process_writes(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obx = "OBX|1|NM|GLU||1||||||F"
+    await keep(server, oru(PID, OBR, obx), oru(PID, OBR, obx, control_id="C2"))
+    (_, (later,)) = await rows(server, "id")
+    given_back: list[bool] = []
+    usual = process.apply
+
+    async def watched(work: apply.Work, group: Sequence[apply.Row]) -> set[str]:
+        given_back.append(other_is_done.is_set())
+        return await usual(work, group)
+
+    monkeypatch.setattr(process, "apply", watched)
+    other_is_done = asyncio.Event()
+    async with server.database.statement() as other:
+        assert await turns.claim(other, [later]) == [later]
+        processing = asyncio.create_task(process.run(server, {}))
+        await asyncio.sleep(0.2)
+        other_is_done.set()
+        await turns.release(other, [later])
+    await processing
+    assert given_back == [True, True]
+    assert await rows(server) == [("done", None)] * 2
 
 
 async def test_interrupted_process_leaves_nothing_half_written(

@@ -58,6 +58,23 @@ async def test_late_result_is_stale_and_changes_nothing(
     assert (observation["valueQuantity"], observation["meta"]["versionId"]) == ({"value": 5}, "1")
 
 
+@pytest.mark.parametrize(
+    ("status", "value", "reason"),
+    [("C", None, "unknown"), ("F", None, "unknown"), ("P", None, None), ("D", 5, None)],
+)
+async def test_value_that_is_deleted_is_gone_unless_the_result_is(
+    server: Server, client: httpx.AsyncClient, status: str, value: int | None, reason: str | None
+) -> None:
+    known = result("0105", "5", "P").replace(b"||5||||||", b"||5|mg/dL|3-7|N|||")
+    assert await done(server, known, result("0106", '""', status)) == [("done", None)] * 2
+    observation = await only(client, "/Observation")
+    assert observation.get("valueQuantity", {}).get("value") == value
+    said = observation.get("dataAbsentReason", {}).get("coding", [{}])[0].get("code")
+    assert said == reason
+    kept = {"interpretation", "referenceRange"} if value else set()
+    assert observation.keys() & {"interpretation", "referenceRange"} == kept
+
+
 async def test_late_correction_does_not_undo_a_newer_result(
     server: Server, client: httpx.AsyncClient
 ) -> None:

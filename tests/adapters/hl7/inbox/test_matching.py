@@ -2,7 +2,13 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.inbox.matching import clashes, matched, refuse_other_patient, tokens
+from adapters.hl7.inbox.matching import (
+    clashes,
+    matched,
+    refuse_other_order,
+    refuse_other_patient,
+    tokens,
+)
 from adapters.hl7.inbox.snapshot import Snapshot
 from adapters.hl7.mapping.context import Refusal, Write
 from fhir_server.interactions.held import Held
@@ -154,6 +160,33 @@ def test_orders_of_one_accession_are_told_apart_by_their_code() -> None:
         ServiceRequest_1=order(P1, F1, code="A"), ServiceRequest_2=order(P2, F1, code="B")
     )
     assert found(asked(F1, code="B"), there) == "ServiceRequest/2"
+
+
+def report(*numbers: dict[str, Any], at: str = "2026-01-01") -> dict[str, Any]:
+    return {
+        "resourceType": "DiagnosticReport",
+        "identifier": list(numbers),
+        "effectiveDateTime": at,
+    }
+
+
+def test_report_of_another_order_and_time_is_ambiguous() -> None:
+    with pytest.raises(Refusal) as refusal:
+        refuse_other_order(report(P2, F1, at="2026-01-02"), report(P1, F1))
+    assert refusal.value.reason == "AMBIGUOUS_ORDER"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(report(P2, F1), id="its order has another number"),
+        pytest.param(report(P1, F1, at="2026-01-02"), id="its time was corrected"),
+        pytest.param(report(F1, at="2026-01-02"), id="no placer number"),
+        pytest.param(report(typed("P2", "PLAC", "t"), at="2026-01-02"), id="of another system"),
+    ],
+)
+def test_report_may_change_its_number_or_its_time(given: dict[str, Any]) -> None:
+    refuse_other_order(given, report(P1, F1))
 
 
 def test_visit_is_that_of_its_first_number() -> None:

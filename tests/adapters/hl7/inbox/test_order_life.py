@@ -26,11 +26,11 @@ def ordered(
     return sent("OML^O21", orc, obr, control_id=control_id, hour=hour)
 
 
-def resulted(control_id: str, hour: int = 9, status: str = "F") -> bytes:
+def resulted(control_id: str, hour: int = 9, status: str = "F", orc: str = "RE") -> bytes:
     obr = f"OBR|1|O1^HIS|F1^LIS|GLU^Glucose^L|||||||||||||||||||||{status}"
     obx = f"OBX|1|NM|GLU^Glucose^L||5.1|mmol/L|||||{status}"
-    orc = "ORC|RE|O1^HIS|F1^LIS"
-    return sent("ORU^R01", orc, obr, obx, control_id=control_id, hour=hour)
+    segments = [f"ORC|{orc}|O1^HIS|F1^LIS"] if orc else []
+    return sent("ORU^R01", *segments, obr, obx, control_id=control_id, hour=hour)
 
 
 async def one(client: httpx.AsyncClient, kind: str) -> dict[str, Any]:
@@ -54,11 +54,17 @@ def version(resource: dict[str, Any]) -> int:
         ((ordered("NW", "1"), resulted("2", status="P")), "active"),
         ((ordered("NW", "1"), resulted("2", status="X")), "revoked"),
         ((resulted("1"), ordered("NW", "2")), "completed"),
+        ((ordered("NW", "1"), resulted("2", orc="")), "completed"),
+        ((ordered("OH", "1"), resulted("2", orc="", status="P")), "on-hold"),
+        ((resulted("1", orc=""), ordered("NW", "2")), "completed"),
+        ((resulted("1", orc="", status="P"), ordered("NW", "2")), "active"),
         ((ordered("NW", "1"), ordered("SN", "2", 9, "ER")), "entered-in-error"),
     ],
     ids=[
         *("held", "told-completed", "cancelled", "not-cancelled", "discontinued-then-new"),
-        *("final", "preliminary", "result-cancelled", "result-first", "an-error"),
+        *("final", "preliminary", "result-cancelled", "result-first"),
+        *("final-without-orc", "preliminary-without-orc", "result-without-orc-first"),
+        *("preliminary-without-orc-first", "an-error"),
     ],
 )
 async def test_status_of_an_order_after_its_messages(
@@ -245,3 +251,43 @@ async def test_charge_with_a_transaction_number_is_one_item(
     item = await one(client, "ChargeItem")
     assert item["quantity"] == {"value": 2}
     assert version(item) == 2
+
+
+async def test_orders_of_one_accession_and_code_are_two(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    both = [
+        segment
+        for number, hour in (("O1", "08"), ("O2", "11"))
+        for segment in (
+            f"OBR|1|{number}^HIS|ACC^LIS|GLU^Glucose^L|||20260102{hour}0000+0000",
+            f"OBX|1|NM|GLU^Glucose^L||{hour}|mmol/L|||||F",
+        )
+    ]
+    second = [both[2], both[3].replace("11|mmol/L|||||F", "12|mmol/L|||||C")]
+    messages = (
+        sent("ORU^R01", *both, control_id="1"),
+        sent("ORU^R01", *second, control_id="2", hour=9),
+    )
+    # Which of the two the second message means cannot be said, so it replaces neither.
+    assert await done(server, *messages) == [("done", None), ("dead", "AMBIGUOUS_ORDER")]
+    orders = {
+        f"ServiceRequest/{one['id']}": one["identifier"][0]["value"]
+        for one in await found(client, "/ServiceRequest")
+    }
+    assert sorted(orders.values()) == ["O1", "O2"]
+    values = {
+        orders[one["basedOn"][0]["reference"]]: one["valueQuantity"]["value"]
+        for one in await found(client, "/Observation")
+    }
+    assert values == {"O1": 8, "O2": 11}
+
+
+async def test_order_has_the_filler_number_of_its_result(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    order = sent("OML^O21", "ORC|NW|O1^HIS", "OBR|1|O1^HIS||GLU^Glucose^L", control_id="1")
+    by_filler = resulted("3").replace(b"O1^HIS", b"")
+    assert set(await done(server, order, resulted("2"), by_filler)) == {("done", None)}
+    found_order = await one(client, "ServiceRequest")
+    assert [one["value"] for one in found_order["identifier"]] == ["O1", "F1"]

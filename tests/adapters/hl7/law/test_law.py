@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ import pytest
 from httpx import AsyncClient
 
 from adapters.hl7.inbox import process
+from adapters.hl7.inbox.receive import store
 from adapters.hl7.law.follow import became
 from adapters.hl7.law.serve import serve as follow_work
+from adapters.hl7.mllp.examine import examine
+from adapters.hl7.mllp.framing import Frame, Kind
 from adapters.hl7.mllp.listener import serve
 from adapters.hl7.outbound.serve import serve as send
+from adapters.hl7.profiles.agreements import agreements
+from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.queries.dialogue import dialogue
 from fhir_server.r4 import json
 from fhir_server.server import Server
@@ -113,13 +119,20 @@ async def working(server: Server, place: Path) -> AsyncIterator[Analyzer]:
 
     try:
         async with asyncio.timeout(15):
-            while not await _query(there, "SELECT 1 FROM hl7_law_feed"):
-                await asyncio.sleep(0.01)
+            await _until(there, "SELECT 1 FROM hl7_law_feed")
         yield connect
     finally:
         stop.set()
         await asyncio.gather(*tasks)
         sock.close()
+
+
+async def _until(server: Server, query: str) -> None:
+    """Wait until a query finds something."""
+    while True:
+        if await _query(server, query):
+            return
+        await asyncio.sleep(0.01)
 
 
 async def _query(server: Server, query: str) -> list[tuple[Any, ...]]:
@@ -147,7 +160,10 @@ async def steps(server: Server, expected: list[tuple[str, str]]) -> None:
     found: list[tuple[Any, ...]] = []
     try:
         async with asyncio.timeout(15):
-            while (found := await _query(server, query)) != expected:
+            while True:
+                found = await _query(server, query)
+                if found == expected:
+                    return
                 await asyncio.sleep(0.01)
     except TimeoutError:
         assert found == expected
@@ -231,7 +247,7 @@ async def test_a_query_that_cannot_be_understood_is_an_error(server: Server, pla
         pytest.param("UA", "AR", "rejected", "rejected", id="unknown_container"),
     ],
 )
-async def test_the_answer_to_work_moves_its_task(  # noqa: PLR0913  (a row of the table)
+async def test_the_answer_to_work_moves_its_task(
     stored: None,
     server: Server,
     client: AsyncClient,
@@ -281,13 +297,28 @@ async def test_what_was_not_answered_goes_out_again_as_it_was_on_the_next_connec
     assert first == second
 
 
-async def results(server: Server, place: Path, message: str) -> None:
-    """Take a result into the store."""
+async def test_an_answer_that_was_stored_and_not_read_is_read_at_the_next_start(
+    stored: None, server: Server, place: Path
+) -> None:
+    profile(place)
+    async with working(server, place) as connect, connect() as one:
+        _, message = await ask(one)
+    there = told(server, place)
+    await agreements(there).refresh()
+    known, now = agreements(there).profiles, datetime.now(UTC)
+    frame = Frame(Kind.WHOLE, reply(message))
+    origin = Origin("mllp")
+    kept = examine(frame, there.settings.hl7, now, origin=origin, profiles=known, dialogue=True)
+    await store(server.database, "mllp", [(kept, "x")])
+    async with working(server, place):
+        await steps(server, [("CHEM", "accepted")])
+
+
+async def results(server: Server, place: Path) -> None:
+    """Take the result that has come into the store."""
     there = told(server, place)
     async with asyncio.timeout(15):
-        while not await _query(there, "SELECT 1 FROM hl7_message WHERE state = 'stored'"):
-            await asyncio.sleep(0.01)
-    del message
+        await _until(there, "SELECT 1 FROM hl7_message WHERE state = 'stored'")
     await process.run(there, {})
 
 
@@ -313,7 +344,7 @@ async def test_a_result_completes_the_step_and_ends_it_on_other_analyzers(
                 result = RESULT.format(name="CHEM", awos=number, status=status)
                 await one.send(result.encode())
                 assert (await one.msa())[1] == "AA"
-                await results(server, place, result)
+                await results(server, place)
                 await steps(server, [("CHEM", states[0]), ("OTHER", states[1])])
             await one.send(result.encode())  # a repeated one is never refused
             assert (await one.msa())[1] == "AA"

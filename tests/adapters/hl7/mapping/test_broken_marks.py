@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.hl7.reading import observation
+from tests.adapters.hl7.reading import PID, mapped, observation
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -31,6 +31,11 @@ def test_power_in_a_unit_is_no_component(sent: str, unit: dict[str, Any]) -> Non
     assert found["valueQuantity"] == {"value": Decimal("4.0"), **unit}
 
 
+def test_question_for_a_code_names_the_whole_unit() -> None:
+    (asked,) = mapped(PID, "OBR|1||F1", "OBX|1|NM|WBC||4|10^3/uL|||||F").untranslated
+    assert (asked.code, asked.unit) == ("WBC", "10^3/uL")
+
+
 def test_base64_of_a_known_file_is_decoded_without_an_encoding() -> None:
     content = b"%PDF-1.4 of a laboratory"
     data = base64.b64encode(content).decode()
@@ -38,3 +43,17 @@ def test_base64_of_a_known_file_is_decoded_without_an_encoding() -> None:
         found = observation(f"OBX|1|ED|REP||^AP^PDF^^{sent}||||||F")
         (held,) = found["extension"]
         assert held["valueAttachment"]["size"] == size
+
+
+def test_decimal_comma_is_one_in_values_and_ranges() -> None:
+    def read(row: str) -> dict[str, Any]:
+        return observation(row, decimal_comma=True)
+
+    found = read("OBX|1|NM|K||5,40|mmol/L|3,5-5,1||||F")
+    assert found["valueQuantity"]["value"] == Decimal("5.40")
+    (limits,) = found["referenceRange"]
+    assert (limits["low"]["value"], limits["high"]["value"]) == (Decimal("3.5"), Decimal("5.1"))
+    assert limits["text"] == "3,5-5,1"
+    assert found["interpretation"][0]["coding"][0]["code"] == "H"
+    assert read("OBX|1|SN|K||<^0,5|mmol/L|||||F")["valueQuantity"]["value"] == Decimal("0.5")
+    assert read("OBX|1|NR|K||0,5^1,5|mmol/L|||||F")["valueRange"]["high"]["value"] == Decimal("1.5")

@@ -113,6 +113,24 @@ def test_reference_range_is_text_and_never_its_first_part(sent: str) -> None:
     assert "interpretation" not in found
 
 
+def test_series_under_one_name_is_told_apart_by_its_times() -> None:
+    series = [f"OBX|{n}|NM|GLU||5||||||F|||2026010{n}" for n in (1, 2, 3)]
+    whole = keys(PID, OBR, *series)
+    assert len(set(whole)) == len(series)
+    assert keys(PID, OBR, *series[1:]) == whole[1:]
+    assert keys(PID, OBR, *reversed(series)) == whole[::-1]
+
+
+@pytest.mark.parametrize("times", [("", ""), ("20260101", "20260101"), ("20260101", "")])
+def test_equals_without_times_of_their_own_are_told_apart_by_their_number(
+    times: tuple[str, str],
+) -> None:
+    first, second = (f"OBX|1|NM|GLU||{n}||||||F|||{at}" for n, at in enumerate(times))
+    found = keys(PID, OBR, first, second)
+    assert len(set(found)) == len(times)
+    assert found[0] == keys(PID, OBR, "OBX|1|NM|GLU||9||||||C")[0]
+
+
 def test_reason_of_absence_is_not_beside_a_value() -> None:
     assert "dataAbsentReason" not in observation("OBX|1|NM|GLU||5||||||X")
 

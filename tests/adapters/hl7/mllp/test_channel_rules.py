@@ -1,8 +1,10 @@
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
 
 from adapters.hl7.inbox.received import Received
+from adapters.hl7.mllp import arrival as batches
 from adapters.hl7.mllp.arrival import Desk, answers, arrival
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
@@ -169,6 +171,18 @@ GOOD, BAD = text(name="C1"), text("BAR^P01", name="C2")
 )
 def test_batch_is_answered_as_set(said: dict[str, object], expected: list[str]) -> None:
     assert told(ENVELOPE.format(GOOD + BAD, 2), **said)[1] == expected
+
+
+def test_batch_of_too_many_messages_is_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_MOST_MESSAGES", 1)
+    content = ENVELOPE.format(GOOD + BAD, 2)
+    received, sent = told(content)
+    assert [(one.state, one.reason, one.control_id) for one in received] == [
+        ("rejected", "OVERSIZE", None)
+    ]
+    assert sent == ["MSAAR|C1"]
+    of_file = dataclasses.replace(desk(), origin=Origin("file", framed=False))
+    assert len(arrival(Frame(Kind.WHOLE, content.encode()), of_file, NOW).received) == 3
 
 
 def test_batch_without_envelope_is_answered_one_by_one() -> None:

@@ -126,13 +126,16 @@ def test_no_mutated_message_breaks_the_mapping() -> None:
     assert mapped > 50 * ROUNDS
 
 
+ANSWERS = {"ACK", "MCF", "ORL", "ORR", "RSP"}
+
+
 def wants_answer(content: bytes) -> bool:
     """Whether a whole frame is answered by one frame: original mode, one message, no ACK."""
     try:
         header = parse(content.decode("latin-1"), "latin-1").header
     except BadHeader:
         return content[:3] not in {b"BHS", b"FHS"}
-    return not (header.valued(15) or header.valued(16)) and header.peek(9) not in {"ACK", "MCF"}
+    return not (header.valued(15) or header.valued(16)) and header.peek(9) not in ANSWERS
 
 
 async def test_every_whole_frame_of_a_mutated_stream_is_answered_in_order(server: Server) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from adapters.hl7.inbox import process
+from adapters.hl7.operators import payloads
 from adapters.hl7.operators.api import routes
 from fhir_server.api.app import create_app
 from fhir_server.server import Server
@@ -160,6 +161,15 @@ async def test_posted_message_is_mapped_and_not_stored(
     transport = httpx.ASGITransport(app=create_app(small, (), routes(small)))
     async with httpx.AsyncClient(transport=transport, base_url="http://sangam/hl7") as http:
         assert (await http.post("/map", content=result(A, "F1"))).status_code == 413
+
+
+async def test_message_of_very_many_parts_is_explained_elsewhere(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = len((await web.post("/map", content=result(A, "F1"))).json()["lines"])
+    monkeypatch.setattr(payloads, "MOST_LEAVES", parts)
+    assert (await web.post("/map", content=result(A, "F1"))).status_code == 200
+    assert (await web.post("/map", content=result(A, "F1") + b"ZZZ|1\r")).status_code == 413
 
 
 @pytest.mark.usefixtures("inbox")

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,16 +17,18 @@ from adapters.hl7.mapping.transform import transform
 from adapters.hl7.message.tokenizer import parse
 from adapters.hl7.mllp.listener import serve
 from adapters.hl7.operators.cli import app
+from adapters.hl7.queries.dialogue import dialogue
 from adapters.hl7.records import results
 from adapters.hl7.simulate.chemistry import oru
 from adapters.hl7.simulate.orders import accepted
+from adapters.hl7.simulate.panels import CHEMISTRY, sample
 from adapters.hl7.simulate.play import KINDS, Kind, Plan, Tally, item, play
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import load
 from fhir_server.server import Server
 from fhir_server.validation.structure import Validator
 from tests.adapters.hl7.conftest import with_hl7
-from tests.adapters.hl7.inbox.joining import found, rows
+from tests.adapters.hl7.inbox.joining import A, done, found, message, rows
 from tests.adapters.hl7.reading import profile, resources
 
 pytestmark = pytest.mark.anyio
@@ -99,8 +102,10 @@ def test_work_is_accepted_order_by_order() -> None:
 @asynccontextmanager
 async def listening(server: Server, transport: str) -> AsyncIterator[int]:
     sock, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
-    run = serve if transport == "mllp" else serve_analyzers
-    task = asyncio.create_task(run(server, sock, stop))
+    if transport == "mllp":
+        task = asyncio.create_task(serve(server, sock, stop, None, dialogue(server)))
+    else:
+        task = asyncio.create_task(serve_analyzers(server, sock, stop))
     try:
         yield sock.getsockname()[1]
     finally:
@@ -126,6 +131,23 @@ async def test_analyzers_side_by_side_are_all_acknowledged_over_mllp(
 async def test_results_and_a_query_over_astm(server: Server) -> None:
     tally = await played(server, "astm", "gas", "query", count=4, analyzers=2)
     assert (tally.acknowledged, tally.refused, tally.lost) == (4, {}, {})
+
+
+async def test_query_over_mllp_takes_the_work_and_accepts_it(
+    server: Server, tmp_path: Path
+) -> None:
+    said = 'version = "1"\n[match]\napplications = ["CHEM-SIM"]\n[law]\norders_via = "connection"\n'
+    (tmp_path / "chem.toml").write_text(said)
+    asking = with_hl7(server, profiles_dir=str(tmp_path))
+    specimen = sample(CHEMISTRY, 3_000_000).specimen
+    order = (
+        "ORC|NW|P1^HIS||||||||||||||||||||",
+        "OBR|1|P1^HIS||2345-7^Glucose^LN",
+        f"SPM|1|{specimen}^^||SER^Serum^HL70487",
+    )
+    await done(asking, message("OML^O21", A, *order))
+    tally = await played(asking, "mllp", "query", count=1)
+    assert (tally.acknowledged, tally.orders, tally.refused) == (1, 1, {})
 
 
 async def test_refused_messages_are_told_with_their_answer(server: Server) -> None:

@@ -1,0 +1,188 @@
+"""What changes in the store goes out to those who want it, and to no one who said it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+
+from adapters.hl7.inbox import process
+from adapters.hl7.inbox.receive import store
+from adapters.hl7.mllp.examine import examine
+from adapters.hl7.mllp.framing import Frame, Kind
+from adapters.hl7.profiles.agreements import agreements
+from adapters.hl7.profiles.origin import Origin
+from fhir_server.server import Server
+from tests.adapters.hl7.outbound.destination import (
+    agree,
+    destination,
+    fields,
+    patient,
+    put,
+    settled,
+    telling,
+)
+
+ORU = (
+    "MSH|^~\\&|LAB||SANGAM||20260110080000+0000||ORU^R01^ORU_R01|{number}|P|2.5.1\r"
+    "PID|1||4711^^^HOSP^MR||Rao^Asha\rORC|RE|P-1^HIS|F-1^LAB\r"
+    "OBR|1|P-1^HIS|F-1^LAB|24323-8^CMP^LN|||20260110073000+0000|||||||||||||||"
+    "20260110080000+0000||LAB|{status}\r"
+    "OBX|1|NM|2345-7^Glucose^LN||{value}|mmol/L|||||{status}\r"
+)
+MERGE = (
+    "MSH|^~\\&|ADT||SANGAM||20260110090000+0000||ADT^A40^ADT_A39|M9|P|2.5.1\r"
+    "EVN||20260110090000+0000\rPID|1||4712^^^HOSP^MR||Rao^Asha\rMRG|4711^^^HOSP^MR\r"
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "profiles"
+
+
+async def take(server: Server, *messages: str) -> None:
+    """Take messages into the store."""
+    await agreements(server).refresh()
+    known = agreements(server).profiles
+    now, hl7 = datetime.now(UTC), server.settings.hl7
+    origin = Origin("mllp")
+    kept = [
+        (examine(Frame(Kind.WHOLE, one.encode()), hl7, now, origin=origin, profiles=known), "x")
+        for one in messages
+    ]
+    await store(server.database, hl7.channel, kept)
+    await process.run(server, {})
+
+
+def kinds(messages: Sequence[str]) -> list[str]:
+    return [one.split("|")[8].rpartition("^")[0] for one in messages]
+
+
+async def test_a_result_that_came_goes_on_and_its_correction_follows(
+    server: Server, place: Path
+) -> None:
+    async with destination() as there:
+        agree(place, there.port, "ORU^R01")
+        async with telling(server, place) as telling_server:
+            await take(telling_server, ORU.format(number="M1", value="5.40", status="F"))
+            (first,) = await there.until(1)
+            await take(telling_server, ORU.format(number="M2", value="5.50", status="C"))
+            _, second = await there.until(2)
+            await settled(telling_server, [("done",)] * 2, "state")
+    for message, value, status in ((first, "5.40", "F"), (second, "5.50", "C")):
+        (obx,) = fields(message, "OBX")
+        assert [obx[2], *obx[3:7], obx[11]] == [
+            *("NM", "2345-7^Glucose^LN", "", value, "mmol/L^^UCUM", status),
+        ]
+        assert fields(message, "OBR")[0][2:4] == ["P-1^HIS", "F-1^LAB"]
+        assert fields(message, "OBR")[0][25] == status
+
+
+async def test_who_sent_a_change_is_not_told_of_it(server: Server, place: Path) -> None:
+    async with destination() as laboratory, destination() as other:
+        agree(place, laboratory.port, "ORU^R01", name="LAB")
+        agree(place, other.port, "ORU^R01", name="LIS")
+        async with telling(server, place) as telling_server:
+            await take(telling_server, ORU.format(number="M1", value="5.4", status="F"))
+            await other.until(1)
+            await settled(telling_server, [("LIS", "done")], "destination, state")
+    assert laboratory.came == []
+
+
+async def test_changes_of_a_channel_can_be_kept_from_a_destination(
+    server: Server, place: Path
+) -> None:
+    async with destination() as there, destination() as other:
+        agree(place, there.port, "ORU^R01", name="A", more='not_from = ["mllp"]')
+        agree(place, other.port, "ORU^R01", name="B")
+        async with telling(server, place) as telling_server:
+            await take(telling_server, ORU.format(number="M1", value="5.4", status="F"))
+            await other.until(1)
+            await settled(telling_server, [("B", "done")], "destination, state")
+    assert there.came == []
+
+
+async def test_a_merge_is_told_as_a40(server: Server, place: Path) -> None:
+    async with destination() as there:
+        agree(place, there.port, "ADT^A40")
+        async with telling(server, place) as telling_server:
+            await take(telling_server, ORU.format(number="M1", value="5.4", status="F"), MERGE)
+            (message,) = await there.until(1)
+            await settled(telling_server, [("ADT^A40", "done")], "event, state")
+    assert [segment.split("|")[0] for segment in message.split("\r")][:4] == [
+        *("MSH", "EVN", "PID", "MRG"),
+    ]
+    assert "4712^^^HOSP^MR" in fields(message, "PID")[0][3]
+    assert fields(message, "MRG")[0][1] == "4711^^^HOSP^MR"
+
+
+def visit(status: str, **said: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Encounter",
+        "id": "v",
+        "identifier": [{"system": "urn:oid:1.5", "value": "V-1"}],
+        "status": status,
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+        "subject": {"reference": "Patient/p"},
+        **said,
+    }
+
+
+async def test_a_visit_goes_through_its_events(
+    server: Server, client: AsyncClient, place: Path
+) -> None:
+    for bed in "ab":
+        ward = {"resourceType": "Location", "id": bed, "name": f"W-{bed}"}
+        await put(client, ward)
+    await put(client, patient())
+    async with destination() as there:
+        agree(place, there.port, "ADT")
+        async with telling(server, place) as telling_server:
+            for status, bed in (
+                ("planned", "a"),
+                ("in-progress", "a"),
+                ("in-progress", "b"),
+                ("finished", "b"),
+                ("in-progress", "b"),
+                ("cancelled", "b"),
+            ):
+                where = [{"location": {"reference": f"Location/{bed}"}, "status": "active"}]
+                await put(client, visit(status, location=where))
+            await there.until(5)
+            await settled(telling_server, [("done",)] * 5, "state")
+    assert kinds(there.texts) == ["ADT^A01", "ADT^A02", "ADT^A03", "ADT^A13", "ADT^A11"]
+    assert [fields(one, "PV1")[0][19] for one in there.texts] == ["V-1^^^&1.5&ISO"] * 5
+
+
+async def test_an_order_is_told_new_changed_and_withdrawn_and_the_same_is_not_told_twice(
+    server: Server, client: AsyncClient, place: Path
+) -> None:
+    await put(client, patient())
+    order = {
+        "resourceType": "ServiceRequest",
+        "id": "o",
+        "identifier": [{"system": "urn:oid:1.6", "value": "O-1"}],
+        "status": "active",
+        "intent": "order",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "2345-7"}]},
+        "subject": {"reference": "Patient/p"},
+    }
+    async with destination() as there:
+        agree(place, there.port, "OML^O21")
+        async with telling(server, place) as telling_server:
+            await put(client, order)
+            await put(client, order | {"priority": "stat"})
+            # What no field of the message holds is no news.
+            await put(client, order | {"priority": "stat", "language": "en"})
+            await put(client, order | {"status": "revoked"})
+            await there.until(3)
+            await settled(telling_server, [("done",)] * 3, "state")
+    assert kinds(there.texts) == ["OML^O21"] * 3
+    assert [fields(one, "ORC")[0][1:3] for one in there.texts] == [
+        ["NW", "O-1^^1.6^ISO"],
+        ["XO", "O-1^^1.6^ISO"],
+        ["CA", "O-1^^1.6^ISO"],
+    ]
