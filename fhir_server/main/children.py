@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 NICE = 5
 # So many containers are made before cycles are looked for: what answers, or groups, consist of.
-_GARBAGE, _GROUP_GARBAGE = 50_000, 200_000
+_GARBAGE, _GROUP_GARBAGE = 50_000, 500_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fhir_server.database import Connection
+from fhir_server.store.arrays import arrays
 
 _BY_TERM = """
 SELECT q.n, r.id, r.version
@@ -22,6 +23,5 @@ async def by_terms(
     """Return (n, id, version) of up to `limit` resources for each (n, type id, term)."""
     if not wanted:
         return []
-    numbers, type_ids, terms = (list(column) for column in zip(*wanted, strict=True))
-    cursor = await connection.execute(_BY_TERM, (numbers, type_ids, terms, limit))
+    cursor = await connection.execute(_BY_TERM, (*arrays(wanted, 3), limit))
     return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]

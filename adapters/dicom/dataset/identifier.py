@@ -185,15 +185,22 @@ def _plain(value: bytes) -> str:
     return value.decode("ascii", "replace")
 
 
-def write(elements: Iterable[Key], transfer_syntax: str, terms: Sequence[str] = ()) -> bytes:
+def write(
+    elements: Iterable[Key],
+    transfer_syntax: str,
+    terms: Sequence[str] = (),
+    *,
+    stated: bool = False,
+) -> bytes:
     """Return a data set of these elements, in the order of their tags.
 
     Text is in the character sets of `terms` if they can carry all of it, else in UTF-8;
-    (0008,0005) says which, where something is not ASCII (PS3.5, 6.1.2.3).
+    (0008,0005) says which, where something is not ASCII (PS3.5, 6.1.2.3) or it is to be
+    `stated`.
     """
     keys = {key.tag: key for key in elements if key.tag != _CHARACTER_SET}
     encoding = encoding_of(transfer_syntax)
-    if all(text.isascii() for text in _texts(keys.values())):
+    if all(text.isascii() for text in _texts(keys.values())) and not (stated and terms):
         return _encoded(keys, encoding, ())
     used = tuple(terms) if terms and carries(terms, keys.values()) else (UNICODE,)
     keys[_CHARACTER_SET] = Key(_CHARACTER_SET, "CS", used)

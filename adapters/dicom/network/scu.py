@@ -96,8 +96,7 @@ class Sender:
             for number, (abstract, transfers) in enumerate(offered)
         )
         roles = {uid: Role(True, True) for uid in providing or ()}
-        self._wire.send(_request(called, calling, proposals, roles))
-        acceptance = self._accepted()
+        acceptance = self._accepted(_request(called, calling, proposals, roles))
         accepted = {one.context_id: one for one in acceptance.contexts if one.result == 0}
         self._max_pdu = acceptance.user.max_pdu
         self.contexts = {
@@ -229,8 +228,9 @@ class Sender:
         """Close the connection without a word."""
         self._wire.close()
 
-    def _accepted(self) -> Acceptance:
+    def _accepted(self, request: bytes) -> Acceptance:
         try:
+            self._wire.send(request)
             kind, body = self._wire.read()
         except BaseException:
             self._wire.close()

@@ -55,13 +55,15 @@ class Queries:
 
 def pool(conninfo: str, *, connections: int, seconds: float) -> Pool:
     """Return connections of their own for queries, none of which takes longer than `seconds`."""
-    options = f"{SESSION} -c statement_timeout={int(seconds * 1000)}"
+    # All rows of a cursor are read here; PostgreSQL would plan for the first of them.
+    options = f"{SESSION} -c statement_timeout={int(seconds * 1000)} -c cursor_tuple_fraction=1"
     return ConnectionPool(
         conninfo,
         min_size=0,
         max_size=connections,
         open=False,
-        kwargs={"options": options},
+        check=ConnectionPool.check_connection,
+        kwargs={"options": options, "autocommit": True},
     )
 
 
@@ -132,8 +134,7 @@ def rows(pool: Pool, statement: Statement) -> Generator[tuple[Any, ...]]:
         # Held over its transaction, so that a slow reader holds none.
         connection.cursor(name="found", withhold=True) as cursor,
     ):
-        cursor.execute(statement.sql, statement.values)
-        connection.commit()
+        with connection.transaction():
+            cursor.execute(statement.sql, statement.values)
         while batch := cursor.fetchmany(_FETCHED):
-            connection.commit()
             yield from batch

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom.filereader import read_file_meta_info
 
 from adapters.dicom.dataset.filemeta import file_meta
-from adapters.dicom.dataset.identifier import Key, Keys, read, tag_of, vr_of, write
+from adapters.dicom.dataset.identifier import Key, Keys, read, tag_of, terms_of, vr_of, write
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from adapters.dicom.network import classes
@@ -159,7 +159,9 @@ def _responses(
         Element.Priority: _MEDIUM,
         **extra,
     }
-    sender.send(pair, elements, [write(keys, pair[1])])
+    # The set of a query is also that of its answers.
+    terms = terms_of({key.tag: key for key in keys})
+    sender.send(pair, elements, [write(keys, pair[1], terms, stated=True)])
     held: list[bytes] = []
     used: list[Pair] = []
 

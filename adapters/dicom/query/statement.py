@@ -24,7 +24,7 @@ _OF_PATIENT = (
 _MODALITIES = (
     "SELECT array_agg(DISTINCT e.modality) FROM dicom_series e "
     "WHERE e.study_instance_uid = s.study_instance_uid "
-    f"AND EXISTS (SELECT FROM {_OF_SERIES} OFFSET 0)"
+    f"AND (SELECT true FROM {_OF_SERIES} LIMIT 1)"
 )
 
 COUNTED: Mapping[str, tuple[Level, str]] = {
@@ -51,11 +51,11 @@ COUNTED: Mapping[str, tuple[Level, str]] = {
 }
 """What is computed for each answer, and the level from which on it can be."""
 
-# OFFSET 0 keeps PostgreSQL from joining all instances first.
+# A scalar subquery, as PostgreSQL would join all instances for an EXISTS.
 _SHOWN = {
-    Level.PATIENT: f"EXISTS (SELECT FROM {_OF_STUDY} OFFSET 0)",
-    Level.STUDY: f"EXISTS (SELECT FROM {_OF_STUDY} OFFSET 0)",
-    Level.SERIES: f"EXISTS (SELECT FROM {_OF_SERIES} OFFSET 0)",
+    Level.PATIENT: f"(SELECT true FROM {_OF_STUDY} LIMIT 1)",
+    Level.STUDY: f"(SELECT true FROM {_OF_STUDY} LIMIT 1)",
+    Level.SERIES: f"(SELECT true FROM {_OF_SERIES} LIMIT 1)",
     Level.IMAGE: "i.state = 'live'",
 }
 _SERIES = "JOIN dicom_series e ON e.study_instance_uid = s.study_instance_uid"
@@ -118,8 +118,6 @@ def matches(
     returned: Collection[str] = (),
     *,
     combined: bool = False,
-    limit: int | None = None,
-    offset: int = 0,
 ) -> Statement:
     """Return the SELECT of what matches `keys` at `level`, newest studies first.
 
@@ -135,11 +133,7 @@ def matches(
         f"SELECT {distinct}{', '.join(columns)} FROM {_FROM[level]} "
         f"WHERE {_where(level, found)} ORDER BY {_ORDER[level]}"
     )
-    values = list(_values(found))
-    if limit is not None:
-        sql += " LIMIT %s OFFSET %s"
-        values += [limit, offset]
-    return Statement(sql, tuple(values), counted)
+    return Statement(sql, _values(found), counted)
 
 
 def selectable(name: str, level: Level) -> bool:

@@ -104,7 +104,9 @@ def _spot(search: _Search, place: int, address: Address, path: str, *, strict: b
     tied: list[tuple[str, Element]] = []
     tries = 0
     for url, held in _places(search, place, path.partition(".")[0]):
-        found = candidates(held, path, text)
+        # Some mappings name an element of whatever resource they fill (`meta.security`).
+        wanted = path if path[:1].isupper() else f"{search.parts[url][0]}.{path}"
+        found = candidates(held, wanted, text)
         tries += bool(found)
         for one in found:
             points = _points(search, url, one, address, text)

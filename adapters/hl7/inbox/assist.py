@@ -24,6 +24,12 @@ _POLL: Final = 5.0
 # After a failure it waits so long, while the job goes on.
 _PAUSE: Final = 1.0
 
+_ANY: Final = """
+SELECT EXISTS (
+    SELECT FROM hl7_message WHERE state = 'stored' AND coalesce(next_attempt <= now(), true)
+)
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +62,9 @@ async def _follow(server: Server, connection: Connection) -> None:
     """Process what is there, and again after each word of new jobs."""
     await connection.execute(f"LISTEN {CHANNEL}")
     while True:
-        await drain(server)
+        # Most jobs are of other kinds.
+        cursor = await connection.execute(_ANY)
+        if await cursor.fetchone() == (True,):
+            await drain(server)
         async for _ in connection.notifies(timeout=_POLL, stop_after=1):
             pass

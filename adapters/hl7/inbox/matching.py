@@ -38,11 +38,22 @@ def tokens(write: Write, order: Sequence[str], trust: Mapping[str, str]) -> tupl
     if kind == "Patient":
         return _trusted(write, order, trust)
     if kind == "ServiceRequest":
-        # A key of number and code has no number first: it alone tells such orders apart.
-        numbers = [token for code in ("PLAC", "FILL") for token in _typed(write.resource, code)]
-        if write.identity[0] in numbers:
-            return tuple(dict.fromkeys((*write.identity, *numbers)))
+        placers, fillers = (_typed(write.resource, code) for code in ("PLAC", "FILL"))
+        numbers = placers if _is_keyed(write) else [*placers, *fillers]
+        return tuple(dict.fromkeys((*write.identity, *numbers)))
     return write.identity
+
+
+def own(write: Write, named: Sequence[str]) -> Sequence[str]:
+    """Return the tokens that are of what is written: the last of a result's is its own."""
+    return named[-1:] if write.resource["resourceType"] == "Observation" else named
+
+
+def _is_keyed(write: Write) -> bool:
+    """Whether an order is named by number and code, as its message has several codes for it."""
+    return write.identity[0] not in {
+        token for code in ("PLAC", "FILL") for token in _typed(write.resource, code)
+    }
 
 
 def _trusted(write: Write, order: Sequence[str], trust: Mapping[str, str]) -> tuple[str, ...]:
@@ -79,7 +90,10 @@ def matched(write: Write, named: Sequence[str], snapshot: Snapshot) -> str | Non
     kind = write.resource["resourceType"]
     hits = {token: found for token in named if (found := snapshot.references(kind, token))}
     if kind == "ServiceRequest":
-        return _order(write.resource, hits, snapshot)
+        which = _keyed_order if _is_keyed(write) else _order
+        return which(write.resource, hits, snapshot)
+    if kind == "Observation" and len(named) > 1:
+        hits = _at_its_time(write, named, hits, snapshot)
     if kind == "Encounter":
         hits = dict(list(hits.items())[:1])
     found = list(dict.fromkeys(one for some in hits.values() for one in some))
@@ -89,6 +103,26 @@ def matched(write: Write, named: Sequence[str], snapshot: Snapshot) -> str | Non
             raise Refusal("AMBIGUOUS_PATIENT", text, "PID-3", "204")
         raise Refusal("INVALID_RESOURCE", f"Several of {kind} have this identifier", code="204")
     return found[0] if found else None
+
+
+def _at_its_time(
+    write: Write, named: Sequence[str], hits: Mapping[str, list[str]], snapshot: Snapshot
+) -> dict[str, list[str]]:
+    """Return what is stored of one time under another key, else what is under the result's own.
+
+    A result that came alone may come again in a series, and one of a series alone.
+    """
+    when = write.resource.get("effectiveDateTime")
+    *others, own = named
+    for token in others:
+        same = [
+            one
+            for one in hits.get(token, ())
+            if (snapshot.resource(one) or {}).get("effectiveDateTime") == when
+        ]
+        if same:
+            return {token: same}
+    return {own: list(hits[own])} if own in hits else {}
 
 
 def _order(given: Json, hits: Mapping[str, Sequence[str]], snapshot: Snapshot) -> str | None:
@@ -112,6 +146,22 @@ def _order(given: Json, hits: Mapping[str, Sequence[str]], snapshot: Snapshot) -
     if placers:
         by_filler = [one for one in by_filler if not _typed(_resource(snapshot, one), "PLAC")]
     return _of_code(given, by_filler, snapshot)[0] if by_filler else None
+
+
+def _keyed_order(given: Json, hits: Mapping[str, Sequence[str]], snapshot: Snapshot) -> str | None:
+    """Return the order of the key, else that of the placer number with the same code.
+
+    That one came alone, and what is told now has more codes under its number.
+    """
+    placers = _typed(given, "PLAC")
+    by_key = [one for token in hits if token not in placers for one in hits[token]]
+    if by_key:
+        return by_key[0]
+    wanted = _codes(given)
+    alike = [one for one in _of(hits, placers) if wanted & _codes(_resource(snapshot, one))]
+    if len(alike) > 1:
+        raise _ambiguous()
+    return alike[0] if alike else None
 
 
 def _of(hits: Mapping[str, Sequence[str]], numbers: Sequence[str]) -> list[str]:

@@ -110,16 +110,17 @@ class Plan:
             return
         if is_new(write, self.reports):
             self.literals[url] = url
-            self.fresh.update(((kind, token), url) for token in write.identity)
+            self.fresh.update(((kind, token), url) for token in matching.own(write, write.identity))
             return
         named = matching.tokens(write, self.settings.patient_match, trust)
         found = matching.matched(write, named, self.snapshot)
         # Two orders of a message that share a filler number (an accession) are two.
-        own = write.identity if kind == "ServiceRequest" else named
+        names = matching.own(write, named)
+        own = write.identity if kind == "ServiceRequest" else names
         made = [self.fresh[kind, one] for one in own if (kind, one) in self.fresh]
         self.literals[url] = found or (made[0] if made else url)
         if found is None:
-            self.fresh.update(((kind, one), self.literals[url]) for one in named)
+            self.fresh.update(((kind, one), self.literals[url]) for one in names)
 
     def _linked(
         self, wanted: Sequence[Link], writes: Sequence[Write], done: Told

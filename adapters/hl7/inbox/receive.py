@@ -42,6 +42,7 @@ WITH given AS (
     SELECT g.*, EXISTS (
         SELECT FROM hl7_message AS earlier
         WHERE earlier.channel = g.channel AND earlier.control_id = g.control_id
+          AND g.control_id <> ''
           AND earlier.sha256 <> g.sha256
     ) AS reused
     FROM given AS g
@@ -255,7 +256,7 @@ def _more(messages: Sequence[Received]) -> list[str]:
     more: dict[str, object]
     for one in messages:
         warnings = dict(one.warnings)
-        if one.control_id is not None and one.control_id in seen:
+        if one.control_id and one.control_id in seen:
             warnings["control_id_reused"] = 1
             metrics.reused.inc()
         seen.add(one.control_id or "")

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from adapters.hl7.mapping.code_tables import STATUS_RANK
 from adapters.hl7.mapping.context import Json, Write
+from adapters.hl7.mapping.happened import unfinished
 from adapters.hl7.mapping.partial import united, without
 
 _RANKED: Final = frozenset(("Observation", "DiagnosticReport"))
@@ -55,7 +56,7 @@ def reconciled(
     """
     stands = _stands(stored, write, told, regression=regression)
     if stands != "applied":
-        return Reconciled(filled(stored, write.resource), stands)
+        return Reconciled(filled(stored, unfinished(stored, write.resource)), stands)
     given = _with_own_people(stored, write.resource)
     merged = united(stored, given)
     for name in _JOINED & given.keys() & stored.keys():

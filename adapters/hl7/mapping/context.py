@@ -238,8 +238,12 @@ class Context:
         within: str = "",
         cleared: frozenset[str] = frozenset(),
         effect: Callable[[Json, Json], Json] | None = None,
+        rather: tuple[str, ...] = (),
     ) -> str:
-        """Add a resource, unless its identity is there already, and return its full URL."""
+        """Add a resource, unless its identity is there already, and return its full URL.
+
+        `rather` is the identity of what is meant instead, if that is stored.
+        """
         full_url = urn(resource["resourceType"], *identity)
         if self.trace is not None:
             self.trace.add(resource["resourceType"], full_url)
@@ -249,7 +253,7 @@ class Context:
             self.writes[full_url] = Write(
                 method,
                 full_url,
-                identity,
+                (*rather, *identity),
                 resource,
                 within,
                 cleared=cleared,
@@ -264,14 +268,18 @@ class Context:
         resource: Json,
         report: str = "",
         effect: Callable[[Json, Json], Json] | None = None,
+        rather: str = "",
     ) -> str:
         """Add a resource that a later message with the same key updates.
 
-        `report` is the key of the report from which `key` was made.
+        `report` is the key of the report from which `key` was made; `rather` is another
+        key under which the same may be stored (inbox/matching).
         """
         resource.setdefault("identifier", []).append(self.key_identifier(key))
         within = self.key_token(report) if report else ""
-        return self.write("PUT", (self.key_token(key),), resource, within, effect=effect)
+        others = (self.key_token(rather),) if rather else ()
+        own = (self.key_token(key),)
+        return self.write("PUT", own, resource, within, effect=effect, rather=others)
 
     def key_token(self, key: str) -> str:
         """Return the key as the value of a token search."""

@@ -60,6 +60,15 @@ def happened(event: str, when: str, stored: Json, merged: Json, *, ends: bool = 
     return found
 
 
+def unfinished(stored: Json, given: Json) -> Json:
+    """Return what a late message gives a visit: to one that goes on, no end that was before."""
+    if given["resourceType"] != "Encounter" or stored.get("status") not in _OPEN:
+        return given
+    found = dict(given)
+    _reopen(found)
+    return found
+
+
 def _is_other_class(stored: Json, merged: Json) -> bool:
     before, now = (one.get("class", {}) for one in (stored, merged))
     return bool(before) and (before.get("system"), before.get("code")) != (

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import psycopg
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
@@ -36,6 +37,7 @@ def routes(server: Server) -> list[Mount]:
         redoc_url=None,
     )
     app.add_exception_handler(SangamError, _refused)
+    app.add_exception_handler(psycopg.DataError, _impossible)
     app.include_router(page.router())
     own = (_messages(server), _contents(server), _actions(server), _overview(server))
     for router in (*own, destinations.router(server)):
@@ -46,6 +48,11 @@ def routes(server: Server) -> list[Mount]:
 async def _refused(_: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, SangamError) else 500
     return JSONResponse({"detail": str(error)}, status_code=status)
+
+
+async def _impossible(_: Request, __: Exception) -> Response:
+    """Answer what no row can have: a number that is too large, a text with NUL."""
+    return JSONResponse({"detail": "No row can have such a value"}, status_code=400)
 
 
 async def _same_origin(request: Request) -> None:

@@ -30,6 +30,7 @@ from adapters.hl7.operators.explain import explain_messages
 from adapters.hl7.operators.load import load
 from adapters.hl7.operators.outbound import app as outbound_app
 from adapters.hl7.operators.outbound import destinations
+from adapters.hl7.operators.overview import sources, unmapped
 from adapters.hl7.operators.profiles import app as profiles_app
 from fhir_server.database import Connection, Database
 from fhir_server.r4.json import encode
@@ -46,6 +47,8 @@ app.add_typer(outbound_app, name="outbound")
 app.command("destinations")(destinations)
 app.command("explain")(explain_messages)
 app.command("simulate")(simulate)
+app.command("sources")(sources)
+app.command("unmapped")(unmapped)
 
 Opening = Callable[[], AbstractAsyncContextManager[Database]]
 """What the command line gives as the context's object: it opens the database."""
@@ -62,6 +65,8 @@ SELECT id, received_at, sender, type, event, state, coalesce(reason, ''), coales
 FROM hl7_message
 WHERE (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+  AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+  AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(limit)s
 """
 
@@ -93,18 +98,26 @@ def list_messages(
     reason: Annotated[
         str | None, typer.Option(callback=_reason, help="A reason such as NO_PATIENT_ID.")
     ] = None,
+    sender: Annotated[str | None, typer.Option(help="Only of this sender.")] = None,
+    before: Annotated[int | None, typer.Option(help="Only those with smaller ids.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
 ) -> None:
     """Show messages of the inbox, without their content.
 
     Example: sangam hl7 list --state dead
     """
-    asked = {"state": state, "reason": reason, "limit": limit}
+    asked = {
+        "state": state,
+        "reason": reason,
+        "sender": sender,
+        "before": before,
+        "limit": limit,
+    }
     rows = _run(context, lambda connection: _rows(connection, _LIST, asked))
     table = Table("id", "received", "sender", "message", "state", "reason", "detail")
-    for id_, received, sender, kind, event, now, why, detail in rows:
+    for id_, received, whose, kind, event, now, why, detail in rows:
         at = received.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(id_), at, sender, f"{kind or ''}^{event or ''}", now, why, detail)
+        table.add_row(str(id_), at, whose, f"{kind or ''}^{event or ''}", now, why, detail)
     Console().print(table)
 
 

@@ -42,8 +42,16 @@ class Draft:
 
     def digest(self, peer: Peer) -> bytes:
         """Return what tells whether the same was said before, whatever the time."""
-        said = [segment(one, peer.encoding) for one in self.segments if one.name != "EVN"]
+        told = [_undated(one) for one in self.segments if one.name != "EVN"]
+        said = [segment(one, peer.encoding) for one in told]
         return hashlib.sha256("\r".join([self.kind, *said]).encode()).digest()
+
+
+def _undated(one: Segment) -> Segment:
+    """Return PID without the time of its last update, which says nothing by itself."""
+    if one.name != "PID":
+        return one
+    return Segment("PID", {number: said for number, said in one.fields.items() if number != 33})  # noqa: PLR2004  (PID-33)
 
 
 def written(

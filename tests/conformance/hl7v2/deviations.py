@@ -180,11 +180,29 @@ DEVIATIONS: Final[Mapping[str, Deviation]] = {
             "PRT[PractitionerRole]": (9, 10, 14, 15, 17, *_span(32, 44)),
             "ROL[Encounter-PractitionerRole]": (3, 14),
             "ROL[Patient-GeneralPractitioner]": (13, 14, 15),
+            "OML_O21": (16, 28, 41, 51, 52, 58, 59, 60),
+            "ORU_R01": (16, 25, 26, 27, 35, 42, *_span(53, 56), 67, 68, 69),
+            "VXU_V04": (34, 35, 36, *_span(42, 47), *_span(57, 59)),
         },
     ),
     "D55": Deviation(
         "PV1-16 is a courtesy of the visit; it does not say whether the person is important",
-        {"PV1[Patient]": (18, 19)},
+        {
+            "PV1[Patient]": (18, 19),
+            "ADT_A01": (36,),
+            "ADT_A02": (29,),
+            "ADT_A05": (35,),
+            "ADT_A06": (36,),
+            "ADT_A09": (20,),
+            "ADT_A11": (21,),
+            "ADT_A17": (19, 33),
+            "MDM_T02": (15,),
+            "OML_O21": (25,),
+            "ORM_O01": (17,),
+            "ORU_R01": (32,),
+            "SIU_S12": (17,),
+            "VXU_V04": (20,),
+        },
     ),
     "D56": Deviation(
         "PV2-12 is `reasonCode.text`; a narrative is not data",
@@ -324,6 +342,22 @@ DEVIATIONS: Final[Mapping[str, Deviation]] = {
         "a repeat pattern that is a scheme (`Q<integer>H`) or a part of one is no code; what is"
         " sent for it (`Q6H`) is",
         {"RepeatPattern": (3, 4, 5, 12, 14, 16, 18, 22, 29, 33, 37, 38, 39)},
+    ),
+    "D84": Deviation(
+        "the order of an immunization is the Immunization itself, no ServiceRequest",
+        {"VXU_V04": (41,)},
+    ),
+    "D85": Deviation(
+        "an order of a diet or of supplies (ODS) is listed; OBR is a ServiceRequest alone",
+        {"ORM_O01": (36, 44)},
+    ),
+    "D86": Deviation(
+        "IN2 and IN3 are listed: Coverage is made of IN1",
+        {"ORM_O01": (23, 24)},
+    ),
+    "D87": Deviation(
+        "MRG counts in the events that merge or move; in A06 it is listed",
+        {"ADT_A06": (27,)},
     ),
 }
 

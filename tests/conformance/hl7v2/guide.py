@@ -78,6 +78,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A row of the map of a message: `kind` is the type that the segment becomes or fills."""
+
+    structure: str
+    line: int
+    segment: str
+    kind: str
+    map: str
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """One row of a code map: a v2 code, and the code and system that it becomes ("" for none)."""
 
@@ -94,6 +105,17 @@ def rows(shared: Path, kind: str) -> Iterator[Row]:
         for line, cells in _cells(file):
             if any(cells):
                 yield Row(name, line, cells[1], cells[3], *_conditions(cells), *_target(cells))
+
+
+def places(shared: Path) -> Iterator[Place]:
+    """Yield the rows of the maps of messages that have a target."""
+    for file in sorted((shared / FOLDER / "messages").glob("*.csv")):
+        structure = file.name.split("R4_ ")[1].split(" - ")[0].strip()
+        for line, cells in _cells(file):
+            if target := cells[9]:
+                types = re.findall(r"(?<![A-Za-z.])[A-Z][A-Za-z]+", target)
+                segment = cells[1].rpartition(".")[2]
+                yield Place(structure, line, segment, types[-1], cells[10])
 
 
 def codes(shared: Path) -> dict[str, list[Code]]:

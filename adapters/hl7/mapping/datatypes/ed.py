@@ -39,6 +39,7 @@ _MAGIC = (
     (b"<?xml", "application/xml"),
 )
 _DICOM_AT = 128
+_START, _QUANTUM = 64, 12  # characters of base64 that are looked at, and nine bytes of them
 _LAYOUT = re.compile(r"\\\.br\\|\s+")
 
 
@@ -78,6 +79,16 @@ def _content(rep: Repetition) -> bytes | None:
         return None
     text = rep.peek(5)
     return _undeclared(text) if not encoding else text.encode()
+
+
+def is_beginning(text: str) -> bool:
+    """Whether base64 begins a file of a known kind."""
+    start = _LAYOUT.sub("", text[:_START])[:_QUANTUM]
+    try:
+        decoded = base64.b64decode(start, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return any(decoded.startswith(magic) for magic, _ in _MAGIC)
 
 
 def _undeclared(text: str) -> bytes:

@@ -31,7 +31,7 @@ from adapters.hl7.mapping.segments import (
 from adapters.hl7.mapping.segments.obx import Observed, Surroundings
 from adapters.hl7.mapping.segments.parent_result import Reported
 from adapters.hl7.mapping.segments.pid import who
-from adapters.hl7.message.accounting import INVALID_VALUE
+from adapters.hl7.message.accounting import DUPLICATE, INVALID_VALUE
 from adapters.hl7.message.grouping import OrderGroup, PatientGroup, SpecimenGroup, grouped
 from adapters.hl7.message.tokenizer import Segment
 
@@ -154,8 +154,8 @@ def _effective(ctx: Context, obr: Segment) -> tuple[tuple[str, Any], ...]:
     start, end = period.get("start", ""), period.get("end", "")
     if end and (not start or start < end):
         return (("effectivePeriod", period),)
-    if start and end and start > end:
-        obr.disown(8, INVALID_VALUE)
+    if start and end:
+        obr.disown(8, INVALID_VALUE if start > end else DUPLICATE)
     found: Json = {}
     dtm.put_date_time(ctx, found, "effectiveDateTime", obr, 7, "DiagnosticReport")
     return tuple(found.items())

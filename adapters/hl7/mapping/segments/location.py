@@ -41,8 +41,7 @@ def location(
         return None
     innermost = chain[-1]
     _describe(ctx, rep, innermost)
-    if told and state is not None:
-        bed = state[0].take(state[1], "Location.operationalStatus")
+    if told and state and (bed := state[0].take(state[1], "Location.operationalStatus")):
         system = cwe.system_of(ctx, "", bed, "0116", f"{state[0].name}-{state[1]}")
         innermost["operationalStatus"] = coding(system, bed)
     outer = ""

@@ -125,8 +125,8 @@ def related_person(ctx: Context, nk1: Segment, patient: str) -> None:
             add(resource, "address", xad(ctx, rep, f"{path}.address"))
     _gender(nk1, resource, path)
     dtm.put_date(ctx, resource, "birthDate", nk1, 16)
-    if spoken := cwe.first_concept(ctx, nk1, 20, f"{path}.communication", table="0296"):
-        resource["communication"] = [{"language": language.tagged(spoken)}]
+    if spoken := language.spoken(ctx, nk1, 20, f"{path}.communication"):
+        resource["communication"] = [{"language": spoken}]
     put(resource, "period", _period(ctx, nk1, path))
     ctx.put_keyed(ctx.key(path, who(ctx, patient), nk1.peek(3), *called(nk1, 2)), resource)
 

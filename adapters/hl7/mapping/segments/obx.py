@@ -3,7 +3,7 @@
 https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-segment-obx-to-observation.html
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -53,6 +53,10 @@ _VERIFIED: Final = "V"
 _VALUE_KEPT: Final = frozenset("DWXU")  # what is withdrawn keeps its value, as the record of it
 _OF_VALUE: Final = ("value", "_value", "component", "interpretation", "referenceRange")
 _QUESTIONS: Final = frozenset(("QST", "SCI"))
+
+
+Effect = Callable[[Json, Json], Json]
+"""What comes of a stored and a merged resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,20 @@ def observation(ctx: Context, result: Result, around: Surroundings, focus: str =
     effect = verified if obx.raw(11) == _VERIFIED else None
     if obx.raw(5) == NULL and obx.raw(11) not in _VALUE_KEPT:
         effect = partial(emptied, resource)
-    reference = ctx.put_keyed(key, resource, report, effect=effect)
+    rather = _other_key(ctx, obx, around) if report and obx.raw(14) else ""
+    if rather:
+        effect = partial(as_known, ctx.key_identifier(key), effect)
+    reference = ctx.put_keyed(key, resource, report, effect=effect, rather=rather)
     return Observed(reference, resource["status"], kind in _QUESTIONS, tuple(attachments))
+
+
+def as_known(key: Json, effect: Effect | None, stored: Json, merged: Json) -> Json:
+    """What came in a series, or alone, keeps the key that it has where it comes otherwise."""
+    if effect is not None:
+        merged = effect(stored, merged)
+    if key in stored.get("identifier", ()):
+        return merged
+    return merged | {"identifier": [one for one in merged["identifier"] if one != key]}
 
 
 def emptied(given: Json, stored: Json, merged: Json) -> Json:
@@ -151,10 +167,24 @@ def _identify(ctx: Context, obx: Segment, around: Surroundings, resource: Json) 
         if number is not None:
             resource["identifier"] = [{"type": hd.fixed_type("FILL"), **number}]
             return _unique(ctx, ctx.key("OBX-21", hd.token(number))), ""
-    name = f"{code_key(obx.raw(3), ctx)}\x1f{obx.raw(4)}"
     if around.timed and (obx.raw(3), obx.raw(4)) in around.timed:
-        name = f"{name}\x1f{obx.raw(14)}"
-    return _unique(ctx, ctx.key("Observation", around.key, name)), around.report
+        return _unique(ctx, _key_in_series(ctx, obx, around)), around.report
+    return _unique(ctx, ctx.key("Observation", around.key, _name(ctx, obx))), around.report
+
+
+def _name(ctx: Context, obx: Segment) -> str:
+    return f"{code_key(obx.raw(3), ctx)}\x1f{obx.raw(4)}"
+
+
+def _key_in_series(ctx: Context, obx: Segment, around: Surroundings) -> str:
+    return ctx.key("Observation", around.key, f"{_name(ctx, obx)}\x1f{obx.raw(14)}")
+
+
+def _other_key(ctx: Context, obx: Segment, around: Surroundings) -> str:
+    """Return the key that a result of a series has alone, or one that is alone in a series."""
+    if (obx.raw(3), obx.raw(4)) in around.timed:
+        return ctx.key("Observation", around.key, _name(ctx, obx))
+    return _key_in_series(ctx, obx, around)
 
 
 def timed(results: Iterable[Segment]) -> frozenset[tuple[str, str]]:

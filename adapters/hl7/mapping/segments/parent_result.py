@@ -249,7 +249,10 @@ def _head(ctx: Context, obx: Segment, one: Reported) -> tuple[Segment, str] | No
         group = _group(obx)
         return _first_of(group, one) if group else None
     above = _own(obx).rpartition(".")[0]
-    return next((pair for pair in one.results if above and _own(pair[0]) == above), None)
+    found = [pair for pair in one.results if above and _own(pair[0]) == above]
+    # Another result, of which nothing is a part, may have the same sub-id.
+    coded = [pair for pair in found if pair[0].raw(2) in CODED]
+    return next(iter((*coded, *found)), None)
 
 
 def _own(obx: Segment) -> str:

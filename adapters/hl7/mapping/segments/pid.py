@@ -13,7 +13,7 @@ from adapters.hl7.mapping.datatypes import cwe, dtm, hd, nm
 from adapters.hl7.mapping.datatypes.xad import xad
 from adapters.hl7.mapping.datatypes.xpn import xpn
 from adapters.hl7.mapping.datatypes.xtn import xtn
-from adapters.hl7.mapping.segments.language import tagged
+from adapters.hl7.mapping.segments.language import spoken
 from adapters.hl7.message.accounting import INVALID_VALUE
 from adapters.hl7.message.tokenizer import Repetition, Segment
 
@@ -172,8 +172,8 @@ def _demographics(ctx: Context, pid: Segment, resource: Json) -> None:
         resource["gender"] = GENDER.get(code, "unknown")
         if code not in GENDER and code != "U":
             resource["_gender"] = cwe.alternate("0001", code)
-    if language := cwe.first_concept(ctx, pid, 15, "Patient.communication", table="0296"):
-        resource["communication"] = [{"language": tagged(language)}]
+    if language := spoken(ctx, pid, 15, "Patient.communication"):
+        resource["communication"] = [{"language": language}]
     marital = cwe.first_concept(
         ctx, pid, 16, "Patient.maritalStatus", table="0002", translate=MARITAL_STATUS
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.hl7.mapping.context import Context
+from adapters.hl7.mapping.datatypes import ed
 from adapters.hl7.message.accounting import DUPLICATE
 from adapters.hl7.message.grouping import Result
 from adapters.hl7.message.tokenizer import Segment, leaves
@@ -15,7 +16,7 @@ _TEXT: Final = frozenset(("TX", "FT", "ST"))
 _DATA: Final = 5
 _PARTS: Final = 5  # components of an ED
 _VALUE: Final = "Observation.value"
-_SAME: Final = (3, 4, 11)
+_SAME: Final = (3, 11)
 
 
 def joined(ctx: Context, results: Sequence[Result]) -> Sequence[Result]:
@@ -38,13 +39,22 @@ def _continues(ctx: Context, first: Segment, second: Segment) -> bool:
     if any(first.raw(number) != second.raw(number) for number in _SAME) or first.raw(21):
         return False
     if kinds == {"ED"}:
-        return ctx.profile.ed_join and _is_one_piece(first) and _is_one_piece(second)
+        pieces = ctx.profile.ed_join and _is_one_piece(first) and _is_one_piece(second)
+        return pieces and (first.raw(4) == second.raw(4) or not _begins(second))
+    if first.raw(4) != second.raw(4):
+        return False
     return ctx.profile.join_text_obx and len(kinds) == 1 and kinds <= _TEXT
 
 
 def _is_one_piece(obx: Segment) -> bool:
     found = obx.repetitions(_DATA)
     return len(found) == 1 and bool(found[0].raw(_PARTS))
+
+
+def _begins(obx: Segment) -> bool:
+    """Whether a piece is the beginning of a file; some senders number pieces in OBX-4."""
+    rep = obx.repetitions(_DATA)[0]
+    return ed.is_beginning(rep.raw(_PARTS))
 
 
 def _append(first: Segment, second: Segment) -> None:

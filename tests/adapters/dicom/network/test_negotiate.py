@@ -9,6 +9,9 @@ from fhir_server.config import DicomSettings, Settings
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ECHO = "1.2.840.10008.1.1"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+GET = "1.2.840.10008.5.1.4.1.2.2.3"
+PATIENT_STUDY_ONLY = "1.2.840.10008.5.1.4.1.2.3.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 DIRECTORY = "1.2.840.10008.1.3.10"
 PRIVATE_CLASS = "1.3.6.1.4.1.99999.1.1"
@@ -154,3 +157,26 @@ def test_roles_and_levels_are_answered_for_accepted_classes() -> None:
     assert verdict.acceptance.user.roles == {CT: Role(True, True)}
     assert verdict.contexts[1].provides
     assert verdict.acceptance.user.extended == {CT: b"\2\0\3\0\0\0"}
+
+
+def test_query_and_retrieve_agree_on_what_is_done() -> None:
+    """Relational queries and combined ranges, no fuzzy names, no time zone adjustment."""
+    known = policy(Settings(dicom=DicomSettings(calling_ae_titles=("MODALITY",))))
+    asked = User(extended={FIND: b"\1\1\1\1", MOVE: b"\1", GET: b"\0\1"})
+    proposals = [Proposal(n, uid, (EXPLICIT,)) for n, uid in ((1, FIND), (3, MOVE), (5, GET))]
+    verdict = negotiate(request(*proposals, user=asked), known)
+    assert isinstance(verdict, Negotiated)
+    assert verdict.acceptance.user.extended == {FIND: b"\1\1\0\0", MOVE: b"\1", GET: b"\0\0"}
+
+
+@pytest.mark.parametrize(("switched", "result"), [(False, 3), (True, 0)])
+def test_the_retired_model_is_answered_only_by_setting(*, switched: bool, result: int) -> None:
+    dicom = DicomSettings(calling_ae_titles=("MODALITY",), patient_study_only=switched)
+    by = policy(Settings(dicom=dicom))
+    assert answered(PATIENT_STUDY_ONLY, EXPLICIT, by=by)[0] == result
+    assert answered(FIND, EXPLICIT, by=by)[0] == 0
+
+
+def test_a_peer_comes_in_without_being_listed() -> None:
+    asked = request(Proposal(1, ECHO, (IMPLICIT,)), calling="STRANGER")
+    assert isinstance(negotiate(asked, POLICY, known=True), Negotiated)

@@ -69,11 +69,11 @@ def know(archive: Archive) -> Callable[..., None]:
 
 @pytest.fixture
 def storescp(tmp_path: Path, dcmtk: Callable[[str], str]) -> Iterator[tuple[int, Path]]:
-    """dcmtk's storescp on a port, and the directory that it writes into."""
+    """A port of storescp, which takes known classes uncompressed, and where it writes them."""
     directory = tmp_path / "received"
     directory.mkdir()
     port = free_port()
-    command = [dcmtk("storescp"), "-aet", "STORESCP", "-od", str(directory), "+xa", str(port)]
+    command = [dcmtk("storescp"), "-aet", "STORESCP", "-od", str(directory), str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, process)

@@ -100,6 +100,18 @@ def test_leaf_leads_to_the_element_that_holds_it(
     assert targets(explained(*ORU))[address] == expected
 
 
+def test_equal_values_are_told_apart_by_their_order() -> None:
+    found = targets(explained("PID|1||P1^^^H^MR||Rao^Asha^Asha", *ORU[1:]))
+    assert found["PID[1]-5[1].2.1"] == [("Patient", "Patient.name[0].given[0]")]
+    assert found["PID[1]-5[1].3.1"] == [("Patient", "Patient.name[0].given[1]")]
+
+
+def test_value_that_fits_two_elements_goes_to_the_one_of_its_repetition() -> None:
+    # LAB is in both systems, as the sender is LIS-LAB.
+    found = targets(explained("PID|1||P1~P2^^^LAB^MR", *ORU[1:]))
+    assert found["PID[1]-3[2].4.1"] == [("Patient", "Patient.identifier[1].system")]
+
+
 def samples() -> Iterator[tuple[str, Message]]:
     for file in sorted(EXAMPLES.glob("*.hl7")):
         for number, raw in enumerate(messages(file.read_bytes())):
@@ -146,7 +158,10 @@ def test_tracing_changes_nothing_of_the_mapping() -> None:
     raw = oru(sample(CBC, 3))
     usual, traced = opened(raw), opened(raw)
     trace = Trace()
-    assert transform(traced, profile(), trace=trace) == transform(usual, profile())
+    found = [transform(usual, profile()), transform(traced, profile(), trace=trace)]
+    written_of = [[(w.method, w.full_url, w.resource) for w in one.writes] for one in found]
+    assert written_of[0] == written_of[1]
+    assert found[0].unmapped == found[1].unmapped
     assert dict(trace.marks) == usual.mapped
 
 
@@ -218,3 +233,17 @@ def test_nearly_all_leaves_of_public_messages_lead_to_one_element(shared: Path) 
                 exact += sum(one.exact for one in line.targets)
     assert total > 1_000
     assert exact >= 0.98 * total
+
+
+def test_language_without_a_tag_leaves_only_its_text_mapped() -> None:
+    pid = "PID|1||P1^^^HOSP^MR" + "|" * 12 + "333^Unknown^99LANG"
+    found = lines(explained(pid, "OBR|1||F1|A", "OBX|1|NM|G||1||||||F"))
+    assert found["PID[1]-15[1].2.1"].targets[0].path == "Patient.communication[0].language.text"
+    reasons = [found[f"PID[1]-15[1].{component}.1"].reason for component in (1, 3)]
+    assert reasons == ["invalid_value", "invalid_value"]
+
+
+def test_end_that_is_the_start_is_listed_as_the_same() -> None:
+    at = "20260301080000+0000"
+    found = lines(explained(PID, f"OBR|1||F1|A|||{at}|{at}", "OBX|1|NM|G||1||||||F"))
+    assert found["OBR[1]-8[1].1.1"].reason == "duplicate_of"

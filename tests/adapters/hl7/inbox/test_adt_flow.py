@@ -98,6 +98,17 @@ async def test_visit_that_goes_on_after_its_end_has_none(
     assert "hospitalization" not in encounter
 
 
+async def test_late_discharge_does_not_end_a_visit_that_goes_on(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    undone = adt("A13", "05120000", pv1("W1^R1^B1"))
+    late = adt("A03", "05100000", pv1("W1^R1^B1", f36="01", f14="7"))
+    encounter = await visit(server, client, ADMITTED, undone, late)
+    assert encounter["status"] == "in-progress"
+    assert encounter["period"] == {"start": "2026-01-01T10:00:00+00:00"}
+    assert encounter["hospitalization"].keys() == {"admitSource"}
+
+
 async def test_late_transfer_of_a_visit_that_is_over_leaves_its_end(
     server: Server, client: httpx.AsyncClient
 ) -> None:

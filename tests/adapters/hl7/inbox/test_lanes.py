@@ -103,3 +103,8 @@ def test_processes_that_see_old_lines_never_overtake(seed: int) -> None:
 
 
 EVENTS = ("", "", "", "", "A40")
+
+
+def test_what_is_being_written_is_waited_for_even_if_it_was_put_off_since() -> None:
+    choice = choose(Line([place(1, "A", due=False), place(2, "A")]), {1}, most=9, most_bytes=9)
+    assert (choice.busy, choice.left, choice.group) == (True, set(), [])

@@ -162,6 +162,23 @@ def test_orders_of_one_accession_are_told_apart_by_their_code() -> None:
     assert found(asked(F1, code="B"), there) == "ServiceRequest/2"
 
 
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        pytest.param([order(P1)], "1", id="came alone"),
+        pytest.param([order(P1, code="OTHER")], None, id="of another code"),
+        pytest.param([order(P1), order(P1, typed("key"))], "2", id="of the key"),
+        pytest.param([order(P2)], None, id="another number"),
+    ],
+)
+def test_order_named_by_number_and_code_is_found(
+    stored: list[dict[str, Any]], expected: str | None
+) -> None:
+    there = snapshot(**{f"ServiceRequest_{n}": one for n, one in enumerate(stored, 1)})
+    given = asked(typed("key"), P1, F1)
+    assert found(given, there) == (expected and f"ServiceRequest/{expected}")
+
+
 def report(*numbers: dict[str, Any], at: str = "2026-01-01") -> dict[str, Any]:
     return {
         "resourceType": "DiagnosticReport",

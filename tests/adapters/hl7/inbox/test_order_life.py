@@ -291,3 +291,19 @@ async def test_order_has_the_filler_number_of_its_result(
     assert set(await done(server, order, resulted("2"), by_filler)) == {("done", None)}
     found_order = await one(client, "ServiceRequest")
     assert [one["value"] for one in found_order["identifier"]] == ["O1", "F1"]
+
+
+async def test_result_with_more_codes_under_the_number_of_an_order_answers_it(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    order = sent("OML^O21", "ORC|NW|O1^HIS", "OBR|1|O1^HIS||GLU^Glucose^L", control_id="1")
+    codes = ("GLU^Glucose^L", "LIP^Lipids^L")
+    segments = [f"OBR|{n}|O1^HIS|F{n}^LIS|{code}|{'|' * 20}F" for n, code in enumerate(codes, 1)]
+    answers = (sent("ORU^R01", *segments, control_id=one, hour=9) for one in ("2", "3"))
+    assert set(await done(server, order, *answers)) == {("done", None)}
+    found_orders = {
+        one["code"]["coding"][0]["code"]: one["status"]
+        for one in await found(client, "/ServiceRequest")
+    }
+    assert found_orders == {"GLU": "completed", "LIP": "completed"}
+    assert len(await found(client, "/ServiceRequest")) == len(codes)

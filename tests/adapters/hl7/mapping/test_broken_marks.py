@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.hl7.reading import PID, mapped, observation
+from tests.adapters.hl7.reading import PID, mapped, observation, resources
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -57,3 +57,29 @@ def test_decimal_comma_is_one_in_values_and_ranges() -> None:
     assert found["interpretation"][0]["coding"][0]["code"] == "H"
     assert read("OBX|1|SN|K||<^0,5|mmol/L|||||F")["valueQuantity"]["value"] == Decimal("0.5")
     assert read("OBX|1|NR|K||0,5^1,5|mmol/L|||||F")["valueRange"]["high"]["value"] == Decimal("1.5")
+
+
+def test_pieces_that_are_numbered_are_one_document_and_a_second_file_is_another() -> None:
+    pieces = [base64.b64encode(f"%PDF-1.4 file {n}".encode()).decode() for n in (1, 2)]
+    sent = [piece[at : at + 7] for piece in pieces for at in range(0, len(piece), 7)]
+    rows = [f"OBX|{n}|ED|PDF||^AP^PDF^Base64^{part}||||||F" for n, part in enumerate(sent, 1)]
+    numbered = [row.replace("|PDF||", f"|PDF|{n}|") for n, row in enumerate(rows, 1)]
+    # A piece of seven characters is too short to tell a file by.
+    sent_whole = [f"OBX|{n}|ED|PDF|{n}|^AP^PDF^Base64^{p}||||||F" for n, p in enumerate(pieces, 1)]
+    assert len(mapped(PID, "OBR|1||F1", *sent_whole, ed_join=True).binaries) == 2
+    (whole,) = mapped(PID, "OBR|1||F1", *numbered[: len(numbered) // 2], ed_join=True).binaries
+    assert whole.resource["data"] == pieces[0]
+
+
+def test_part_of_a_sub_id_is_of_the_coded_result() -> None:
+    found = mapped(
+        PID,
+        "OBR|1||F1",
+        "OBX|1|ST|STAIN|1|rods||||||F",
+        "OBX|2|CE|ORG|1|ECOLI||||||F",
+        "OBX|3|NM|AMP|1.1|8|ug/mL||R|||F",
+        subid_grouping="prefix",
+    )
+    stain, organism, _ = resources(found, "Observation")
+    assert "hasMember" not in stain
+    assert len(organism["hasMember"]) == 1

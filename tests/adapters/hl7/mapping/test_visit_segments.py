@@ -190,6 +190,13 @@ def test_state_of_a_bed() -> None:
     assert (bed.method, bed.resource["operationalStatus"]["code"]) == ("PUT", "U")
 
 
+def test_state_of_a_bed_without_a_code_is_none() -> None:
+    told = message("EVN|A20|20260101", "NPU|W1^R1^B1|^U", header=HEADER.replace("A01", "A20"))
+    found = transform(told, profile())
+    check(told, found)
+    assert "operationalStatus" not in found.writes[-1].resource
+
+
 def test_names_and_numbers_of_who_is_in_charge() -> None:
     doctor = "7^Iyer^Ravi^K^Jr^Dr^MD^^HR^L^^^EN^^^^^^2020^2021"
     (person,) = resources(said(segment("PV1", f2="I", f19="V1", f7=doctor)), "Practitioner")

@@ -97,7 +97,6 @@ async def test_application_acknowledgement_goes_to_the_senders_other_connection(
         assert await codes(stays, 1) == [("CA", "C0")]
         async with connect() as goes:
             await goes.send(message("C1", "NE", "AL"))
-            await run_when_stored(server, 0)
         await asyncio.sleep(0.1)
         await run_when_stored(server, 2)
         assert await codes(stays, 1) == [("AA", "C1")]

@@ -12,6 +12,7 @@ from adapters.hl7.inbox.receive import store
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
 from adapters.hl7.operators.cli import app
+from adapters.hl7.operators.overview import span
 from fhir_server.config import Settings
 from fhir_server.database import Database
 from fhir_server.hl7_settings import Hl7Settings
@@ -74,6 +75,36 @@ def test_list_can_be_narrowed(sangam: Invoke) -> None:
     shown = sangam("list", "--state", "rejected", "--reason", "NO_PATIENT_ID")
     assert "PID: The PID segment is missing" in shown
     assert "BAR^P01" not in shown
+
+
+def test_list_goes_on_before_an_id(sangam: Invoke) -> None:
+    assert "ORU^R01" in sangam("list", "--before", "2", "--sender", "LIS-LAB")
+    assert "BAR^P01" not in sangam("list", "--before", "2")
+    assert "LIS-LAB" not in sangam("list", "--sender", "nobody")
+
+
+def test_sources_tell_what_waits(sangam: Invoke) -> None:
+    rows = [[c.strip() for c in line.split("│")[1:-1]] for line in sangam("sources").splitlines()]
+    (found,) = [row for row in rows if row and row[0] == "LIS-LAB"]
+    assert found[1] == "mllp"
+    assert found[3:6] == ["3", "0", "1"]
+    assert found[7] == "0"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, "0 s"), (59, "59 s"), (90, "2 min"), (7_200, "2 h"), (200_000, "2 days")],
+)
+def test_times_are_told_as_persons_do(seconds: float, said: str) -> None:
+    assert span(seconds) == said
+
+
+def test_unmapped_sums_by_field(sangam: Invoke, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        leaves = '[["ZXX[1]-2[1].1.1", "z_segment"], ["ZXX[2]-2[1].1.1", "z_segment"]]'
+        connection.execute("UPDATE hl7_message SET unmapped = %s WHERE id = 1", (leaves,))
+    rows = [[c.strip() for c in line.split("│")[1:-1]] for line in sangam("unmapped").splitlines()]
+    assert ["LIS-LAB", "ZXX-2", "local segment; a profile can map it", "2", "1"] in rows
 
 
 def test_status_counts(sangam: Invoke) -> None:

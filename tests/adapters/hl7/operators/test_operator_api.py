@@ -146,6 +146,17 @@ async def test_nothing_of_the_inbox_is_a_404(web: httpx.AsyncClient, server: Ser
     assert await audited(server) == 0
 
 
+@pytest.mark.parametrize("path", ["/messages?sender=%00", "/unmapped?sender=a%00b"])
+async def test_value_that_no_row_can_have_is_refused(web: httpx.AsyncClient, path: str) -> None:
+    assert (await web.get(path)).status_code == 400
+
+
+async def test_number_that_no_row_can_have_changes_nothing(web: httpx.AsyncClient) -> None:
+    assert (await web.get(f"/messages/{10**30}")).status_code == 404
+    answer = await web.post("/replay", json={"ids": [10**30]})
+    assert answer.json() == {"replayed": []}
+
+
 async def test_posted_message_is_mapped_and_not_stored(
     web: httpx.AsyncClient, server: Server
 ) -> None:

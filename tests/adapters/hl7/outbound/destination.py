@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -82,10 +83,12 @@ class Destination:
 
 
 @asynccontextmanager
-async def destination(answer: Answer = positive) -> AsyncIterator[Destination]:
+async def destination(
+    answer: Answer = positive, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Destination]:
     """Run a destination."""
     there = Destination(answer)
-    listening = await asyncio.start_server(there.accepted, "127.0.0.1", 0)
+    listening = await asyncio.start_server(there.accepted, "127.0.0.1", 0, ssl=tls)
     there.port = listening.sockets[0].getsockname()[1]
     try:
         yield there

@@ -119,6 +119,20 @@ async def test_a_merge_is_told_as_a40(server: Server, place: Path) -> None:
     assert fields(message, "MRG")[0][1] == "4711^^^HOSP^MR"
 
 
+async def test_a_person_is_told_again_only_where_something_that_is_told_changed(
+    server: Server, client: AsyncClient, place: Path
+) -> None:
+    async with destination() as there:
+        agree(place, there.port, "ADT")
+        async with telling(server, place) as telling_server:
+            await put(client, patient())
+            await put(client, patient(language="en"))
+            await put(client, patient(gender="male"))
+            await there.until(2)
+            await settled(telling_server, [("done",)] * 2, "state")
+    assert [fields(one, "PID")[0][8] for one in there.texts] == ["F", "M"]
+
+
 def visit(status: str, **said: Any) -> dict[str, Any]:
     return {
         "resourceType": "Encounter",

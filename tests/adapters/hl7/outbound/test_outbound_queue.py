@@ -1,6 +1,7 @@
 """The queue of a destination: what counts as success, what is sent again, and in which order."""
 
 import asyncio
+import ssl
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from httpx import AsyncClient
 from adapters.hl7.outbound import queue
 from adapters.hl7.outbound.serve import serve
 from fhir_server.server import Server
+from tests.adapters.hl7.certificates import authority
 from tests.adapters.hl7.outbound.destination import (
     ack,
     agree,
@@ -188,6 +190,57 @@ async def test_what_was_not_acknowledged_is_sent_again_after_a_restart(
             await there.until(2)
             await settled(telling_server, [("done",)], "state")
     assert there.came[0] == there.came[1]
+
+
+async def test_a_changed_profile_counts_from_the_next_message_on(
+    server: Server, client: AsyncClient, place: Path
+) -> None:
+    async with destination() as first, destination() as second:
+        agree(place, first.port, "ADT")
+        async with telling(server, place) as telling_server:
+            await put(client, patient("a"))
+            await first.until(1)
+            agree(place, second.port, "ADT", more='receiving_application = "NEW"')
+            await asyncio.sleep(0.7)  # profiles are looked at twice a second
+            await put(client, patient("b"))
+            await second.until(1)
+            await settled(telling_server, [("done",)] * 2, "state")
+    assert len(first.came) == 1
+    assert second.texts[0].split("|")[4] == "NEW"
+
+
+async def test_over_tls_both_sides_show_certificates(
+    server: Server, client: AsyncClient, place: Path, tmp_path: Path
+) -> None:
+    ours = authority(tmp_path, "ours")
+    theirs, us = ours.sign("localhost"), ours.sign("sangam")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ours.file))
+    context.load_cert_chain(theirs.certificate, theirs.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    shown = (
+        f'[outbound.tls]\nca = "{ours.file}"\ncertificate = "{us.certificate}"\nkey = "{us.key}"'
+    )
+    async with destination(tls=context) as there:
+        agree(place, there.port, "ADT", more=shown)
+        async with telling(server, place) as telling_server:
+            await put(client, patient())
+            await settled(telling_server, [("done",)], "state")
+
+
+async def test_a_destination_with_another_certificate_gets_nothing(
+    server: Server, client: AsyncClient, place: Path, tmp_path: Path
+) -> None:
+    pair = authority(tmp_path, "strange").sign("localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    trusted = authority(tmp_path, "ours")
+    async with destination(tls=context) as there:
+        agree(place, there.port, "ADT", more=f'[outbound.tls]\nca = "{trusted.file}"')
+        async with telling(server, place) as telling_server:
+            await put(client, patient())
+            expected = [("queued", 0, "Not reached: SSLCertVerificationError")]
+            await settled(telling_server, expected, "state, attempts, detail")
+    assert there.came == []
 
 
 async def test_of_two_processes_one_tells(server: Server, client: AsyncClient, place: Path) -> None:
