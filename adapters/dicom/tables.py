@@ -117,6 +117,16 @@ study = Table(
     Index("dicom_study_date_ix", text("study_date DESC NULLS LAST"), "study_instance_uid"),
     Index("dicom_study_patient_ix", "patient_id", "patient_issuer"),
     Index("dicom_study_name_ix", "patient_name"),
+    Index(
+        "dicom_study_ideographic_ix",
+        "patient_ideographic",
+        postgresql_where=text("patient_ideographic IS NOT NULL"),
+    ),
+    Index(
+        "dicom_study_phonetic_ix",
+        "patient_phonetic",
+        postgresql_where=text("patient_phonetic IS NOT NULL"),
+    ),
     Index("dicom_study_accession_ix", "accession_number"),
 )
 

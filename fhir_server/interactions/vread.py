@@ -3,6 +3,8 @@
 https://hl7.org/fhir/R4/http.html#vread
 """
 
+from collections.abc import Iterable
+
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
@@ -43,3 +45,20 @@ async def vread_on(
     if found.deleted:
         raise Gone(f"This version deleted the {type_name}", headers={"ETag": f'W/"{version}"'})
     return found
+
+
+async def versions_on(
+    server: Server,
+    connection: Connection,
+    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    wanted: Iterable[tuple[str, str, int]],
+) -> dict[tuple[str, str, int], Stored]:
+    """Return many versions by (type, id, number), without those that are deletions or not there."""
+    ids, names = server.definitions.type_ids, server.definitions.type_names
+    asked = [(ids[kind], id_, number) for kind, id_, number in wanted]
+    found = await store.versions(connection, asked)
+    return {
+        (names[type_id], id_, number): one
+        for (type_id, id_, number), one in found.items()
+        if not one.deleted
+    }

@@ -31,7 +31,7 @@ def send_astm(
 ) -> None:
     """Send the ASTM messages of files over the link protocol, each in a session of its own.
 
-    Example: `sangam send-astm docs/examples/chemistry.astm`
+    Example: `sangam send-astm docs/examples/hematology.astm`
     """
     server = running_server(given(data_dir=data_dir).data_dir)
     if port is None and (server is None or "astm" not in server.ports):

@@ -11,6 +11,7 @@ import psutil
 
 from fhir_server.config import Settings
 from fhir_server.database import Database
+from fhir_server.main.options import fail
 from fhir_server.main.serve import READY_FILE, database, locked
 from fhir_server.main.wiring import running
 from fhir_server.server import Server
@@ -80,7 +81,20 @@ class Target:
 
     def __call__(self) -> AbstractAsyncContextManager[Database]:
         """Lend the open database."""
-        return opened(self.settings())
+        return opened(self.present())
+
+    def present(self) -> Settings:
+        """Return the settings, or end the command where a server never ran.
+
+        Typed in another directory, it would make an empty database there.
+        """
+        settings = self.settings()
+        if not settings.database_url and not (settings.data_dir / "postgres").exists():
+            fail(
+                f"No data in {settings.data_dir.resolve()}. Name the server's data directory by "
+                "SANGAM_DATA_DIR, or start a server: sangam serve --demo"
+            )
+        return settings
 
     def listener(self, name: str) -> tuple[str, int] | None:
         """Return host and port of a listener of the running server (`mllp`, `astm`)."""
@@ -90,7 +104,7 @@ class Target:
     @asynccontextmanager
     async def server(self) -> AsyncIterator[Server]:
         """Lend the handle over the database, under the base URL of the running server."""
-        settings = self.settings()
+        settings = self.present()
         with database_of(settings) as conninfo:
             async with running(settings, conninfo, base_of(settings)) as server:
                 yield server

@@ -46,6 +46,13 @@ FROM resource r JOIN body b ON b.key = r.key
 WHERE r.type_id = %s AND r.id = %s AND b.version = %s
 """
 
+_VERSIONS = """
+SELECT r.type_id, r.id, b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
+FROM unnest(%s::smallint[], %s::text[], %s::integer[]) AS t(type_id, id, version)
+     JOIN resource r USING (type_id, id)
+     JOIN body b ON b.key = r.key AND b.version = t.version
+"""
+
 _LOCK = """
 SELECT r.key, r.type_id, r.id, r.version, r.last_updated, r.deleted, r.content_hash,
        r.feed_xid::text::bigint, convert_to(r.security, 'UTF8')
@@ -112,6 +119,21 @@ async def currents(
 async def version(connection: Connection, type_id: int, id_: str, number: int) -> Stored | None:
     """Return one version, None when there is none of that number."""
     return await _one(connection, _VERSION, (type_id, id_, number))
+
+
+async def versions(
+    connection: Connection, wanted: Iterable[tuple[int, str, int]]
+) -> dict[tuple[int, str, int], Stored]:
+    """Return the versions of (type id, id, number) triples, those that there are."""
+    triples = sorted(set(wanted))
+    if not triples:
+        return {}
+    values = [list(column) for column in zip(*triples, strict=True)]
+    cursor = await connection.execute(_VERSIONS, values, binary=True)
+    return {
+        (row[0], row[1], row[2]): Stored(row[2], row[3], Method(row[4]), row[5])
+        for row in await cursor.fetchall()
+    }
 
 
 async def _one(connection: Connection, sql: str, values: tuple[int | str, ...]) -> Stored | None:

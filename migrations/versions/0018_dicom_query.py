@@ -56,6 +56,13 @@ def upgrade() -> None:
     )
     op.create_index("dicom_study_patient_ix", "dicom_study", ["patient_id", "patient_issuer"])
     op.create_index("dicom_study_name_ix", "dicom_study", ["patient_name"])
+    for group in ("ideographic", "phonetic"):
+        op.create_index(
+            f"dicom_study_{group}_ix",
+            "dicom_study",
+            [f"patient_{group}"],
+            postgresql_where=sa.text(f"patient_{group} IS NOT NULL"),
+        )
     op.create_index("dicom_study_accession_ix", "dicom_study", ["accession_number"])
     op.create_table(
         "dicom_series",
@@ -94,7 +101,7 @@ def downgrade() -> None:
     """Bring the schema back to the revision before."""
     op.drop_table("dicom_peer")
     op.drop_table("dicom_series")
-    for name in ("accession", "name", "patient", "date"):
+    for name in ("accession", "phonetic", "ideographic", "name", "patient", "date"):
         op.drop_index(f"dicom_study_{name}_ix", table_name="dicom_study")
     for column in _of_study():
         op.drop_column("dicom_study", str(column.name))

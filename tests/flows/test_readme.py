@@ -70,7 +70,8 @@ def test_the_two_commands_are_in_the_makefile() -> None:
 
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk is not installed")
 def test_the_first_result_and_the_first_image_come_out(running: Running, tmp_path: Path) -> None:
-    message, observations, simulate, store, study, *rest = section("A first result")
+    message, observations, explain, analyzer, *others = section("A first result")
+    simulate, store, study, *rest = others
     create, search, codes, judged, load = rest
     assert "AA" in run(running, message, tmp_path)
     assert running.until(30, lambda: running.total("Observation") == 3)
@@ -89,3 +90,5 @@ def test_the_first_result_and_the_first_image_come_out(running: Running, tmp_pat
     subprocess.run(["gzip", str(ndjson)], check=True)
     assert "Patient" in run(running, load.replace("patients.ndjson.gz", f"{ndjson}.gz"), tmp_path)
     assert running.get("Patient/n1")["id"] == "n1"
+    assert "60 of 83 leaves" in run(running, explain, tmp_path)
+    assert "20/20 all taken" in run(running, analyzer, tmp_path)

@@ -197,9 +197,8 @@ async def _repair(server: Server, base: str) -> None:
         there = await _is_mapped(server, base, asked)
         if there:
             await repair.add_codings(server, _CALLER, asked, repair.meant_of(target))
+            await repair.resume(server, asked)
         async with server.database.transaction() as connection:
-            if there:
-                await repair.resume(connection, asked)
             state = "done" if there else "open"
             key = (asked.sender, asked.system, asked.code)
             await connection.execute(_REPAIRED, (state, state, *key))

@@ -11,7 +11,6 @@ from adapters.hl7.mapping.context import Json
 from adapters.hl7.mapping.datatypes.hd import escaped
 from adapters.hl7.profiles.agree import UNIT_FIELD
 from fhir_server.caller import Caller
-from fhir_server.database import Connection
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.search import search_on
 from fhir_server.interactions.transaction import transaction
@@ -20,6 +19,7 @@ from fhir_server.server import Server
 
 _ACTOR: Final = "codes"
 _PAGE: Final = 50
+_MESSAGES: Final = 500
 _PLACES: Final = {
     "OBX-3": (("Observation", "code", "code"),),
     "OBX-5": (("Observation", "value-concept", "valueCodeableConcept"),),
@@ -30,34 +30,54 @@ _PLACES: Final = {
 
 _HELD: Final = """
 SELECT id FROM hl7_message
-WHERE state = 'dead' AND reason = 'UNMAPPED_CODE_HELD' AND position(%s::bytea IN raw) > 0
+WHERE state = 'dead' AND reason = 'UNMAPPED_CODE_HELD' AND position(%(code)s::bytea IN raw) > 0
+  AND id > %(after)s
+ORDER BY id LIMIT %(most)s
 """
 # A Quantity cannot be searched by a unit alone, so the messages that have it are mapped again.
 _WITH_UNIT: Final = """
 SELECT id FROM hl7_message
-WHERE id BETWEEN %s AND %s AND sender = %s AND state IN ('done', 'stale')
-  AND position(%s::bytea IN raw) > 0
-"""
-_BETWEEN: Final = """
-SELECT first_message, last_message FROM hl7_code WHERE sender = %s AND system = %s AND code = %s
+WHERE id > %(after)s AND sender = %(sender)s AND state IN ('done', 'stale')
+  AND id BETWEEN
+    (SELECT first_message FROM hl7_code
+     WHERE sender = %(sender)s AND system = %(system)s AND code = %(local)s) AND
+    (SELECT last_message FROM hl7_code
+     WHERE sender = %(sender)s AND system = %(system)s AND code = %(local)s)
+  AND position(%(code)s::bytea IN raw) > 0
+ORDER BY id LIMIT %(most)s
 """
 
 
-async def resume(connection: Connection, asked: Asked) -> int:
+async def resume(server: Server, asked: Asked) -> int:
     """Have the messages mapped again that were held for the code; return how many.
 
-    One that has another code without translation is held again.
+    One that has another code without translation is held again. It goes page by page, each
+    its own transaction: done twice, it maps the messages twice to the same.
     """
-    cursor = await connection.execute(_HELD, (_bytes(asked.code),))
-    ids = [id_ for (id_,) in await cursor.fetchall()]
-    if asked.is_unit:
-        row = await (
-            await connection.execute(_BETWEEN, (asked.sender, asked.system, asked.code))
-        ).fetchone()
-        between = row or (0, 0)
-        cursor = await connection.execute(_WITH_UNIT, (*between, asked.sender, _bytes(asked.code)))
-        ids += [id_ for (id_,) in await cursor.fetchall()]
-    return len(await replay(connection, Chosen(ids=ids), _ACTOR)) if ids else 0
+    count = await _again(server, _HELD, asked)
+    return count + (await _again(server, _WITH_UNIT, asked) if asked.is_unit else 0)
+
+
+async def _again(server: Server, query: str, asked: Asked) -> int:
+    """Replay what a query finds; what was taken once is not taken again, whatever becomes of it."""
+    after = count = 0
+    while True:
+        values = {
+            "code": _bytes(asked.code),
+            "sender": asked.sender,
+            "system": asked.system,
+            "local": asked.code,
+            "after": after,
+            "most": _MESSAGES,
+        }
+        async with server.database.transaction() as connection:
+            cursor = await connection.execute(query, values)
+            ids = [id_ for (id_,) in await cursor.fetchall()]
+            if ids:
+                count += len(await replay(connection, Chosen(ids=ids), _ACTOR))
+        if len(ids) < _MESSAGES:
+            return count
+        after = ids[-1]
 
 
 def _bytes(code: str) -> bytes:

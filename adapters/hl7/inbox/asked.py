@@ -1,8 +1,9 @@
 """Stored orders of the specimens that records name."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 from adapters.hl7.mapping.datatypes.hd import escaped
 from adapters.hl7.profiles.analyzer_tests import Tests
@@ -19,7 +20,8 @@ _STATUSES: Final = "active,on-hold,completed"
 _ACTIVE: Final = frozenset(("active", "on-hold"))
 # A number means the orders that changed in so many days before; then it is used again.
 _RECENT: Final = timedelta(days=30)
-_MOST: Final = 200
+_PAGE: Final = 200
+_SPECIMENS_AT_ONCE: Final = 100
 _BY_SPECIMEN: Final = ("specimen.identifier", "specimen.container-id")
 
 Json = dict[str, Any]
@@ -40,22 +42,37 @@ async def orders(
     return found
 
 
-async def _search(server: Server, name: str, specimens: Sequence[str]) -> Json:
-    values = ",".join(escaped(one) for one in specimens)
-    asked = [
-        (name, values),
-        ("status", _STATUSES),
-        ("_include", "ServiceRequest:subject"),
-        ("_include", "ServiceRequest:specimen"),
-        ("_sort", "-_lastUpdated"),
-        ("_count", str(_MOST)),
-    ]
-    found: Json = json.decode(await search(server, _CALLER, "ServiceRequest", asked))
-    return found
+async def _search(server: Server, name: str, specimens: Sequence[str]) -> list[Json]:
+    """Return the orders of specimens, with their subjects and specimens, from all pages."""
+    found: dict[str, Json] = {}
+    for start in range(0, len(specimens), _SPECIMENS_AT_ONCE):
+        values = ",".join(escaped(one) for one in specimens[start : start + _SPECIMENS_AT_ONCE])
+        first = [
+            (name, values),
+            ("status", _STATUSES),
+            ("_include", "ServiceRequest:subject"),
+            ("_include", "ServiceRequest:specimen"),
+            ("_sort", "-_lastUpdated"),
+            ("_count", str(_PAGE)),
+        ]
+        async for one in _pages(server, first):
+            found[f"{one['resourceType']}/{one['id']}"] = one
+    return list(found.values())
 
 
-def _candidates(bundle: Json, tests: Tests) -> Iterator[tuple[str, Candidate]]:
-    resources = [entry["resource"] for entry in bundle.get("entry", ())]
+async def _pages(server: Server, first: list[tuple[str, str]]) -> AsyncIterator[Json]:
+    """Yield what a search finds on all its pages, and what did not fit on them."""
+    waiting = [first]
+    while waiting:
+        bundle = json.decode(await search(server, _CALLER, "ServiceRequest", waiting.pop()))
+        for entry in bundle.get("entry", ()):
+            if entry["search"]["mode"] != "outcome":
+                yield entry["resource"]
+        links = {one["url"] for one in bundle["link"] if one["relation"] in {"next", "related"}}
+        waiting += [parse_qsl(urlsplit(url).query) for url in links]
+
+
+def _candidates(resources: Sequence[Json], tests: Tests) -> Iterator[tuple[str, Candidate]]:
     others = {f"{one['resourceType']}/{one['id']}": one for one in resources}
     requests = [one for one in resources if one["resourceType"] == "ServiceRequest"]
     shared = _shared(requests)

@@ -76,7 +76,7 @@ class Present:
 
 
 @dataclass(slots=True)
-class Desk:
+class Merging:
     """One merge under way: where it is carried out, and the versions that it wrote."""
 
     server: Server
@@ -160,17 +160,17 @@ async def merge(
     for joining in joinings:
         at = (joining.at or datetime.now(UTC)).isoformat(timespec="seconds")
         for one in joining.merges:
-            desk = Desk(server, connection, base, joining, at)
-            survivor, retired = await _HOW.get(one.event, _resources)(desk, one)
-            await _name(desk, one)
-            if desk.versions:
-                await _record(desk, one, survivor, retired)
-                written.setdefault(joining.message, []).extend(desk.versions)
+            merging = Merging(server, connection, base, joining, at)
+            survivor, retired = await _HOW.get(one.event, _resources)(merging, one)
+            await _name(merging, one)
+            if merging.versions:
+                await _record(merging, one, survivor, retired)
+                written.setdefault(joining.message, []).extend(merging.versions)
     return written
 
 
-async def _found(desk: Desk, type_name: str, tokens: Sequence[str]) -> list[Json]:
-    found = await desk.search(type_name, tokens)
+async def _found(merging: Merging, type_name: str, tokens: Sequence[str]) -> list[Json]:
+    found = await merging.search(type_name, tokens)
     return joined.owners(found, _tokens(tokens))
 
 
@@ -179,7 +179,7 @@ def _tokens(tokens: Iterable[str]) -> set[tuple[str, str]]:
     return {parts(one) for one in tokens}
 
 
-async def _last(desk: Desk, patient: Json) -> str:
+async def _last(merging: Merging, patient: Json) -> str:
     """Return the reference of the Patient who is in place of this one, itself where none is."""
     literal = f"Patient/{patient['id']}"
     seen = {literal}
@@ -188,33 +188,35 @@ async def _last(desk: Desk, patient: Json) -> str:
             raise Refusal("MERGE_CYCLE", "The patients replace one another", "MRG-1")
         seen.add(next_)
         literal = next_
-        patient = (await desk.read(literal)).data
+        patient = (await merging.read(literal)).data
     return literal
 
 
-async def _one_patient(desk: Desk, tokens: Sequence[str], place: str) -> tuple[str, str] | None:
+async def _one_patient(
+    merging: Merging, tokens: Sequence[str], place: str
+) -> tuple[str, str] | None:
     """Return the references of the Patient with these identifiers, and of who replaced it.
 
     None where nobody has them; Refusal AMBIGUOUS_PATIENT where several have.
     """
-    found = await _found(desk, "Patient", tokens)
+    found = await _found(merging, "Patient", tokens)
     if not found:
         return None
-    last = [await _last(desk, one) for one in found]
+    last = [await _last(merging, one) for one in found]
     if len(set(last)) > 1:
         raise Refusal("AMBIGUOUS_PATIENT", "Several patients have these identifiers", place, "204")
     first = next((one for one in found if not joined.replacement(one)), found[0])
     return f"Patient/{first['id']}", last[0]
 
 
-async def _patients(desk: Desk, said: Merge) -> tuple[str, str]:
+async def _patients(merging: Merging, said: Merge) -> tuple[str, str]:
     """Join one Patient to another."""
-    survivor = await _one_patient(desk, said.survivor, "PID-3")
-    retired = await _one_patient(desk, said.retired, "MRG-1")
+    survivor = await _one_patient(merging, said.survivor, "PID-3")
+    retired = await _one_patient(merging, said.retired, "MRG-1")
     if survivor is None:
         raise Conflict("The survivor of a merge is gone")
     if retired is None:
-        retired = await _created(desk, said)
+        retired = await _created(merging, said)
     (kept, keeper), (gone, last) = survivor, retired
     if keeper == last:
         # The survivor itself was given to the one that it is to take over now.
@@ -224,66 +226,66 @@ async def _patients(desk: Desk, said: Merge) -> tuple[str, str]:
     if gone != last:
         text = "The prior patient was merged into another one"
         raise Refusal("PATIENT_CONFLICT", text, "MRG-1", "204")
-    await hold(desk.server, desk.connection, (keeper, gone))
-    await desk.require_few(gone)
-    old, new = await desk.read(gone), await desk.read(keeper)
-    surviving = joined.surviving(new.data, old.data, said.said, desk.at)
-    if f"{keeper}/_history/1" in desk.joining.wrote:
+    await hold(merging.server, merging.connection, (keeper, gone))
+    await merging.require_few(gone)
+    old, new = await merging.read(gone), await merging.read(keeper)
+    surviving = joined.surviving(new.data, old.data, said.said, merging.at)
+    if f"{keeper}/_history/1" in merging.joining.wrote:
         # The message is the first to know the new number: it says who has it, and what it
         # does not repeat is known under the prior number alone.
         surviving = joined.inheriting(surviving, old.data)
-    await desk.put([(old, joined.replaced(old.data, keeper)), (new, surviving)])
-    await desk.repoint(gone, keeper)
+    await merging.put([(old, joined.replaced(old.data, keeper)), (new, surviving)])
+    await merging.repoint(gone, keeper)
     return keeper, gone
 
 
-async def _created(desk: Desk, said: Merge) -> tuple[str, str]:
+async def _created(merging: Merging, said: Merge) -> tuple[str, str]:
     """Make the Patient of whom nothing is known but that another replaces it."""
     raw = json.encode(said.said)
     entry = Entry("POST", said.type, resource=json.decode(raw), raw=raw)
-    [outcome] = await desk.ask(entry)
+    [outcome] = await merging.ask(entry)
     literal = f"{outcome.type}/{outcome.id}"
-    desk.versions += outcome.written
+    merging.versions += outcome.written
     return literal, literal
 
 
-async def _identifiers(desk: Desk, said: Merge) -> tuple[str, str]:
+async def _identifiers(merging: Merging, said: Merge) -> tuple[str, str]:
     """Give identifiers of one Patient to another."""
-    survivor = await _one_patient(desk, said.survivor, "PID-3")
-    retired = await _one_patient(desk, said.retired, "MRG-1")
+    survivor = await _one_patient(merging, said.survivor, "PID-3")
+    retired = await _one_patient(merging, said.retired, "MRG-1")
     if survivor is None:
         raise Conflict("The patient of a move is gone")
     taker = survivor[1]
     if retired is not None and retired[1] == taker:
         return taker, taker
     giver = taker if retired is None else retired[1]
-    await hold(desk.server, desk.connection, {giver, taker})
-    new = await desk.read(taker)
+    await hold(merging.server, merging.connection, {giver, taker})
+    new = await merging.read(taker)
     if retired is None:
         known = {joined.token(one) for one in new.data.get("identifier", ())}
         gained = [one for one in said.said["identifier"] if joined.token(one) not in known]
         identifiers = [*new.data.get("identifier", ()), *gained]
-        await desk.put([(new, {**new.data, "identifier": identifiers})])
+        await merging.put([(new, {**new.data, "identifier": identifiers})])
         return taker, taker
-    old = await desk.read(giver)
+    old = await merging.read(giver)
     left, gaining = joined.moved(old.data, new.data, _tokens(said.retired))
-    await desk.put([(old, left), (new, gaining)])
+    await merging.put([(old, left), (new, gaining)])
     return taker, giver
 
 
-async def _links(desk: Desk, said: Merge) -> tuple[str, str]:
+async def _links(merging: Merging, said: Merge) -> tuple[str, str]:
     """Link two Patients as the same person, or take that back."""
-    first = await _one_patient(desk, said.survivor, "PID-3")
-    second = await _one_patient(desk, said.retired, "PID-3")
+    first = await _one_patient(merging, said.survivor, "PID-3")
+    second = await _one_patient(merging, said.retired, "PID-3")
     if first is None or second is None:
         raise Conflict("A patient of a link is gone")
     one, other = first[1], second[1]
     if one == other:
         return one, other
-    await hold(desk.server, desk.connection, (one, other))
+    await hold(merging.server, merging.connection, (one, other))
     change = joined.linked if said.event == "A24" else joined.unlinked
-    here, there = await desk.read(one), await desk.read(other)
-    await desk.put(
+    here, there = await merging.read(one), await merging.read(other)
+    await merging.put(
         [
             (here, change(here.data, other, joined.SEE_ALSO)),
             (there, change(there.data, one, joined.SEE_ALSO)),
@@ -292,35 +294,35 @@ async def _links(desk: Desk, said: Merge) -> tuple[str, str]:
     return one, other
 
 
-async def _resources(desk: Desk, said: Merge) -> tuple[str, str]:
+async def _resources(merging: Merging, said: Merge) -> tuple[str, str]:
     """Join one Account or Encounter to another, and give it to the Patient of the message."""
-    kept = await _one(desk, said.type, said.survivor)
+    kept = await _one(merging, said.type, said.survivor)
     if kept is None:
         raise Conflict("The survivor of a merge is gone")
-    gone = await _one(desk, said.type, said.retired) or kept
-    await hold(desk.server, desk.connection, {kept, gone})
-    await desk.require_few(gone)
-    new = await desk.read(kept)
+    gone = await _one(merging, said.type, said.retired) or kept
+    await hold(merging.server, merging.connection, {kept, gone})
+    await merging.require_few(gone)
+    new = await merging.read(kept)
     if gone != kept:
-        old = await desk.read(gone)
-        await desk.put([(old, joined.absorbed(old.data))])
-        await desk.put([(new, joined.absorbing(new.data, old.data, desk.at))])
-        await desk.repoint(gone, kept)
+        old = await merging.read(gone)
+        await merging.put([(old, joined.absorbed(old.data))])
+        await merging.put([(new, joined.absorbing(new.data, old.data, merging.at))])
+        await merging.repoint(gone, kept)
         before = _subjects(old.data)
     else:
         # The prior number alone: it ended, unless it is the one that goes on.
         ending = _tokens(said.retired) - _tokens(said.survivor)
-        added = joined.with_old_identifiers(new.data, _only(said.said, ending), desk.at)
-        await desk.put([(new, joined.ended(added, ending, desk.at))])
+        added = joined.with_old_identifiers(new.data, _only(said.said, ending), merging.at)
+        await merging.put([(new, joined.ended(added, ending, merging.at))])
         before = _subjects(new.data)
     if said.event in MOVES:
-        await _move(desk, kept, before, said)
+        await _move(merging, kept, before, said)
     return kept, gone
 
 
-async def _one(desk: Desk, type_name: str, tokens: Sequence[str]) -> str | None:
+async def _one(merging: Merging, type_name: str, tokens: Sequence[str]) -> str | None:
     """Return the reference of the one with these numbers; Refusal where several have them."""
-    found = await _found(desk, type_name, tokens)
+    found = await _found(merging, type_name, tokens)
     if len(found) > 1:
         text = f"Several resources of type {type_name} have these numbers"
         raise Refusal("AMBIGUOUS_ORDER", text, "MRG", "204")
@@ -338,14 +340,14 @@ def _subjects(data: Json) -> list[str]:
     return [one["reference"] for one in subjects if "reference" in one]
 
 
-async def _move(desk: Desk, moved: str, before: Sequence[str], said: Merge) -> None:
+async def _move(merging: Merging, moved: str, before: Sequence[str], said: Merge) -> None:
     """Give a resource, and what is of it, from its Patients to the one of the message."""
-    found = await _one_patient(desk, said.patient, "PID-3")
+    found = await _one_patient(merging, said.patient, "PID-3")
     if found is None:
         raise Conflict("The patient of a move is gone")
     taker = found[1]
     if not before:
-        await _give_first(desk, moved, taker)
+        await _give_first(merging, moved, taker)
         return
     moves = {one: taker for one in before if one.startswith("Patient/") and one != taker}
     if not moves:
@@ -353,29 +355,35 @@ async def _move(desk: Desk, moved: str, before: Sequence[str], said: Merge) -> N
     pending, seen = [moved], {moved}
     while pending:
         place = pending.pop(0)
-        await _give(desk, [await desk.read(place)], moves)
-        for one in await _all_referring(desk, place):
+        await _give(merging, [await merging.read(place)], moves)
+        for one in await _all_referring(merging, place):
             if one.literal not in seen:
                 seen.add(one.literal)
-                await _give(desk, [one], moves)
+                await _give(merging, [one], moves)
                 # An Account has Encounters, and those have what happened during them.
                 if one.literal.startswith("Encounter/"):
                     pending.append(one.literal)
 
 
-async def _give_first(desk: Desk, moved: str, taker: str) -> None:
+async def _give_first(merging: Merging, moved: str, taker: str) -> None:
     """Give to a Patient what was nobody's, as the message is the first to tell of it."""
-    present = await desk.read(moved)
+    present = await merging.read(moved)
     reference = {"reference": taker}
     subject = [reference] if moved.startswith("Account/") else reference
-    await desk.put([(present, {**present.data, "subject": subject})])
+    await merging.put([(present, {**present.data, "subject": subject})])
 
 
-async def _all_referring(desk: Desk, literal: str) -> list[Present]:
+async def _all_referring(merging: Merging, literal: str) -> list[Present]:
     found: list[Present] = []
     after = 0
     while page := await referring(
-        desk.server, desk.connection, CALLER, literal, besides=HISTORY_OF, after=after, most=_PIECE
+        merging.server,
+        merging.connection,
+        CALLER,
+        literal,
+        besides=HISTORY_OF,
+        after=after,
+        most=_PIECE,
     ):
         after = page[-1].key
         found += [
@@ -385,34 +393,36 @@ async def _all_referring(desk: Desk, literal: str) -> list[Present]:
     return found
 
 
-async def _give(desk: Desk, places: Sequence[Present], moves: Mapping[str, str]) -> None:
+async def _give(merging: Merging, places: Sequence[Present], moves: Mapping[str, str]) -> None:
     changes = []
     for one in places:
         type_name = one.literal.partition("/")[0]
-        if repointed(desk.server, type_name, one.data, moves, LINKS):
+        if repointed(merging.server, type_name, one.data, moves, LINKS):
             changes.append((one, one.data))
-    await desk.put(changes)
+    await merging.put(changes)
 
 
-async def _name(desk: Desk, said: Merge) -> None:
+async def _name(merging: Merging, said: Merge) -> None:
     """Let the partitions of both sides be one from now on."""
     if said.keys and said.event not in {"A24", "A37"}:
         keys = sorted({*said.keys, *said.old_keys})
-        await desk.connection.execute(_ALIASES, {"keys": keys, "name": keys[0]})
+        await merging.connection.execute(_ALIASES, {"keys": keys, "name": keys[0]})
 
 
-async def _record(desk: Desk, said: Merge, survivor: str, retired: str) -> None:
+async def _record(merging: Merging, said: Merge, survivor: str, retired: str) -> None:
     """Store the Provenance of the versions that were written, and the merge with them."""
-    pieces = range(0, len(desk.versions), MOST_TARGETS)
-    versions = list(desk.versions)
+    pieces = range(0, len(merging.versions), MOST_TARGETS)
+    versions = list(merging.versions)
     for start in pieces:
-        resource = provenance(desk, _activity(said.event), versions[start : start + MOST_TARGETS])
-        [outcome] = await desk.ask(Entry("POST", "Provenance", resource, json.encode(resource)))
-        desk.versions += outcome.written
-    await desk.connection.execute(
+        resource = provenance(
+            merging, _activity(said.event), versions[start : start + MOST_TARGETS]
+        )
+        [outcome] = await merging.ask(Entry("POST", "Provenance", resource, json.encode(resource)))
+        merging.versions += outcome.written
+    await merging.connection.execute(
         _RECORD,
         (
-            *(desk.joining.message, said.event, survivor, retired, Jsonb(versions)),
+            *(merging.joining.message, said.event, survivor, retired, Jsonb(versions)),
             *(list(said.keys), list(said.old_keys)),
         ),
     )
@@ -422,13 +432,13 @@ def _activity(event: str) -> str:
     return {"A24": "link", "A37": "unlink"}.get(event, "merge")
 
 
-def provenance(desk: Desk, activity: str, versions: Sequence[str]) -> Json:
+def provenance(merging: Merging, activity: str, versions: Sequence[str]) -> Json:
     """Return the Provenance of versions; `activity` is a code of ISO 21089."""
-    row = row_identifier(desk.base, desk.joining.message)
+    row = row_identifier(merging.base, merging.joining.message)
     return {
         "resourceType": "Provenance",
         "target": [{"reference": one} for one in versions],
-        "occurredDateTime": desk.at,
+        "occurredDateTime": merging.at,
         "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "activity": {"coding": [{"system": _LIFECYCLE, "code": activity}]},
         "agent": [{"type": participant("assembler"), "who": US}],
@@ -436,11 +446,11 @@ def provenance(desk: Desk, activity: str, versions: Sequence[str]) -> Json:
     }
 
 
-_How = Callable[[Desk, Merge], Awaitable[tuple[str, str]]]
+_How = Callable[[Merging, Merge], Awaitable[tuple[str, str]]]
 
 
-async def _patients_or_resources(desk: Desk, said: Merge) -> tuple[str, str]:
-    return await (_patients if said.type == "Patient" else _resources)(desk, said)
+async def _patients_or_resources(merging: Merging, said: Merge) -> tuple[str, str]:
+    return await (_patients if said.type == "Patient" else _resources)(merging, said)
 
 
 _HOW: Final[Mapping[str, _How]] = {

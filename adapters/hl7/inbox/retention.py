@@ -37,6 +37,38 @@ WITH old AS (
 DELETE FROM hl7_outbound USING old WHERE hl7_outbound.id = old.id
 """
 
+# The records of an order name its patient. Its row outlives them: an order that changes is
+# not sent to the analyzer again, and one that is withdrawn later is cancelled there.
+_EMPTY_ORDERS: Final = """
+WITH old AS (
+    SELECT id FROM hl7_astm_order
+    WHERE state IN ('sent', 'withdrawn') AND length(records) > 0
+      AND finished_at < now() - %(done)s * interval '1 day'
+    ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+UPDATE hl7_astm_order SET records = '' FROM old WHERE hl7_astm_order.id = old.id
+"""
+_FORGET_ORDERS: Final = """
+WITH old AS (
+    SELECT id FROM hl7_astm_order
+    WHERE state IN ('sent', 'withdrawn', 'dead')
+      AND finished_at < now() - %(other)s * interval '1 day'
+    ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM hl7_astm_order USING old WHERE hl7_astm_order.id = old.id
+"""
+# Until then a repeat of the result, or its correction, finds what was raised for it.
+_FORGET_CRITICAL: Final = """
+WITH old AS (
+    SELECT observation_id FROM hl7_critical
+    WHERE state IN ('acknowledged', 'withdrawn')
+      AND ended_at < now() - %(other)s * interval '1 day'
+    ORDER BY observation_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM hl7_critical USING old WHERE hl7_critical.observation_id = old.observation_id
+"""
+_BESIDE: Final = (_FORGET_SENT, _EMPTY_ORDERS, _FORGET_ORDERS, _FORGET_CRITICAL)
+
 
 async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG001  (a job's form)
     """Forget what is older than the settings say, and come back in an hour."""
@@ -48,8 +80,9 @@ async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG0
 
 
 async def forget(server: Server, connection: Connection) -> int:
-    """Delete up to 1,000 messages in and as many out that were kept long enough.
+    """Delete up to 1,000 messages that were kept long enough, and as many of each other kind.
 
+    Those are messages out, orders to ASTM analyzers and critical results that have ended.
     Returns how many of those that came in; of the others the next look takes the rest.
     """
     settings = server.settings.hl7
@@ -58,5 +91,6 @@ async def forget(server: Server, connection: Connection) -> int:
         "other": settings.keep_days,
         "most": _AT_ONCE,
     }
-    await connection.execute(_FORGET_SENT, asked)
+    for statement in _BESIDE:
+        await connection.execute(statement, asked)
     return (await connection.execute(_FORGET, asked)).rowcount

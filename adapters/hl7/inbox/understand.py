@@ -12,7 +12,7 @@ from adapters.hl7.message.tokenizer import BadHeader, Message, TooManyParts, par
 from adapters.hl7.profiles.agree import qc_rules
 from adapters.hl7.profiles.agreements import Agreements
 from adapters.hl7.profiles.attribution import Attribution, attribute, may_be
-from adapters.hl7.profiles.model import Astm
+from adapters.hl7.profiles.model import Astm, Text
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded, Profiles
 from adapters.hl7.records import results
@@ -118,10 +118,8 @@ def opened(
     Without one it is as the settings of the channel say. `known` are stored orders of the
     specimens of records. Raises Refusal where it cannot be read.
     """
-    text = loaded.profile.text if loaded else None
-    usual = settings.hl7.of(channel)
-    override = (text.charset if text else "") or usual.charset_override
-    fallback = (text.fallback if text else "") or usual.fallback_charset
+    text = loaded.profile.text if loaded else Text()
+    fallback, override = text.over(settings.hl7.of(channel))
     try:
         decoded = decode(raw, fallback=fallback, override=override)
         if is_records(raw):

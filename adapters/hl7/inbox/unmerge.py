@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from adapters.hl7.inbox import joined
 from adapters.hl7.inbox.joined import REPLACED_BY, REPLACES, Json
-from adapters.hl7.inbox.merge import LINKS, Desk, Joining, Present, provenance
+from adapters.hl7.inbox.merge import LINKS, Joining, Merging, Present, provenance
 from adapters.hl7.inbox.provenance import MOST_TARGETS
 from fhir_server.errors import Conflict, Gone, NotFound
 from fhir_server.interactions.entry import Entry
@@ -68,35 +68,35 @@ async def unmerge(server: Server, base: str, merge: int, actor: str) -> Unmerged
         merged = Merged(*row)
         now = datetime.now(UTC)
         joining = Joining(merged.message, (), now, confirmed=True)
-        desk = Desk(server, connection, base, joining, now.isoformat(timespec="seconds"))
+        merging = Merging(server, connection, base, joining, now.isoformat(timespec="seconds"))
         await hold(server, connection, (merged.survivor, merged.retired))
         done = Unmerged()
-        await _part(desk, merged)
-        await _give_back(desk, merged, done)
-        await _follow(desk, merged, done)
-        await _record(desk)
-        said = {"by": actor, "at": desk.at, "review": done.review}
+        await _part(merging, merged)
+        await _give_back(merging, merged, done)
+        await _follow(merging, merged, done)
+        await _record(merging)
+        said = {"by": actor, "at": merging.at, "review": done.review}
         await connection.execute(_UNDONE, (Jsonb(said), merge))
-        done.versions += desk.versions
+        done.versions += merging.versions
     return done
 
 
-async def _part(desk: Desk, merged: Merged) -> None:
+async def _part(merging: Merging, merged: Merged) -> None:
     """Make two Patients of the two again."""
-    survivor, retired = await desk.read(merged.survivor), await desk.read(merged.retired)
+    survivor, retired = await merging.read(merged.survivor), await merging.read(merged.retired)
     if joined.replacement(retired.data) != merged.survivor:
         raise NotFound("This is no merge of two patients that holds")
     if joined.replacement(survivor.data):
         raise Conflict("The survivor was merged itself since; take that back first")
-    before = await _before(desk, merged, merged.survivor)
-    active = (await _before(desk, merged, merged.retired)).get("active")
+    before = await _before(merging, merged, merged.survivor)
+    active = (await _before(merging, merged, merged.retired)).get("active")
     back = joined.unlinked(retired.data, merged.survivor, REPLACED_BY)
     back = {name: value for name, value in back.items() if name != "active"}
     if active is not None:
         back["active"] = active
     left = joined.unlinked(survivor.data, merged.retired, REPLACES)
     left = joined.disinherited(left, before, retired.data)
-    await desk.put([(retired, back), (survivor, _without_gains(left, before, retired.data))])
+    await merging.put([(retired, back), (survivor, _without_gains(left, before, retired.data))])
 
 
 def _without_gains(survivor: Json, before: Json, retired: Json) -> Json:
@@ -117,47 +117,47 @@ def _without_gains(survivor: Json, before: Json, retired: Json) -> Json:
     return {**left, **{name: values for name, values in kept.items() if values}}
 
 
-async def _before(desk: Desk, merged: Merged, literal: str) -> Json:
+async def _before(merging: Merging, merged: Merged, literal: str) -> Json:
     """Return the resource as it was before the merge, empty where that made it."""
     for version in merged.versions:
         reference, _, number = version.partition("/_history/")
         if reference == literal and int(number) > 1:
             url = f"{reference}/_history/{int(number) - 1}"
-            [outcome] = await desk.ask(Entry("GET", url))
+            [outcome] = await merging.ask(Entry("GET", url))
             body: Json = json.decode_keeping(outcome.body or b"{}")
             return body
     return {}
 
 
-async def _give_back(desk: Desk, merged: Merged, done: Unmerged) -> None:
+async def _give_back(merging: Merging, merged: Merged, done: Unmerged) -> None:
     """Let what the merge moved refer to the retired Patient again."""
     for version in merged.versions:
         literal, _, _ = version.partition("/_history/")
         if literal.partition("/")[0] in _NOBODYS:
             continue
-        before = await _before(desk, merged, literal)
-        if _refers_to(desk, before, merged.survivor):
-            await _restore(desk, version, before, done)
+        before = await _before(merging, merged, literal)
+        if _refers_to(merging, before, merged.survivor):
+            await _restore(merging, version, before, done)
         else:
-            await _return(desk, merged, literal)
+            await _return(merging, merged, literal)
 
 
-def _refers_to(desk: Desk, data: Json, literal: str) -> bool:
+def _refers_to(merging: Merging, data: Json, literal: str) -> bool:
     copy = json.decode(json.encode(data))
-    return repointed(desk.server, data["resourceType"], copy, {literal: literal}) > 0
+    return repointed(merging.server, data["resourceType"], copy, {literal: literal}) > 0
 
 
-async def _restore(desk: Desk, version: str, before: Json, done: Unmerged) -> None:
+async def _restore(merging: Merging, version: str, before: Json, done: Unmerged) -> None:
     """Put a resource of both back as it was, unless it has changed since."""
     literal, _, number = version.partition("/_history/")
-    present = await desk.read(literal)
+    present = await merging.read(literal)
     if present.version == int(number):
-        await desk.put([(present, before)])
+        await merging.put([(present, before)])
     else:
         done.review.append(literal)
 
 
-async def _follow(desk: Desk, merged: Merged, done: Unmerged) -> None:
+async def _follow(merging: Merging, merged: Merged, done: Unmerged) -> None:
     """Let follow what came since under the numbers of the retired Patient alone."""
     asked = {
         "keys": list(merged.keys),
@@ -166,7 +166,9 @@ async def _follow(desk: Desk, merged: Merged, done: Unmerged) -> None:
     }
     old: dict[str, None] = {}
     new: set[str] = set()
-    for is_survivors, versions in await (await desk.connection.execute(_SINCE, asked)).fetchall():
+    for is_survivors, versions in await (
+        await merging.connection.execute(_SINCE, asked)
+    ).fetchall():
         literals = [one.partition("/_history/")[0] for one in versions]
         own = [one for one in literals if one.partition("/")[0] not in _NOBODYS]
         if is_survivors:
@@ -178,23 +180,23 @@ async def _follow(desk: Desk, merged: Merged, done: Unmerged) -> None:
         if literal in new:
             done.review.append(literal)
         elif literal not in moved:
-            await _return(desk, merged, literal)
+            await _return(merging, merged, literal)
 
 
-async def _return(desk: Desk, merged: Merged, literal: str) -> None:
+async def _return(merging: Merging, merged: Merged, literal: str) -> None:
     try:
-        present: Present = await desk.read(literal)
+        present: Present = await merging.read(literal)
     except (Gone, NotFound):
         return
     kind = literal.partition("/")[0]
     moves = {merged.survivor: merged.retired}
-    if repointed(desk.server, kind, present.data, moves, LINKS):
-        await desk.put([(present, present.data)])
+    if repointed(merging.server, kind, present.data, moves, LINKS):
+        await merging.put([(present, present.data)])
 
 
-async def _record(desk: Desk) -> None:
-    versions = list(desk.versions)
+async def _record(merging: Merging) -> None:
+    versions = list(merging.versions)
     for start in range(0, len(versions), MOST_TARGETS):
-        resource = provenance(desk, "unmerge", versions[start : start + MOST_TARGETS])
-        [outcome] = await desk.ask(Entry("POST", "Provenance", resource, json.encode(resource)))
-        desk.versions += outcome.written
+        resource = provenance(merging, "unmerge", versions[start : start + MOST_TARGETS])
+        [outcome] = await merging.ask(Entry("POST", "Provenance", resource, json.encode(resource)))
+        merging.versions += outcome.written

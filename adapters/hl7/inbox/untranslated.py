@@ -19,14 +19,14 @@ _NOTE: Final = """
 WITH given AS (
     SELECT * FROM unnest(
         %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-        %s::bigint[]
-    ) AS g(sender, system, code, field, display, unit, n, message)
+        %s::bigint[], %s::bigint[]
+    ) AS g(sender, system, code, field, display, unit, n, first, last)
 ), noted AS (
     INSERT INTO hl7_code AS c (
         sender, system, code, fields, display, unit, count, first_message, last_message
     )
     SELECT sender, system, code, ARRAY(SELECT DISTINCT unnest(array_agg(field)) ORDER BY 1),
-        max(display), max(unit), sum(n), min(message), max(message)
+        max(display), max(unit), sum(n), min(first), max(last)
     FROM given GROUP BY sender, system, code ORDER BY sender, system, code
     ON CONFLICT (sender, system, code) DO UPDATE SET
         count = c.count + excluded.count,
@@ -35,6 +35,7 @@ WITH given AS (
         ) END,
         display = CASE WHEN c.display = '' THEN excluded.display ELSE c.display END,
         unit = CASE WHEN c.unit = '' THEN excluded.unit ELSE c.unit END,
+        first_message = least(c.first_message, excluded.first_message),
         last_message = greatest(c.last_message, excluded.last_message),
         last_at = now(),
         state = CASE WHEN c.state = 'done' THEN 'settled' ELSE c.state END
@@ -58,21 +59,22 @@ async def note(connection: Connection, found: Iterable[Noted]) -> None:
 
     It comes last before the commit: the rows are shared by all who send these codes.
     """
-    counted: dict[tuple[str, ...], tuple[int, int]] = {}
+    counted: dict[tuple[str, ...], tuple[int, int, int]] = {}
     for one in found:
         for code in one.codes:
             said = (code.system, code.code, code.field, code.display, code.unit)
             key = (one.sender, *(text.replace("\x00", "") for text in said))
-            counted[key] = (counted.get(key, (0, 0))[0] + 1, one.message)
+            count, first, last = counted.get(key, (0, one.message, one.message))
+            counted[key] = (count + 1, min(first, one.message), max(last, one.message))
     if not counted:
         return
     columns = zip(*counted, strict=True)
-    counts, messages = zip(*counted.values(), strict=True)
-    cursor = await connection.execute(_NOTE, (*map(list, columns), list(counts), list(messages)))
+    numbers = zip(*counted.values(), strict=True)
+    cursor = await connection.execute(_NOTE, [list(one) for one in (*columns, *numbers)])
     row = await cursor.fetchone()
     if row and row[0]:
         await enqueue(connection, [JOB])
-    for key, (count, _) in counted.items():
+    for key, (count, *_) in counted.items():
         metrics.unmapped_codes.labels(metrics.sender_label(key[0]), key[3]).inc(count)
 
 

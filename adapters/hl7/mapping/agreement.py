@@ -3,11 +3,10 @@
 adapters/hl7/profiles makes these of a profile's file.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 Trust = Literal["national", "authority", "none"]
 ExtensionType = Literal["string", "code", "date", "dateTime", "decimal", "integer", "boolean"]
@@ -31,6 +30,13 @@ class Place:
         return f"{self.segment}-{self.number}{tail}"
 
 
+class Pattern(Protocol):
+    """A regular expression: of RE2, as profiles have them, or of Python."""
+
+    def search(self, string: str, /) -> object | None:
+        """Return something where it matches anywhere in the text, else None."""
+
+
 @dataclass(frozen=True, slots=True)
 class QcRule:
     """A message, or the specimen's group of it, is quality control where this matches.
@@ -40,7 +46,7 @@ class QcRule:
     """
 
     place: Place
-    pattern: re.Pattern[str]
+    pattern: Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Condition:
     """A place that must match for a quirk to apply."""
 
     place: Place
-    pattern: re.Pattern[str]
+    pattern: Pattern
 
 
 @dataclass(frozen=True, slots=True)

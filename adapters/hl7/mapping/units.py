@@ -104,7 +104,8 @@ _POWER: Final = re.compile(rf"10(?=[{_RAISED}])")
 _VOLUME: Final = re.compile(r"(?:cu|c)\.?mm\.?\Z", re.IGNORECASE)
 _MICROLITRE: Final = re.compile(r"mcl\.?\Z", re.IGNORECASE)
 _LITRE: Final = re.compile(r"/(?:litre|liter|ltr|lt|l\.)\Z", re.IGNORECASE)
-_EXPONENT: Final = re.compile(r"[+-]?\d+(?:[^\d.].*)?\Z")
+# A text that is itself a power (`10*3/uL`, `10e3/uL`, `1000/uL`) is a name, no exponent.
+_EXPONENT: Final = re.compile(r"[+-]?\d{1,2}(?:[^\d.*eE].*)?\Z")
 _LONGEST: Final = 100
 
 # Atoms that laboratories use. C, T, F, K and their like are left out: an analyzer that writes

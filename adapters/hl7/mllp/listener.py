@@ -21,7 +21,8 @@ from adapters.hl7 import metrics
 from adapters.hl7.inbox.receive import Inbox, Kept
 from adapters.hl7.inbox.received import Received
 from adapters.hl7.keep_alive import keep_alive
-from adapters.hl7.mllp.arrival import Arrival, Desk, answers, arrival, code_of
+from adapters.hl7.mllp.arrival import Arrival, Desk, answers, code_of
+from adapters.hl7.mllp.aside import Aside
 from adapters.hl7.mllp.dialogue import Dialogue
 from adapters.hl7.mllp.expected import Expected
 from adapters.hl7.mllp.framing import Frame, Framer, Kind
@@ -55,6 +56,7 @@ class _Listener:
     pending: Pending
     expected: Expected
     agreements: Agreements
+    aside: Aside
     port: Port
     dialogue: Dialogue | None = None
     open: dict[asyncio.Task[None], "_Connection"] = field(default_factory=dict)
@@ -117,6 +119,7 @@ async def serve(
         Pending(server.database, settings.channel),
         Expected(server.database, settings.channel),
         agreements(server),
+        Aside(settings.max_unstored_bytes),
         port,
         dialogue,
     )
@@ -251,6 +254,7 @@ async def _read_all(shared: _Listener, connection: _Connection) -> None:
     while not framer.closed:
         _count(shared, connection)
         await shared.inbox.room.wait()
+        await shared.aside.room.wait()
         try:
             data = await _read(shared.settings, connection)
         except TimeoutError:
@@ -333,7 +337,7 @@ async def _submit(shared: _Listener, connection: _Connection, frames: Sequence[F
     for frame in frames:
         if frame.kind is not Kind.WHOLE:
             metrics.frame_errors.labels(frame.kind.value).inc()
-        arrived = arrival(frame, connection.desk, now)
+        arrived = await shared.aside.arrival(frame, connection.desk, now)
         kept = _in_line(shared, arrived.received, connection.desk.origin.peer)
         answer = _Answer(arrived, kept, frame.kind in _LAST)
         connection.unanswered.append(answer)

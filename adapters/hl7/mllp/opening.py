@@ -6,7 +6,7 @@ from adapters.hl7.acknowledgement.ack import Header, Problem, header_of
 from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
 from adapters.hl7.message.tokenizer import BadHeader, Message, TooManyParts, parse
 from adapters.hl7.profiles.attribution import Attribution, attribute
-from adapters.hl7.profiles.model import SourceProfile
+from adapters.hl7.profiles.model import SourceProfile, Text
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Profiles
 from fhir_server.hl7_settings import Hl7Settings
@@ -48,15 +48,13 @@ def open_message(
 ) -> Opened:
     """Return what could be read; a sender's profile may say how its text is to be decoded."""
     framed = origin.framed
-    fallback, override = settings.fallback_charset, settings.charset_override
-    opened = _read(content, fallback, override, framed=framed)
+    opened = _read(content, *Text().over(settings), framed=framed)
     if opened.message is None:
         return opened
     attribution = attribute(profiles, opened.message, origin)
     said = attribution.profile.profile if attribution.profile else None
     if said and (said.text.charset or said.text.fallback):
-        fallback, override = said.text.fallback or fallback, said.text.charset or override
-        again = _read(content, fallback, override, framed=framed)
+        again = _read(content, *said.text.over(settings), framed=framed)
         opened = again if again.message else opened
     partition = _partition(said) or settings.partition
     return replace(opened, attribution=attribution, partition=partition)

@@ -78,6 +78,16 @@ def _reason(said: str | None) -> str | None:
     return said
 
 
+_STATES: Final = ("stored", "done", "stale", "dead", "rejected", "dismissed")
+
+
+def _state(said: str | None) -> str | None:
+    """Return a state of the inbox as it was typed."""
+    if said is not None and said not in _STATES:
+        raise typer.BadParameter(f"There is no such state; there are {', '.join(_STATES)}")
+    return said
+
+
 _MERGES: Final = """
 SELECT id, message_id, event, merged_at, survivor, retired, undone ->> 'by' FROM hl7_merge
 ORDER BY id DESC LIMIT %(limit)s
@@ -93,7 +103,7 @@ def list_messages(
     context: typer.Context,
     state: Annotated[
         str | None,
-        typer.Option(help="stored, done, stale, dead, rejected, dismissed; all without."),
+        typer.Option(callback=_state, help=f"{', '.join(_STATES)}; all without."),
     ] = None,
     reason: Annotated[
         str | None, typer.Option(callback=_reason, help="A reason such as NO_PATIENT_ID.")

@@ -62,7 +62,7 @@ def check(
 ) -> None:
     """Say what is wrong with files of profiles before they are put in place.
 
-    Example: sangam hl7 profiles check docs/examples/profiles/lis.toml
+    Example: sangam hl7 profiles check docs/examples/profiles/city-lab.toml
     """
     console, bad = Console(), False
     for file in files:

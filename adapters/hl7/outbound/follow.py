@@ -11,7 +11,7 @@ from typing import Final
 from adapters.hl7.acknowledgement.ack import control_id
 from adapters.hl7.outbound import queue
 from adapters.hl7.outbound.events import Event, events
-from adapters.hl7.outbound.gather import gather, searched, source, version
+from adapters.hl7.outbound.gather import CALLER, gather, searched, source
 from adapters.hl7.outbound.messages import Draft, adt, oml, oru, oul, written
 from adapters.hl7.outbound.peer import Peer, peer_of
 from adapters.hl7.outbound.record import Json, Record, literal
@@ -19,6 +19,8 @@ from adapters.hl7.profiles.read import Loaded
 from fhir_server import changes
 from fhir_server.changes import Change, Cursor
 from fhir_server.database import Connection
+from fhir_server.interactions.vread import versions_on
+from fhir_server.r4 import json
 from fhir_server.server import Server
 
 _ONCE: Final = 200
@@ -29,6 +31,8 @@ _TELLS: Final = {
     "ORU": ("DiagnosticReport", "Observation"),
     "OUL": ("DiagnosticReport", "Observation"),
 }
+# What a new version of these says hangs on the one before it (outbound/events).
+_COMPARED: Final = frozenset(("Patient", "Encounter", "ServiceRequest"))
 _QC: Final = "qc"
 
 _AT: Final = "SELECT feed_xid, position FROM hl7_outbound_feed WHERE id = 1 FOR UPDATE"
@@ -93,20 +97,25 @@ async def _each(
     found: Sequence[Change],
 ) -> None:
     ids = await changes.named(connection, found)
+    names = server.definitions.type_names
+    own = [
+        (names[one.type_id], ids[one.key], one.version)
+        for one in _in_order(server, found)
+        if one.key in ids
+    ]
+    before = [(kind, id_, at - 1) for kind, id_, at in own if kind in _COMPARED]
+    stored = await versions_on(server, connection, CALLER, [*own, *before])
     reported: set[str] = set()
-    for one in _in_order(server, found):
-        kind = server.definitions.type_names[one.type_id]
-        if one.key not in ids or f"{kind}/{ids[one.key]}" in reported:
+    for kind, id_, at in own:
+        if (kind, id_, at) not in stored or f"{kind}/{id_}" in reported:
             continue
-        now = await version(server, connection, kind, ids[one.key], one.version)
-        if now is None:
-            continue
-        before = await version(server, connection, kind, ids[one.key], one.version - 1)
+        now: Json = json.decode_keeping(stored[kind, id_, at].body)
         if kind == "DiagnosticReport":
             reported |= {each["reference"] for each in now.get("result", ()) if "reference" in each}
-        subjects = await _subjects(server, connection, now)
-        for told in subjects:
-            await _tell(server, connection, base, peers, told, before, now)
+        earlier = stored.get((kind, id_, at - 1)) if kind in _COMPARED else None
+        was = json.decode_keeping(earlier.body) if earlier else None
+        for told in await _subjects(server, connection, now):
+            await _tell(server, connection, base, peers, told, was, now)
 
 
 def _in_order(server: Server, found: Sequence[Change]) -> list[Change]:

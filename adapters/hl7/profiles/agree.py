@@ -1,7 +1,6 @@
 """What mapping needs of a profile, made of its file and of the maps that are stored."""
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any
@@ -21,6 +20,7 @@ from adapters.hl7.mapping.agreement import (
 from adapters.hl7.mapping.context import Profile
 from adapters.hl7.profiles import model
 from adapters.hl7.profiles.model import EXTENSIBLE, SourceProfile, place_of, target_of
+from adapters.hl7.profiles.patterns import compiled
 from adapters.hl7.profiles.read import Loaded
 
 UNIT_FIELD = "OBX-6"
@@ -62,7 +62,7 @@ def agree(
 
 def qc_rules(said: SourceProfile) -> tuple[QcRule, ...]:
     """Return the sender's signs of quality control."""
-    return tuple(QcRule(place_of(one.at), re.compile(one.matches)) for one in said.qc)
+    return tuple(QcRule(place_of(one.at), compiled(one.matches)) for one in said.qc)
 
 
 def _zone(usual: Profile, said: SourceProfile) -> tzinfo:
@@ -110,7 +110,7 @@ def quirks(said: SourceProfile) -> Iterator[Quirk]:
     for one in said.quirks:
         if one.do == "extension":
             continue
-        when = Condition(place_of(one.when), re.compile(one.matches)) if one.when else None
+        when = Condition(place_of(one.when), compiled(one.matches)) if one.when else None
         yield Quirk(
             one.do,
             place_of(one.to or one.at),

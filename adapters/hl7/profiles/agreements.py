@@ -1,5 +1,6 @@
 """What is agreed with all senders, as it stands now."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -33,6 +34,7 @@ class Agreements:
         self._freshness = Freshness(server.database, [self._type_id])
         self._generation = 0
         self._looked = float("-inf")
+        self._looking = asyncio.Lock()
         self._maps: dict[str, Mapping[str, Codes]] = {}
         self._agreed: dict[tuple[str, str], tuple[Profile, bool, Profile]] = {}
 
@@ -48,11 +50,15 @@ class Agreements:
 
     async def refresh(self) -> None:
         """Look for changed files and maps, unless that was just done."""
+        async with self._looking:  # whoever comes meanwhile goes by what is found now
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        changed = self._directory.scan()
+        changed = await self._scan()
         if changed:
             await ledger.record(self._server.database, self._directory, changed)
             self._agreed.clear()
@@ -62,6 +68,12 @@ class Agreements:
             self._generation = generation
             self._maps.clear()
             self._agreed.clear()
+
+    async def _scan(self) -> frozenset[str]:
+        """Read the changed files in a thread; without a directory there is none to read."""
+        if not self._directory.path:
+            return frozenset()
+        return await asyncio.to_thread(self._directory.scan)
 
     async def profile(self, usual: Profile, loaded: Loaded | None) -> Profile:
         """Return what is agreed with the sender of `usual`: what is usual, and its profile."""

@@ -4,7 +4,6 @@ What a sender says of itself is the weakest evidence: a client certificate or an
 comes before a name, a name before a pattern.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from adapters.hl7.mapping.context import slug
 from adapters.hl7.message.tokenizer import Message
 from adapters.hl7.profiles.model import Match
 from adapters.hl7.profiles.origin import Origin
+from adapters.hl7.profiles.patterns import compiled
 from adapters.hl7.profiles.read import Loaded, Profiles
 
 Doubt = Literal["", "UNKNOWN_SENDER", "AMBIGUOUS_SENDER"]
@@ -136,7 +136,7 @@ def _holds(match: Match, claim: Claim, origin: Origin) -> bool:
         and (not match.addresses or _within(match, origin.host))
         and (not match.applications or not claim.applications.isdisjoint(match.applications))
         and (not match.facilities or not claim.facilities.isdisjoint(match.facilities))
-        and (not match.pattern or re.search(match.pattern, claim.header) is not None)
+        and (not match.pattern or compiled(match.pattern).search(claim.header) is not None)
     )
 
 

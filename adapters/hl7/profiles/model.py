@@ -26,6 +26,8 @@ from adapters.hl7.mapping.context import slug
 from adapters.hl7.mapping.units import is_ucum
 from adapters.hl7.message.charsets import UnsupportedCharset, codec_of
 from adapters.hl7.profiles.destination import Law, Outbound
+from adapters.hl7.profiles.patterns import compiled
+from fhir_server.hl7_settings import Hl7Settings
 
 _PLACE: Final = re.compile(
     r"([A-Z][A-Z0-9]{0,2})-([1-9]\d{0,2})(?:\.([1-9]\d?))?(?:\.([1-9]\d?))?\Z"
@@ -89,12 +91,7 @@ def _target(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"this is no regular expression ({error.msg})") from None
-    except (OverflowError, RecursionError):
-        raise ValueError("this regular expression is too large") from None
+    compiled(text)
     return text
 
 
@@ -140,7 +137,7 @@ PlaceText = Annotated[str, AfterValidator(_place)]
 TargetText = Annotated[str, AfterValidator(_target)]
 """A coding as `code^display^system`."""
 Pattern = Annotated[str, AfterValidator(_pattern)]
-"""A regular expression of Python, searched for in the text."""
+"""A regular expression of RE2, searched for in the text."""
 Ucum = Annotated[str, AfterValidator(_ucum)]
 Name = Annotated[str, AfterValidator(_name)]
 
@@ -238,6 +235,10 @@ class Text(_Table):
 
     charset: Annotated[str, AfterValidator(_charset)] = ""
     fallback: Annotated[str, AfterValidator(_codec)] = ""
+
+    def over(self, usual: Hl7Settings) -> tuple[str, str]:
+        """Return fallback and charset of this sender, else those of its channel's settings."""
+        return self.fallback or usual.fallback_charset, self.charset or usual.charset_override
 
 
 class Choices(_Table):

@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.hl7.mapping.code_tables import GENDER
 from adapters.hl7.mapping.context import slug
-from adapters.hl7.mapping.datatypes.hd import escaped, universal_uri
+from adapters.hl7.mapping.datatypes.hd import escaped, known_system
 from adapters.hl7.message.tokenizer import Message, Segment
 from adapters.hl7.outbound import datatypes as as_
 from adapters.hl7.outbound.er7 import Encoding
@@ -45,9 +45,9 @@ def system_of(agreed: Mapping[str, str], base: str, sender: str) -> System:
 
     def system(hd: Sequence[str]) -> str:
         namespace, universal, kind = (*hd, "", "", "")[:3]
-        known = agreed.get(universal) or agreed.get(namespace)
-        local = f"{base}/hl7/{sender}/ids/{slug(namespace)}" if namespace else ""
-        return known or universal_uri(universal, kind) or local
+        name = namespace or universal
+        local = f"{base}/hl7/{sender}/ids/{slug(name)}" if name else ""
+        return known_system(agreed, namespace, universal, kind) or local
 
     return system
 

@@ -134,3 +134,15 @@ def test_a_data_directory_that_another_holds_is_left_alone(elsewhere: Path) -> N
     assert done.exit_code == 1
     assert "Another server runs" in done.output
     assert not (data / "postgres").exists()
+
+
+def test_commands_where_no_server_ran_name_the_directory_and_make_none(elsewhere: Path) -> None:
+    done = sangam("hl7", "list")
+    assert done.exit_code == 1
+    assert f"No data in {elsewhere / 'sangam-data'}." in done.output
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_state_of_the_inbox_that_does_not_exist_is_refused(url: str) -> None:
+    done = sangam("hl7", "list", "--state", "deda")
+    assert (done.exit_code, "dead" in done.output) == (2, True), url

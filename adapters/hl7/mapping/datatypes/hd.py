@@ -4,6 +4,7 @@ https://hl7.org/fhir/uv/v2mappings/STU1/ConceptMap-datatype-cx-to-identifier.htm
 """
 
 import re
+from collections.abc import Mapping
 
 from adapters.hl7.mapping.code_tables import EXTENSION, KNOWN, OIDS, THO
 from adapters.hl7.mapping.context import Context, Json, add, coding, put
@@ -22,10 +23,14 @@ def system_of(ctx: Context, namespace: str, universal: str, kind: str, default: 
     The settings come first, then the universal id by its type, then a system that
     belongs to the sender and is named by the namespace, else by `default`.
     """
-    agreed = ctx.profile.authorities
-    if universal in agreed or namespace in agreed:
-        return agreed.get(universal) or agreed[namespace]
-    return universal_uri(universal, kind) or ctx.profile.ids(namespace or universal or default)
+    known = known_system(ctx.profile.authorities, namespace, universal, kind)
+    return known or ctx.profile.ids(namespace or universal or default)
+
+
+def known_system(agreed: Mapping[str, str], namespace: str, universal: str, kind: str) -> str:
+    """Return the system of an HD by what is agreed, else its universal id, "" where neither is."""
+    found = agreed.get(universal) or agreed.get(namespace)
+    return found or universal_uri(universal, kind)
 
 
 def universal_uri(universal: str, kind: str) -> str:

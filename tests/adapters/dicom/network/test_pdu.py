@@ -57,3 +57,21 @@ def test_rejection_abort_and_release_are_as_in_the_standard() -> None:
     assert pdu.abort(6).hex() == "07000000000400000206"
     assert pdu.RELEASE_RQ.hex() == "05000000000400000000"
     assert pdu.RELEASE_RP.hex() == "06000000000400000000"
+
+
+@pytest.mark.parametrize("pieces", [[], [b"abc"], [b"x" * 300, b"y"], [b"z" * 122], [b"z" * 123]])
+def test_a_data_set_in_pieces_is_one_message(pieces: list[bytes]) -> None:
+    """Only the last fragment says so, and no PDU is longer than the peer takes."""
+    sent = b"".join(pdu.messages(5, b"command", pieces, 128))
+    found = []
+    offset = 0
+    while offset < len(sent):
+        kind, length = pdu.HEADER.unpack_from(sent, offset)
+        assert (kind, length <= 128) == (pdu.Kind.P_DATA, True)
+        body = memoryview(sent)[offset + pdu.HEADER.size : offset + pdu.HEADER.size + length]
+        found += [(context, flags, bytes(part)) for context, flags, part in pdu.fragments(body)]
+        offset += pdu.HEADER.size + length
+    assert found[0] == (5, pdu.COMMAND | pdu.LAST, b"command")
+    data = found[1:]
+    assert b"".join(part for _, _, part in data) == b"".join(pieces)
+    assert [flags for _, flags, _ in data] == [0] * (len(data) - 1) + [pdu.LAST]

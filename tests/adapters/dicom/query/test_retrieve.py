@@ -7,11 +7,12 @@ import pydicom
 import pytest
 
 from adapters.dicom.dataset.filemeta import file_meta
-from adapters.dicom.dataset.identifier import read, tag_of
+from adapters.dicom.dataset.identifier import read, tag_of, write
 from adapters.dicom.dataset.levels import Level
-from adapters.dicom.network import classes
+from adapters.dicom.network import classes, command, pdu
 from adapters.dicom.network.associate import MAX_CONTEXTS
-from adapters.dicom.network.command import Command, Element
+from adapters.dicom.network.association import Fixed
+from adapters.dicom.network.command import DATA_SET, NO_DATA_SET, Answer, Command, Element, Field
 from adapters.dicom.network.scu import Instance, Sender
 from adapters.dicom.query import requester
 from adapters.dicom.query.suboperations import Held, Tally, batches, chosen
@@ -103,6 +104,39 @@ def test_one_that_cannot_be_delivered_is_named_and_the_others_arrive(
     ]
     received = {str(pydicom.dcmread(path).SOPInstanceUID) for path in directory.iterdir()}
     assert received == {"1.1.1.1", "1.1.1.3"}
+
+
+def test_a_cancelled_move_tells_what_remains(
+    archive: Archive, know: Callable, storescp: tuple[int, Path]
+) -> None:
+    """The cancel is sent with the request, so that it is there after the first sub-operation."""
+    study = {"StudyInstanceUID": "1.1", "SeriesInstanceUID": "1.1.1"}
+    archive.send(*(instance(f"1.1.1.{number}", **study) for number in range(1, 4)))
+    know("STORESCP", storescp[0])
+    pairs = requester.contexts(MOVE)
+    keys = requester.identifier(Level.STUDY, ["StudyInstanceUID=1.1"])
+    request = {
+        Element.AffectedSOPClassUID: MOVE,
+        Element.CommandField: Field.C_MOVE_RQ,
+        Element.MessageID: 7,
+        Element.Priority: 0,
+        Element.CommandDataSetType: DATA_SET,
+        Element.MoveDestination: "STORESCP",
+    }
+    cancel = {
+        Element.CommandField: Field.C_CANCEL_RQ,
+        Element.MessageIDBeingRespondedTo: 7,
+        Element.CommandDataSetType: NO_DATA_SET,
+    }
+    with Sender(archive.address, called="SANGAM", calling="US", contexts=pairs) as sender:
+        context_id = sender.contexts[pairs[0]]
+        sender._wire.send(  # noqa: SLF001  (several messages in one call)
+            pdu.message(context_id, pdu.COMMAND, command.encode(request), 0)
+            + pdu.message(context_id, 0, write(keys, EXPLICIT), 0)
+            + pdu.message(context_id, pdu.COMMAND, command.encode(cancel), 0)
+        )
+        answer, _ = sender.receive(lambda *_: Fixed(Answer(0)))
+    assert told(answer) == (0xFE00, 2, 1, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ import httpx
 import pytest
 
 from adapters.hl7.codes import follow, repair, settle
+from adapters.hl7.codes.task import Asked
 from adapters.hl7.inbox import process
 from adapters.hl7.inbox.receive import store
+from adapters.hl7.inbox.replay import Chosen, replay
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
 from fhir_server.caller import Caller
+from fhir_server.database import Connection
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
 from tests.cluster import no_others
@@ -258,3 +261,33 @@ async def test_sender_has_no_more_open_tasks_than_somebody_can_answer(
     await look(server)
     assert len(await found(client, "Task")) == 2
     assert len(await codes(server)) == 4
+
+
+@pytest.mark.parametrize(
+    ("obx", "policy", "asked"),
+    [
+        (OBX, "hold", Asked("LIS-LAB", f"{CODES}/OBX-3", "GLU", ("OBX-3",))),
+        (
+            "OBX|1|NM|2345-7^Glucose^LN||5.10|blips/L|||||F",
+            "accept",
+            Asked("LIS-LAB", f"{CODES}/OBX-6", "blips/L", ("OBX-6",)),
+        ),
+    ],
+    ids=["held", "with the unit"],
+)
+async def test_messages_are_mapped_again_page_by_page(
+    server: Server, monkeypatch: pytest.MonkeyPatch, obx: str, policy: str, asked: Asked
+) -> None:
+    taken: list[list[int]] = []
+
+    async def counted(connection: Connection, chosen: Chosen, actor: str) -> list[int]:
+        taken.append(list(chosen.ids or ()))
+        return await replay(connection, chosen, actor)
+
+    before = [oru(obx, control_id=f"C{n}", number=str(n)) for n in range(5)]
+    await done(with_hl7(server, unmapped_policy=policy), *before)
+    monkeypatch.setattr(repair, "_MESSAGES", 2)
+    monkeypatch.setattr(repair, "replay", counted)
+    assert await repair.resume(server, asked) == 5
+    assert [len(page) for page in taken] == [2, 2, 1]
+    assert len({id_ for page in taken for id_ in page}) == 5

@@ -57,3 +57,68 @@ async def test_job_comes_back(server: Server) -> None:
             "SELECT kind, due_at > now() + interval '30 minutes' FROM job"
         )
         assert await cursor.fetchall() == [("hl7.retention", True)]
+
+
+_ORDERS = [
+    ("sent", 29, b"P|1"),
+    ("sent", 31, b""),
+    ("withdrawn", 31, b""),
+    ("dead", 364, b"P|1"),
+    ("sent", 366, None),
+    ("withdrawn", 366, None),
+    ("dead", 366, None),
+    ("queued", None, b"P|1"),
+]
+
+
+async def test_orders_to_analyzers_lose_their_records_first_and_their_rows_later(
+    server: Server,
+) -> None:
+    async with server.database.statement() as connection:
+        for number, (state, days, _) in enumerate(_ORDERS):
+            await connection.execute(
+                """
+                INSERT INTO hl7_astm_order (sender, reference, action, records, state, finished_at)
+                VALUES ('X', %s, 'N', 'P|1', %s, now() - %s * interval '1 day')
+                """,
+                (f"ServiceRequest/{number}", state, days),
+            )
+    await retention.run(server, {})
+    async with server.database.connection() as connection:
+        cursor = await connection.execute("SELECT reference, records FROM hl7_astm_order")
+        left = {reference: bytes(records) for reference, records in await cursor.fetchall()}
+    assert left == {
+        f"ServiceRequest/{number}": records
+        for number, (_, _, records) in enumerate(_ORDERS)
+        if records is not None
+    }
+
+
+_ALERTS = [
+    ("acknowledged", 364, True),
+    ("acknowledged", 366, False),
+    ("withdrawn", 366, False),
+    ("open", None, True),
+]
+
+
+async def test_critical_results_that_ended_are_forgotten(server: Server) -> None:
+    async with server.database.statement() as connection:
+        for number, (state, days, _) in enumerate(_ALERTS):
+            await connection.execute(
+                """
+                INSERT INTO hl7_critical
+                    (observation_id, level, state, flag_id, request_id, raised_at, ended_at)
+                VALUES (%s, 'high', %s, 'f', 'r', now() - interval '400 days',
+                    now() - %s * interval '1 day')
+                """,
+                (str(number), state, days),
+            )
+    await retention.run(server, {})
+    async with server.database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT observation_id FROM hl7_critical ORDER BY observation_id"
+        )
+        assert await cursor.fetchall() == [
+            (str(number),) for number, (*_, stays) in enumerate(_ALERTS) if stays
+        ]

@@ -1,6 +1,9 @@
+from typing import cast
+
 import pytest
 
-from adapters.hl7.mapping.units import UCUM, members, ucum
+from adapters.hl7.mapping.units import UCUM, members, parts, ucum
+from adapters.hl7.message.tokenizer import Repetition
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,30 @@ def test_unknown_units_get_no_code(text: str) -> None:
 def test_unit_stays_as_sent_beside_its_code() -> None:
     assert members("gm/dL") == {"unit": "gm/dL", "system": UCUM, "code": "g/dL"}
     assert members("") == {}
+
+
+class Parts:
+    """Components of OBX-6, read as those of a message are."""
+
+    def __init__(self, text: str) -> None:
+        self.all = text.split("^")
+
+    def peek(self, component: int) -> str:
+        return self.all[component - 1] if component <= len(self.all) else ""
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("10*3/uL^10*3/uL^UCUM", ("10*3/uL", "10*3/uL", "UCUM")),
+        ("10e3/uL^10e3/uL^L", ("10e3/uL", "10e3/uL", "L")),
+        ("thou/uL^1000/uL^L", ("thou/uL", "1000/uL", "L")),
+        ("10*3/uL^10^3/uL^UCUM", ("10*3/uL", "10^3/uL", "UCUM")),
+        ("10^3/uL", ("10^3/uL", "", "")),
+        ("kg/m^2", ("kg/m^2", "", "")),
+    ],
+)
+def test_a_power_is_put_together_and_a_name_that_is_one_is_left(
+    sent: str, read: tuple[str, str, str]
+) -> None:
+    assert parts(cast("Repetition", Parts(sent))) == read

@@ -1,6 +1,6 @@
 """What changes in the store goes out to those who want it, and to no one who said it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,12 @@ from adapters.hl7.inbox import process
 from adapters.hl7.inbox.receive import store
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
+from adapters.hl7.outbound import follow
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.origin import Origin
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
+from fhir_server.interactions.vread import versions_on
 from fhir_server.server import Server
 from tests.adapters.hl7.outbound.destination import (
     agree,
@@ -21,9 +25,12 @@ from tests.adapters.hl7.outbound.destination import (
     fields,
     patient,
     put,
+    rows,
     settled,
     telling,
+    told,
 )
+from tests.cluster import no_others
 
 ORU = (
     "MSH|^~\\&|LAB||SANGAM||20260110080000+0000||ORU^R01^ORU_R01|{number}|P|2.5.1\r"
@@ -200,3 +207,34 @@ async def test_an_order_is_told_new_changed_and_withdrawn_and_the_same_is_not_to
         ["XO", "O-1^^1.6^ISO"],
         ["CA", "O-1^^1.6^ISO"],
     ]
+
+
+async def test_changes_are_read_at_once_with_the_versions_that_they_are_compared_with(
+    server: Server, client: AsyncClient, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[tuple[str, str, int]]] = []
+
+    async def counted(
+        server: Server, connection: Connection, caller: Caller, wanted: Iterable[Any]
+    ) -> Any:
+        asked.append(set(wanted))
+        return await versions_on(server, connection, caller, asked[-1])
+
+    agree(place, 1, "ADT^A31", "ORU^R01")
+    there = told(server, place)
+    await agreements(there).refresh()
+    peers = follow.destinations(there, "urn:x", list(agreements(there).profiles.by_sender.values()))
+    monkeypatch.setattr(follow, "versions_on", counted)
+    await follow.look(there, "urn:x", peers)
+    await put(client, patient("p"))
+    await put(client, patient("p", gender="male"))
+    await put(client, patient("q"))
+    report = {"status": "final", "code": {"text": "x"}, "subject": {"reference": "Patient/p"}}
+    await put(client, {"resourceType": "DiagnosticReport", "id": "r", **report})
+    await put(client, {"resourceType": "Device", "id": "d"})
+    await no_others(server.database)
+    await follow.look(there, "urn:x", peers)
+    patients = {("Patient", "p", at) for at in range(3)} | {("Patient", "q", at) for at in range(2)}
+    assert asked == [patients | {("DiagnosticReport", "r", 1)}]
+    events = await rows(there, "event")
+    assert events == [("ADT^A31",), ("ADT^A31",), ("ADT^A31",), ("ORU^R01",)]

@@ -98,3 +98,10 @@ def test_address_of_ipv6_is_compared_as_that_of_ipv4_where_it_is_one() -> None:
     known = profiles(a="addresses=['10.1.0.0/16']", b="addresses=['fd00::/8']")
     assert whose(known, Origin("mllp", "::ffff:10.1.2.3:5000"))[0] == "a"
     assert whose(known, Origin("mllp", "fd00::1:5000"))[0] == "b"
+
+
+def test_no_message_takes_a_pattern_long() -> None:
+    """A matcher that backtracks would not end in a lifetime."""
+    known = profiles(a="pattern='^(([^|]*)+[|]?)+@$'")
+    message = parse(f"MSH|^~\\&|{'A' * 4_000}|LAB|EHR|H|2026||ORU^R01|C1|P|2.5.1\r")
+    assert attribute(known, message, NEAR).doubt == "UNKNOWN_SENDER"

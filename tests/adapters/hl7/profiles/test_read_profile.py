@@ -56,7 +56,11 @@ from adapters.hl7.profiles.read import Unusable, read, together
         ),
         (
             "version='1'\n[[qc]]\nat='PID-3.1'\nmatches='('",
-            "a.toml: qc[0].matches: this is no regular expression (missing ), unterminated",
+            "a.toml: qc[0].matches: this is no regular expression of RE2 (missing ): ()",
+        ),
+        (
+            "version='1'\n[match]\npattern='LIS(?=.)'",
+            "a.toml: match.pattern: this is no regular expression of RE2 (invalid perl operator",
         ),
         (
             "version='1'\nsender='a b'",

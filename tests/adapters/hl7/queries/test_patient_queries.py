@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 
+from adapters.hl7.mapping.context import Context, Profile
+from adapters.hl7.mapping.datatypes.hd import system_of as hd_system_of
+from adapters.hl7.message.tokenizer import parse
 from adapters.hl7.mllp.listener import serve
+from adapters.hl7.queries.demographics import system_of
 from adapters.hl7.queries.dialogue import dialogue
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import Sender, bound
@@ -96,3 +101,23 @@ async def test_an_unknown_query_is_rejected(ask: Ask) -> None:
     (answer,) = await ask("Q31", "x")
     assert fields(answer, "MSA")[0][1] == "AR"
     assert fields(answer, "QAK")[0][2] == "AR"
+
+
+@pytest.mark.parametrize(
+    "hd",
+    [
+        ("HOSP", "1.2.3", "ISO"),
+        ("HOSP", "", ""),
+        ("", "1.2.3", "ISO"),
+        ("", "own", "L"),
+        ("LAB A", "own", "L"),
+        ("X", "agreed", "L"),
+    ],
+)
+def test_a_query_names_the_system_that_messages_make_of_an_authority(
+    hd: tuple[str, str, str],
+) -> None:
+    agreed = {"agreed": "urn:agreed"}
+    profile = Profile("http://b", "LIS", UTC, agreed)
+    made = hd_system_of(Context(parse("MSH|^~\\&|LIS\r"), profile), *hd, "PID-3")
+    assert system_of(agreed, "http://b", "LIS")(hd) == made
