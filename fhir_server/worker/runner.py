@@ -55,6 +55,7 @@ class Worker:
         self.server = server
         self.functions = functions
         self.number = 0
+        self.numbered = asyncio.Event()
         self.known: dict[int, asyncio.Task[None]] = {}
         self.wake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
@@ -68,10 +69,12 @@ class Worker:
         connection = await psycopg.AsyncConnection.connect(
             self.server.database.conninfo, autocommit=True
         )
-        self.number = secrets.randbelow(1 << 31)
         loops: list[asyncio.Task[Any]] = []
         try:
-            await jobs.take_number(connection, self.number)
+            number = secrets.randbelow(1 << 31)
+            await jobs.take_number(connection, number)
+            self.number = number
+            self.numbered.set()
             await connection.execute(f"LISTEN {jobs.CHANNEL}")
             if self.broker.starts_empty:
                 await jobs.forget_published(connection)
@@ -86,6 +89,7 @@ class Worker:
                 task.result()
             await self.drain()
         finally:
+            self.numbered.clear()
             for task in (*loops, *self.known.values()):
                 task.cancel()
             await asyncio.gather(*loops, *self.known.values(), return_exceptions=True)
@@ -150,8 +154,10 @@ class Worker:
     async def carry_out(self, id_: int) -> None:
         """Claim, run, and finish or fail a job.
 
-        When the database is away after the claim, the job is adopted later.
+        When the database is away after the claim, the job is adopted later. What is
+        claimed under a number that no lock holds yet would be adopted at once.
         """
+        await self.numbered.wait()
         database = self.server.database
         with suppress(Unavailable):
             async with database.statement() as connection:

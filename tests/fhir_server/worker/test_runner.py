@@ -15,7 +15,7 @@ import pytest
 from fhir_server import jobs
 from fhir_server.jobs import Job
 from fhir_server.server import Server
-from fhir_server.worker.runner import Function, work
+from fhir_server.worker.runner import Function, Worker, work
 
 MEMORY = "memory://"
 
@@ -209,6 +209,22 @@ async def test_a_job_under_way_at_the_stop_is_finished(server: Server) -> None:
         await enqueued(server, Job("slow", {}))
         await happens(lambda: seen == ["begin"])
     assert seen == ["begin", "end"]
+    assert await left(server) == []
+
+
+async def test_nothing_is_claimed_before_the_workers_number_is_held(server: Server) -> None:
+    """Under a number that nobody holds, another worker would adopt the job at once."""
+    seen: list[int] = []
+    worker = Worker(server, {"note": noting(seen)}, MEMORY)
+    await enqueued(server, Job("note", {"n": 1}))
+    async with server.database.connection() as connection:
+        ((id_,),) = await (await connection.execute("SELECT id FROM job")).fetchall()
+    called = asyncio.create_task(worker.taken(id_))
+    await asyncio.sleep(0.1)
+    assert [state for _, state, _, _ in await left(server)] == ["ready"]
+    worker.numbered.set()
+    await called
+    assert seen == [1]
     assert await left(server) == []
 
 
