@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from adapters.dicom.cli import app as dicom_app
 from adapters.hl7.message.files import framed, messages
 from adapters.hl7.mllp.client import client_context, send
+from adapters.hl7.operators.analyzers import Host, Port
 from adapters.hl7.operators.cli import app as hl7_app
 from fhir_server.config import Settings
 from fhir_server.errors import SangamError
@@ -223,12 +224,8 @@ def send_hl7(  # noqa: PLR0913  (one parameter a flag)
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")],
     *,
     data_dir: DataDir = None,
-    host: Annotated[
-        str | None, typer.Option(help="Listener.", show_default="running server")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Its port.", show_default="running server")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each answer.")] = 30,
     batch: Annotated[
         bool, typer.Option("--batch", help="Send each file as it is, in one frame.")

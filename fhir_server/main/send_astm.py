@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from adapters.hl7.astm.client import send
 from adapters.hl7.astm.connection import LONGEST
 from adapters.hl7.astm.frames import split
+from adapters.hl7.operators.analyzers import Host, Port
 from adapters.hl7.records.files import messages, records
 from fhir_server.main.options import DataDir, fail, given
 from fhir_server.main.target import running_server
@@ -19,12 +20,8 @@ def send_astm(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")],
     *,
     data_dir: DataDir = None,
-    host: Annotated[
-        str | None, typer.Option(help="Listener.", show_default="running server")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Its port.", show_default="running server")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     dialect: Annotated[
         Literal["E1381-95", "LIS01-A2"], typer.Option(help="Frames of 240 or 63,993 characters.")
     ] = "E1381-95",

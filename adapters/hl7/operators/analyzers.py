@@ -11,6 +11,9 @@ from adapters.hl7.simulate.play import KINDS, Kind, Plan, Tally, item, play
 
 _MILLI = 1_000
 
+Host = Annotated[str | None, typer.Option(help="Listener.", show_default="running server")]
+Port = Annotated[int | None, typer.Option(help="Its port.", show_default="running server")]
+
 
 def simulate(  # noqa: PLR0913  (one parameter a flag)
     context: typer.Context,
@@ -22,12 +25,8 @@ def simulate(  # noqa: PLR0913  (one parameter a flag)
     transport: Annotated[
         Literal["mllp", "astm"], typer.Option(help="How the analyzers speak.")
     ] = "mllp",
-    host: Annotated[
-        str | None, typer.Option(help="Listener.", show_default="running server")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Its port.", show_default="running server")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     count: Annotated[int, typer.Option(min=1, help="Messages in all.")] = 100,
     analyzers: Annotated[int, typer.Option(min=1, max=256, help="Lines side by side.")] = 1,
     rate: Annotated[
