@@ -64,18 +64,21 @@ class Claimed:
 
 # A row in backoff (attempts > 0) keeps its time: else each new message would try at once
 # what just failed. The row is locked also where WHERE leaves it as it is.
-_INSERT = """
-WITH added AS (
-    INSERT INTO job (kind, dedupe_key, payload, due_at)
-    SELECT j.kind, j.dedupe_key, j.payload, now() + j.delay * interval '1 second'
-    FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::float8[])
-        AS j(kind, dedupe_key, payload, delay)
-    ON CONFLICT (kind, dedupe_key) WHERE state = 'ready'
-    DO UPDATE SET due_at = excluded.due_at
-    WHERE job.attempts = 0 AND job.due_at > excluded.due_at
-)
-SELECT pg_notify(%s, '')
+ADD = """
+INSERT INTO job (kind, dedupe_key, payload, due_at)
+SELECT j.kind, j.dedupe_key, j.payload, now() + j.delay * interval '1 second'
+FROM {jobs} AS j(kind, dedupe_key, payload, delay)
+ON CONFLICT (kind, dedupe_key) WHERE state = 'ready'
+DO UPDATE SET due_at = excluded.due_at
+WHERE job.attempts = 0 AND job.due_at > excluded.due_at
 """
+"""The statement that adds jobs, for a larger one; `jobs` are rows of SQL in one order of keys.
+
+Who waits for jobs is told by `pg_notify(CHANNEL, '')`.
+"""
+
+_GIVEN = "unnest(%s::text[], %s::text[], %s::jsonb[], %s::float8[])"
+_INSERT = f"WITH added AS ({ADD.format(jobs=_GIVEN)}) SELECT pg_notify(%s, '')"
 
 _NOT_BESIDE_RUNNING = """
 NOT EXISTS (

@@ -18,16 +18,21 @@ from adapters.hl7.inbox.received import Received
 from adapters.hl7.mapping.transform import knows_type
 from fhir_server.database import Connection, Database
 from fhir_server.errors import Unavailable
-from fhir_server.jobs import Job, enqueue
+from fhir_server.jobs import ADD, CHANNEL, Job
 
 JOB: Final = Job("hl7.process", {}, dedupe_key="inbox")
 _KINDS: Final = frozenset(("ACK", "ASTM", "BATCH"))
+_JOBS: Final = """(
+    SELECT %s, %s, '{}'::jsonb, 0 WHERE EXISTS (SELECT FROM given WHERE state = 'stored')
+)"""
 _BATCH_MESSAGES: Final = 1_000
 _BATCH_BYTES: Final = 64 << 20
 
 _log = logging.getLogger(__name__)
 
-_INSERT: Final = """
+# With the messages comes the job that processes them: one statement is one commit, and one way
+# to the database and back, however many wait.
+_INSERT: Final = f"""
 WITH given AS (
     SELECT * FROM unnest(
         %s::bytea[], %s::bytea[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
@@ -46,7 +51,7 @@ WITH given AS (
           AND earlier.sha256 <> g.sha256
     ) AS reused
     FROM given AS g
-)
+), kept AS (
 INSERT INTO hl7_message (
     raw, sha256, content_sha256, channel, peer, sender, control_id, type, event, version,
     charset, processing_id, state, reason, detail, ack_mode, ack, partition_keys, warnings,
@@ -57,14 +62,16 @@ SELECT raw, sha256, content_sha256, channel, peer, sender, control_id, type, eve
     ARRAY(SELECT jsonb_array_elements_text(more::jsonb -> 'keys')),
     nullif(
         (more::jsonb -> 'warnings')
-        || CASE WHEN reused THEN '{"control_id_reused": 1}'::jsonb ELSE '{}'::jsonb END,
-        '{}'::jsonb
+        || CASE WHEN reused THEN '{{"control_id_reused": 1}}'::jsonb ELSE '{{}}'::jsonb END,
+        '{{}}'::jsonb
     ),
     CASE WHEN state <> 'stored' THEN now() END,
     (more::jsonb ->> 'batch')::bigint, (more::jsonb ->> 'sequence')::bigint
 FROM flagged ORDER BY n
 ON CONFLICT (channel, control_id, sha256) DO NOTHING
 RETURNING id, control_id, sha256
+), job_added AS ({ADD.format(jobs=_JOBS)})
+SELECT id, control_id, sha256 FROM kept, (SELECT pg_notify(%s, '')) AS told
 """
 
 _EARLIER: Final = """
@@ -183,11 +190,7 @@ async def store(
     database: Database, channel: str, group: Sequence[tuple[Received, str]]
 ) -> list[Kept]:
     """Store (message, peer) pairs durably in one commit, with the job that processes them."""
-    async with (
-        database.statement() as connection,
-        connection.pipeline(),
-        connection.transaction(),
-    ):
+    async with database.statement() as connection:
         found = await store_on(connection, channel, group)
     count(channel, group, found)
     return found
@@ -201,8 +204,6 @@ async def store_on(
     for index, (received, peer) in enumerate(group):
         fresh.setdefault(_key(received, index), (received, peer))
     cursor = await _insert(connection, channel, list(fresh.values()))
-    if any(received.state == "stored" for received, _ in fresh.values()):
-        await enqueue(connection, [JOB])
     added = _added(fresh, await cursor.fetchall())
     missing = [key for key in fresh if key not in added]
     earlier = await _earlier(connection, channel, missing)
@@ -245,7 +246,7 @@ async def _insert(
             *("processing_id", "state", "reason", "detail", "ack_mode", "ack"),
         )
     ]
-    values.append(_more(messages))
+    values += [_more(messages), JOB.kind, JOB.dedupe_key, CHANNEL]
     return await connection.execute(_INSERT, values, binary=True)
 
 
