@@ -16,7 +16,8 @@ def messages(first: int) -> Iterator[bytes]:
     """Return ever more MLLP blocks, numbered from `first`.
 
     Some thousand messages are made beforehand by the analyzer's simulation and then
-    only get new numbers (control id, order, specimen), which takes 4 µs.
+    only get new numbers (control id, order, specimen), which takes 4 µs. 1.5 % of them hold
+    a critical result (simulate/values.py), the others none.
     """
     models = [(f"{seed:010d}".encode(), oru(seed, OBX)) for seed in range(first, first + MODELS)]
     return (

@@ -35,9 +35,13 @@ class Blobs:
         # moment ago exists, and a power cut could still take it away.
         self._lasting: set[Path] = set()
 
-    def path(self, digest: str) -> Path:
-        """Return where the blob of this hex digest lies, or would lie."""
+    def place(self, digest: str) -> Path:
+        """Return where the blob of this hex digest belongs on disk."""
         return self.root / digest[:2] / digest[2:4] / digest
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob of this hex digest can be read, or could if it were stored."""
+        return self.place(digest)
 
     def put(self, content: bytes) -> str:
         """Store `content` durably and return its hex SHA-256."""
@@ -56,7 +60,7 @@ class Blobs:
 
     def keep(self, temporary: Path, digest: str) -> Path:
         """Move a synced file from `incoming` to its place, durably; return the place."""
-        place = self.path(digest)
+        place = self.place(digest)
         new = place.parent not in self._lasting
         if new:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,10 @@ class Blobs:
         if new:
             self._make_lasting(place.parent)
         return place
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob that nothing refers to, if it is there. Raises OSError."""
+        self.path(digest).unlink(missing_ok=True)
 
     def arrive(self) -> "Arrival":
         """Return a blob to be, which takes its content piece by piece."""

@@ -8,7 +8,7 @@ xmin); what becomes visible later then always sorts after what was read.
 https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,13 +35,38 @@ class Change:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Changes, oldest first; how far the feed was read for them; whether there may be more."""
+
+    changes: tuple[Change, ...]
+    reached: Cursor
+    more: bool
+
+
+_DELETE = 3  # store.transact.Method
+# Who wants few types passes over the others here, so many at a time.
+_SCANNED = 5_000
+
 _READ = """
-SELECT feed_xid::text::bigint, position, key, version, type_id, method, at
-FROM change
-WHERE (feed_xid, position) > (%s::text::xid8, %s)
-  AND feed_xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY feed_xid, position
-LIMIT %s
+WITH scanned AS MATERIALIZED (
+    SELECT feed_xid, position, key, version, type_id, method, at,
+        row_number() OVER (ORDER BY feed_xid, position) AS number
+    FROM change
+    WHERE (feed_xid, position) > (%(xid)s::text::xid8, %(position)s)
+      AND feed_xid < pg_snapshot_xmin(pg_current_snapshot())
+    ORDER BY feed_xid, position LIMIT %(scanned)s
+)
+(
+    SELECT feed_xid::text::bigint, position, key, version, type_id, method, at, NULL
+    FROM scanned
+    WHERE (%(types)s::smallint[] IS NULL OR type_id = ANY(%(types)s))
+      AND (NOT %(deletions)s OR method = %(delete)s)
+    ORDER BY number LIMIT %(limit)s
+) UNION ALL (
+    SELECT feed_xid::text::bigint, position, key, version, type_id, method, at, number
+    FROM scanned ORDER BY number DESC LIMIT 1
+)
 """
 
 _NAMED = "SELECT key, id FROM resource WHERE key = ANY(%s)"
@@ -55,15 +80,38 @@ FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
 """
 
 
-async def read(connection: Connection, after: Cursor, limit: int) -> tuple[list[Change], Cursor]:
-    """Return up to `limit` changes after a place, oldest first, and the place reached.
+async def read(
+    connection: Connection,
+    after: Cursor,
+    limit: int,
+    types: Collection[int] | None = None,
+    *,
+    deletions: bool = False,
+) -> Page:
+    """Return up to `limit` changes after a place, of some types of resources or of all.
 
-    Nothing that commits later sorts before that place.
+    `deletions`: of those that deleted a resource alone.
+
+    Nothing that commits later sorts before the place reached. A page that is empty may have
+    passed over other changes.
     """
-    given = (str(after.feed_xid), after.position, limit)
+    given = {
+        "xid": str(after.feed_xid),
+        "position": after.position,
+        "types": None if types is None else list(types),
+        "deletions": deletions,
+        "delete": _DELETE,
+        "limit": limit,
+        "scanned": max(limit, _SCANNED),
+    }
     rows = await (await connection.execute(_READ, given)).fetchall()
-    changes = [Change(Cursor(row[0], row[1]), *row[2:]) for row in rows]
-    return changes, changes[-1].cursor if changes else after
+    if not rows:
+        return Page((), after, more=False)
+    *found, last = rows
+    changes = tuple(Change(Cursor(row[0], row[1]), *row[2:7]) for row in found)
+    if len(changes) == limit:
+        return Page(changes, changes[-1].cursor, more=True)
+    return Page(changes, Cursor(last[0], last[1]), more=last[7] == given["scanned"])
 
 
 async def named(connection: Connection, found: Sequence[Change]) -> dict[int, str]:

@@ -19,7 +19,7 @@ Network = Annotated[str, AfterValidator(_network)]
 
 
 class Hl7Tls(_Group):
-    """TLS of a MLLP port; changed files are taken up within seconds."""
+    """TLS of a port for MLLP or ASTM; changed files are taken up within seconds."""
 
     certificate: str = Field(
         min_length=1, description="PEM file with our certificate and those between it and the root."

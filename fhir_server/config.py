@@ -18,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from fhir_server.channel_settings import Hl7Tls
+from fhir_server.dicom_settings import DicomSettings
 from fhir_server.hl7_settings import Hl7Settings
 
 
@@ -276,6 +278,7 @@ class AstmSettings(_Group):
     allow_hosts: tuple[str, ...] = Field(
         (), description="Networks (CIDR) that may connect; empty: all that reach the port."
     )
+    tls: Hl7Tls | None = Field(None, description="TLS of the port; without it the port is plain.")
     max_connections: int = Field(64, ge=1, description="Analyzers at a time.")
     max_session_bytes: int = Field(16 << 20, ge=1, description="Largest session.")
     stop_seconds: float = Field(5, gt=0, description="Time for open sessions at shutdown.")
@@ -284,96 +287,6 @@ class AstmSettings(_Group):
     )
     poll_seconds: float = Field(
         1, gt=0, description="Time between looks for new orders and for changed profiles."
-    )
-
-
-class DicomSettings(_Group):
-    """DICOM services."""
-
-    ae_titles: tuple[str, ...] = Field(
-        ("SANGAM",), min_length=1, description="AE titles that we answer to; others are rejected."
-    )
-    calling_ae_titles: tuple[str, ...] = Field(
-        (), description="AE titles that may call, `*` for any; empty: none, or any in demo mode."
-    )
-    allow_hosts: tuple[str, ...] = Field(
-        (), description="Networks (CIDR) that may connect; empty: loopback and private ones."
-    )
-    max_associations: int = Field(64, ge=1, description="Associations at a time.")
-    max_associations_per_host: int = Field(8, ge=1, description="Associations from one address.")
-    max_pdu: int = Field(
-        131072, ge=4096, le=1 << 20, description="Longest P-DATA PDU that peers may send."
-    )
-    artim_seconds: float = Field(30, gt=0, description="Time to send an association request.")
-    dimse_seconds: float = Field(60, gt=0, description="Silence inside a message until abort.")
-    idle_seconds: float = Field(300, gt=0, description="Silence between messages until abort.")
-    stop_seconds: float = Field(10, gt=0, description="Time to finish a message at shutdown.")
-    prefer_explicit: bool = Field(
-        True, description="Choose no Implicit VR where Explicit VR is offered beside it."
-    )
-    accept_unknown_sop_classes: bool = Field(
-        True, description="Store classes that are not known as something else."
-    )
-    transfer_syntaxes: tuple[str, ...] = Field(
-        (), description="UIDs of private transfer syntaxes to store besides the standard ones."
-    )
-    max_object_bytes: int = Field(8 << 30, ge=1, description="Largest instance.")
-    reserve_bytes: int = Field(
-        1 << 30, ge=0, description="Free disk space below which instances are refused."
-    )
-    connections: int = Field(8, ge=1, description="Database connections of a DICOM process.")
-    unknown_patient: Literal["", "hold", "create"] = Field(
-        "",
-        description="A study of an unknown patient is held, or creates one; empty: hold, "
-        "or create in demo mode.",
-    )
-    issuers: dict[str, str] = Field(
-        {}, description="Issuer of Patient ID as sent, to the identifier system that it means."
-    )
-    patient_id_system: str = Field(
-        "urn:sangam:patient-id",
-        description="Identifier system of a Patient ID without issuer; empty: it matches nobody.",
-    )
-    anonymous_ids: tuple[str, ...] = Field(
-        ("0", "UNKNOWN", "NONE", "NA", "N/A", "ANON*"),
-        description="Patient IDs that never match; a trailing `*` stands for anything.",
-    )
-    timezone: str = Field("Asia/Kolkata", description="IANA zone of times sent without an offset.")
-    keep_study_id: bool = Field(True, description="Study ID becomes an identifier.")
-    quiet_seconds: float = Field(
-        2, ge=0, description="A study is shown as an ImagingStudy when quiet for this long."
-    )
-    patience_seconds: float = Field(
-        15, ge=0, description="It is shown at latest after this long, which doubles each time."
-    )
-    max_shown_instances: int = Field(
-        10_000, ge=0, description="Instances listed in an ImagingStudy; above, only counted."
-    )
-    default_services: tuple[str, ...] = Field(
-        ("echo", "store"),
-        description="Services of callers that are no peers (`sangam dicom peers`); all in demo "
-        "mode.",
-    )
-    patient_study_only: bool = Field(
-        False, description="Answer the retired Patient/Study Only model of query and retrieve."
-    )
-    find_limit: int = Field(10_000, ge=1, description="Answers to one C-FIND.")
-    find_seconds: float = Field(30, gt=0, description="Time of a query in the database.")
-    query_connections: int = Field(
-        4, ge=1, description="Database connections for queries of a DICOM process."
-    )
-    connect_seconds: float = Field(10, gt=0, description="Time to connect to a peer.")
-    plain_port: bool = Field(True, description="Listen on `dicom_port` without TLS.")
-    tls_port: int | None = Field(
-        None, ge=0, le=65535, description="Port of DICOM with TLS (2762); empty: none."
-    )
-    tls_certificate: str = Field("", description="PEM file of our certificate chain.")
-    tls_key: str = Field("", description="PEM file of its key.")
-    tls_ca: str = Field(
-        "", description="PEM file of the authorities that peers have their certificates of."
-    )
-    tls_client_cert: Literal["required", "optional"] = Field(
-        "required", description="Whether who calls with TLS must show a certificate."
     )
 
 

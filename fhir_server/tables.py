@@ -87,6 +87,16 @@ change = Table(
     Index("change_type_feed_ix", "type_id", "feed_xid", "position"),
 )
 
+# How far each reader of the feed has read (feed_readers.py).
+feed_reader = Table(
+    "feed_reader",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    Column("feed_xid", Xid8, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 terms = Table(
     "terms",
     metadata,
@@ -96,7 +106,14 @@ terms = Table(
     Column("last_updated", DateTime(timezone=True), nullable=False),
     Column("terms", ARRAY(BigInteger), nullable=False),
     # A pending list slows searches two to three times while others write (decision 0002).
-    Index("terms_terms_ix", "terms", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+    # So many kilobytes of entries wait to be merged: common terms of resources that are written
+    # together are merged at once, and a search reads these few pages besides.
+    Index(
+        "terms_terms_ix",
+        "terms",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "on", "gin_pending_list_limit": "128"},
+    ),
     Index("terms_type_updated_ix", "type_id", "last_updated", "key"),
     Index("terms_type_key_ix", "type_id", "key"),
 )

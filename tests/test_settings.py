@@ -105,12 +105,19 @@ def test_the_page_is_that_of_the_settings() -> None:
 def test_every_setting_has_a_row() -> None:
     rows = re.findall(r"^\| `\w+` \| `(SANGAM_\w+)` \|", PAGE.read_text(), re.MULTILINE)
     single = [f"SANGAM_{name}".upper() for name in Settings.model_fields if name not in GROUPS]
-    grouped = [
-        f"SANGAM_{name}__{field}".upper()
-        for name, group in GROUPS.items()
-        for field in group.model_fields
-    ]
+    grouped = [one for name, group in GROUPS.items() for one in variables(f"SANGAM_{name}", group)]
     assert rows == single + grouped
+
+
+def variables(prefix: str, group: type[BaseModel]) -> list[str]:
+    """Return the variables of a group and, after them, of the groups in it."""
+    inner = {
+        name: field.annotation
+        for name, field in group.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    own = [f"{prefix}__{name}".upper() for name in group.model_fields]
+    return own + [one for name, of in inner.items() for one in variables(f"{prefix}__{name}", of)]
 
 
 def test_every_setting_says_what_it_does() -> None:

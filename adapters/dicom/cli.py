@@ -1,37 +1,34 @@
 """`sangam dicom`: what helps with modalities."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from adapters.dicom.commitment import cli as commitment
+from adapters.dicom.deidentification import cli as deidentification
+from adapters.dicom.documents import cli as documents
+from adapters.dicom.mpps import cli as mpps
+from adapters.dicom.operators import cli as operators
 from adapters.dicom.query import cli as query
-from adapters.dicom.simulate import Study, write
+from adapters.dicom.simulation.cli import simulate
+from adapters.dicom.storage import cli as storage
+from adapters.dicom.worklist import cli as worklist
 
 app = typer.Typer(
     help="DICOM: peers, query, retrieval, sending, synthetic studies.", no_args_is_help=True
 )
 
 app.add_typer(query.app, name="peers")
-for command in (query.echo, query.find, query.move, query.get, query.send):
+app.add_typer(operators.studies_app, name="studies")
+app.add_typer(operators.unmatched_app, name="unmatched")
+app.add_typer(operators.conflicts_app, name="conflicts")
+app.add_typer(commitment.app, name="commitments")
+app.add_typer(mpps.app, name="mpps")
+app.add_typer(worklist.app, name="worklist")
+app.add_typer(worklist.procedures_app, name="procedures")
+app.add_typer(storage.app, name="quota")
+app.command("verify")(storage.verify_files)
+app.add_typer(deidentification.app, name="projects")
+app.command("export")(deidentification.export)
+app.add_typer(documents.app, name="documents")
+app.command("explain")(documents.explain_file)
+for command in (query.echo, query.find, query.move, query.get, query.send, simulate):
     app.command()(command)
-
-
-@app.callback()
-def main() -> None:
-    """Keep `simulate` a command of its own."""
-
-
-@app.command()
-def simulate(
-    directory: Annotated[Path, typer.Argument(help="Where the files are written.")],
-    slices: Annotated[int, typer.Option(min=1, help="Instances of the study.")] = 20,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal studies.")] = 1,
-    size: Annotated[int, typer.Option(min=1, max=4096, help="Rows and columns.")] = 512,
-) -> None:
-    """Write a synthetic CT study as DICOM files.
-
-    Example: sangam dicom simulate /tmp/ct --slices 20
-    """
-    paths = write(directory, Study(seed=seed, slices=slices, size=size))
-    typer.echo(f"{len(paths)} files in {directory}")

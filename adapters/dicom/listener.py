@@ -16,6 +16,9 @@ from pathlib import Path
 
 import psycopg
 
+from adapters.dicom import metrics
+from adapters.dicom.commitment import provide as commitment
+from adapters.dicom.mpps import provide as mpps
 from adapters.dicom.network import classes
 from adapters.dicom.network.association import (
     MAX_REQUEST,
@@ -36,11 +39,16 @@ from adapters.dicom.query.find import Pool, Queries, find
 from adapters.dicom.query.find import pool as query_pool
 from adapters.dicom.query.peers import admission
 from adapters.dicom.query.retrieve import Retrievals, get, move
-from adapters.dicom.storage.index import Index
-from adapters.dicom.storage.store import Archive, archive_root, store
+from adapters.dicom.storage import recompress, verify
+from adapters.dicom.storage.index import Index, Rules
+from adapters.dicom.storage.quota import Quota, Reserve, Sessions, recount
+from adapters.dicom.storage.store import Archive, store
 from adapters.dicom.storage.sweep import sweep
+from adapters.dicom.storage.tiered import archive_blobs, tend
+from adapters.dicom.worklist import find as worklist
 from fhir_server.blobs import Blobs
-from fhir_server.config import DicomSettings, Settings
+from fhir_server.config import Settings
+from fhir_server.dicom_settings import DicomSettings
 from fhir_server.server import Server
 
 log = logging.getLogger(__name__)
@@ -93,10 +101,17 @@ def listen(
     """
     dicom = settings.dicom
     queries = query_pool(conninfo, connections=dicom.query_connections, seconds=dicom.find_seconds)
-    index = Index(conninfo, connections=dicom.connections, quiet_seconds=dicom.quiet_seconds)
-    blobs = Blobs(archive_root(root))
-    archive = Archive(blobs, index, dicom.max_object_bytes, dicom.reserve_bytes)
-    sweeper = threading.Thread(target=_sweep_often, args=(conninfo, blobs, stop), daemon=True)
+    index = Index(
+        conninfo,
+        connections=dicom.connections,
+        quiet_seconds=dicom.quiet_seconds,
+        rules=Rules(dicom.on_conflict, dicom.rejected == "refuse"),
+    )
+    blobs = archive_blobs(root, dicom)
+    quota = Quota(Sessions(queries.connection), dicom.quota_bytes)
+    reserve = Reserve(dicom.reserve_bytes)
+    denied = frozenset(dicom.denied_sop_classes)
+    archive = Archive(blobs, index, dicom.max_object_bytes, reserve, quota, denied)
     listener = Listener(
         policy=policy(settings),
         networks=networks(dicom),
@@ -106,14 +121,23 @@ def listen(
         admit=admission(queries.connection, unlisted(settings)),
         secure=secure,
     )
+    beside = [
+        threading.Thread(target=partial(_sweep_often, conninfo, blobs, quota, dicom, stop)),
+        threading.Thread(target=partial(tend, blobs, dicom.s3.cache_bytes, stop)),
+        threading.Thread(target=partial(quota.settle_often, stop)),
+    ]
     index.open()
     queries.open()
-    sweeper.start()
+    for thread in beside:
+        thread.daemon = True
+        thread.start()
     try:
         listener.listen(sock, stop)
     finally:
         listener.close(dicom.stop_seconds)
-        sweeper.join()
+        for thread in beside:
+            thread.join()
+        quota.settle()
         queries.close()
         index.close()
 
@@ -121,13 +145,24 @@ def listen(
 def _services(settings: Settings, archive: Archive, queries: Pool) -> Mapping[int, Service]:
     """Return what answers each request; C-FIND, C-MOVE and C-GET by the SOP class."""
     retrievals = Retrievals(queries, archive.blobs, partial(call, settings.dicom))
-    finding = partial(find, Queries(queries, settings.dicom.find_limit))
+    asked = Queries(queries, settings.dicom.find_limit)
+    finding, scheduled = partial(find, asked), partial(worklist.find, asked)
+    steps = mpps.Steps(queries, settings.dicom.mpps_strict)
+    commitments = commitment.Commitments(queries, settings.dicom.commit_reply == "same")
     return {
         Field.C_ECHO_RQ: echo,
         Field.C_STORE_RQ: partial(store, archive),
-        Field.C_FIND_RQ: by_class(dict.fromkeys(classes.FIND, finding)),
+        Field.C_FIND_RQ: by_class(
+            {**dict.fromkeys(classes.FIND, finding), classes.WORKLIST_FIND: scheduled}
+        ),
         Field.C_MOVE_RQ: by_class(dict.fromkeys(classes.MOVE, partial(move, retrievals))),
         Field.C_GET_RQ: by_class(dict.fromkeys(classes.GET, partial(get, retrievals))),
+        Field.N_CREATE_RQ: by_class({classes.MPPS: partial(mpps.create, steps)}),
+        Field.N_SET_RQ: by_class({classes.MPPS: partial(mpps.change, steps)}),
+        Field.N_GET_RQ: by_class(
+            dict.fromkeys((classes.MPPS, classes.MPPS_RETRIEVE), partial(mpps.get, steps))
+        ),
+        Field.N_ACTION_RQ: by_class({classes.COMMITMENT: partial(commitment.request, commitments)}),
     }
 
 
@@ -193,6 +228,7 @@ class Listener:
     def _admit(self, connection: socket.socket, host: str) -> None:
         if not allowed(host, self._networks):
             log.warning("a connection from %s was closed: not an allowed host", host)
+            metrics.rejected.labels("host").inc()
             connection.close()
             return
         with self._lock:
@@ -231,9 +267,11 @@ class Listener:
         return None
 
     def _run(self, association: Association, host: str) -> None:
+        metrics.associations.inc()
         try:
             association.run()
         finally:
+            metrics.associations.dec()
             with self._lock:
                 del self._running[association]
                 self._per_host[host] -= 1
@@ -256,15 +294,22 @@ def allowed(host: str, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
 
 
-def _sweep_often(conninfo: str, blobs: Blobs, stop: threading.Event) -> None:
+def _sweep_often(
+    conninfo: str, blobs: Blobs, quota: Quota, settings: DicomSettings, stop: threading.Event
+) -> None:
+    again = False
     while True:
         try:
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 backfill.start(connection)
+                recount(connection, quota, again=again)
+                verify.start(connection, settings.verify_days)
+                recompress.start(connection, settings.recompress)
                 removed = sweep(connection, blobs)
             if removed:
                 log.info("%d files without an index row were removed", removed)
         except (OSError, psycopg.Error) as error:
             log.warning("the sweep failed: %s", type(error).__name__)
+        again = True
         if stop.wait(_SWEEP_SECONDS):
             return

@@ -43,7 +43,7 @@ def uid(*parts: object) -> str:
 
 def instances(study: Study) -> Iterator[Instance]:
     """Yield the CT Image Storage instances of a study, one series, in order of slices."""
-    pixels = _phantom(study.size, study.seed)
+    pixels = phantom(study.size, study.seed)
     row = study.size * 2
     for number in range(1, study.slices + 1):
         # A slice is the phantom moved up by some rows, so that no two have equal pixels.
@@ -143,7 +143,7 @@ def _element(tag: int, vr: bytes, value: str | int | bytes) -> bytes:
     return _SHORT.pack(tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
 
-def _phantom(size: int, seed: int) -> bytes:
+def phantom(size: int, seed: int) -> bytes:
     """Return `size` rows of a disc of water with a core of bone in air, and noise."""
     noise = random.Random(seed).randbytes(size * size)  # noqa: S311  (no secret)
     middle, outer, inner = size / 2, (size * 0.45) ** 2, (size * 0.1) ** 2

@@ -123,12 +123,14 @@ hl7_report = Table(
     Column("later", JSONB),
 )
 
-# As of when a resource is that is no part of a report (`Patient/1`).
+# As of when a resource is that is no part of a report (`Patient/1`), and the elements that a
+# message deleted (`""`) and none has said since.
 hl7_applied = Table(
     "hl7_applied",
     metadata,
     Column("resource", Text(collation="C"), primary_key=True),
     Column("event_time", DateTime(timezone=True), nullable=False),
+    Column("cleared", JSONB),
 )
 
 # References to what is not there yet; `tokens` are `Type?system|value`.
@@ -186,6 +188,12 @@ hl7_critical = Table(
     Column("escalated_at", DateTime(timezone=True)),
     Column("ended_at", DateTime(timezone=True)),
     Index("hl7_critical_open_ix", "raised_at", postgresql_where=text("state = 'open'")),
+    Index(
+        "hl7_critical_due_ix",
+        "raised_at",
+        postgresql_where=text("state = 'open' AND task_id IS NULL"),
+    ),
+    Index("hl7_critical_request_ix", "request_id", postgresql_where=text("state = 'open'")),
 )
 
 hl7_installation = Table(
@@ -239,15 +247,6 @@ hl7_code = Table(
     Index("hl7_code_state_ix", "state"),
 )
 
-# How far the change feed was read for Tasks of codes.
-hl7_code_feed = Table(
-    "hl7_code_feed",
-    metadata,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("feed_xid", BigInteger, nullable=False),
-    Column("position", BigInteger, nullable=False),
-)
-
 # The frames of ASTM sessions that have not ended: acknowledged, and not yet a message.
 hl7_astm_frame = Table(
     "hl7_astm_frame",
@@ -278,15 +277,6 @@ hl7_astm_order = Table(
     Column("finished_at", DateTime(timezone=True)),
     Index("hl7_astm_order_once_ix", "sender", "reference", "action", unique=True),
     Index("hl7_astm_order_queued_ix", "sender", "id", postgresql_where=text("state = 'queued'")),
-)
-
-# How far the change feed was read for orders to analyzers.
-hl7_astm_feed = Table(
-    "hl7_astm_feed",
-    metadata,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("feed_xid", BigInteger, nullable=False),
-    Column("position", BigInteger, nullable=False),
 )
 
 # Messages to other systems: each with its bytes and control id, which a resend has too.
@@ -342,16 +332,4 @@ hl7_awos = Table(
         postgresql_where=text("state IN ('requested', 'accepted', 'in-progress')"),
     ),
     Index("hl7_awos_request_ix", "request"),
-)
-
-# How far the change feed was read for messages to other systems, and for analyzers' work.
-hl7_outbound_feed, hl7_law_feed = (
-    Table(
-        name,
-        metadata,
-        Column("id", SmallInteger, primary_key=True, autoincrement=False),
-        Column("feed_xid", BigInteger, nullable=False),
-        Column("position", BigInteger, nullable=False),
-    )
-    for name in ("hl7_outbound_feed", "hl7_law_feed")
 )

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
 
 from fhir_server.api import docs, ops, rest
 from fhir_server.api.answer import Send
-from fhir_server.api.outside import labelled
+from fhir_server.api.limits import InFlight
+from fhir_server.api.outside import labelled, limited
 from fhir_server.api.request import Receive
 from fhir_server.server import Server
 
@@ -27,7 +28,8 @@ def create_app(
     """
     outer = FastAPI(title="Sangam", openapi_url=None)
     outer.router.routes.extend([*ops.routes(server, figures), *docs.routes(server), *beside])
-    others = labelled(outer)
+    paths = [f"{one.path}/" for one in beside if isinstance(one, Mount)]
+    others = labelled(limited(outer, InFlight(server.settings.limits), paths))
     fhir = rest.asgi(server)
     inside = f"{rest.ROOT}/"
 

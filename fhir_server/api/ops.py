@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fhir_server import changes, jobs
+from fhir_server import changes, feed_readers, jobs
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
 from fhir_server.server import Server
@@ -90,6 +90,7 @@ async def _waiting(server: Server, figures: Sequence[Figures]) -> bytes:
         async with asyncio.timeout(READY_SECONDS), server.database.connection() as connection:
             backlog = await jobs.backlog(connection)
             lag = await changes.lag_seconds(connection)
+            readers = await feed_readers.lags(connection)
             for add in figures:
                 await add(connection, registry)
     except (Unavailable, TimeoutError):
@@ -103,4 +104,12 @@ async def _waiting(server: Server, figures: Sequence[Figures]) -> bytes:
         age.labels(state).set(seconds)
     feed = Gauge("sangam_feed_lag_seconds", "Age of the oldest hidden change.", registry=registry)
     feed.set(lag)
+    unread = Gauge(
+        "sangam_feed_reader_lag_seconds",
+        "Age of the oldest change that a reader has not passed.",
+        ("reader",),
+        registry=registry,
+    )
+    for name, seconds in readers:
+        unread.labels(name).set(seconds)
     return generate_latest(registry)

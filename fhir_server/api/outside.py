@@ -1,10 +1,15 @@
 """What lies outside of the FHIR base, with the headers that every response has."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 from fhir_server.api.answer import Send, date
+from fhir_server.api.limits import InFlight
 from fhir_server.api.request import Receive, request_id
+from fhir_server.errors import SangamError
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
@@ -33,3 +38,25 @@ def _headers(scope: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  (ASGI)
         (b"x-request-id", request_id(scope).encode()),
         (b"cache-control", b"no-store"),
     ]
+
+
+def limited(inner: Asgi, in_flight: InFlight, paths: Sequence[str]) -> Asgi:
+    """Return the application with as many requests under way below `paths` as are allowed.
+
+    They are counted apart from those of the FHIR base, so that neither waits for the other.
+    """
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401  (ASGI)
+        if scope["type"] != "http" or not scope["path"].startswith(tuple(paths)):
+            await inner(scope, receive, send)
+            return
+        with ExitStack() as held:
+            try:
+                held.enter_context(in_flight.taken(scope))
+            except SangamError as full:
+                answer = JSONResponse({"detail": full.text}, full.status, full.headers)
+                await answer(scope, receive, send)
+                return
+            await inner(scope, receive, send)
+
+    return app

@@ -5,8 +5,7 @@ https://hl7.org/fhir/R4/references.html#literal
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fhir_server.r4.walk import references
 from fhir_server.server import Server
@@ -19,8 +18,7 @@ _RELATIVE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LocalReference:
+class LocalReference(NamedTuple):
     """A reference to a resource of this server, with the FHIRPath of its place."""
 
     type_id: int

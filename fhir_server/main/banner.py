@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from adapters.dicom.address import dicomweb
 from fhir_server.config import Settings
 
 _OPEN = """\
@@ -25,6 +26,7 @@ Sangam is ready.
   FHIR R4    {base}
   HL7 v2     {_mllp(settings, ports)}{_astm(settings, ports)}
   DICOM      {_dicom(settings, ports)}  (AE title {settings.dicom.ae_titles[0]})
+  DICOMweb   {dicomweb(settings.dicom, base)}
   Inbox      http://{settings.host}:{ports["http"]}/hl7  (HL7 v2, in a browser)
   Health     http://{settings.host}:{ports["http"]}/health/ready
   Metrics    http://{settings.host}:{ports["http"]}/metrics

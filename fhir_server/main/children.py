@@ -19,6 +19,8 @@ import uvicorn
 import uvloop
 
 from adapters.dicom import listener as dicom
+from adapters.dicom.studies import serve as studies
+from adapters.dicom.worklist import serve as worklist
 from adapters.hl7.astm import listener as astm
 from adapters.hl7.inbox.assist import assist
 from adapters.hl7.law import serve as law
@@ -95,7 +97,12 @@ def worker(context: Context, _: socket.socket | None) -> None:
     """Carry out jobs until SIGTERM; acknowledgements and answers go first."""
     os.nice(NICE)
     broker = context.settings.broker_url
-    _until_stopped(context, "worker", lambda server, stop: work(server, JOBS, broker, stop))
+
+    async def serve(server: Server, stop: asyncio.Event) -> None:
+        beside = (worklist.serve(server, stop), studies.serve(server, stop))
+        await asyncio.gather(work(server, JOBS, broker, stop), *beside)
+
+    _until_stopped(context, "worker", serve)
 
 
 def mapper(context: Context, _: socket.socket | None) -> None:

@@ -29,6 +29,7 @@ from fhir_server.main.loaders import loaders
 from fhir_server.main.log import configure
 from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
 from fhir_server.main.packages import app as package_app
+from fhir_server.main.placed import Placed
 from fhir_server.main.send_astm import send_astm
 from fhir_server.main.status import overview
 from fhir_server.main.target import Target, base_of, database_of, opened, running_server
@@ -61,9 +62,9 @@ app = typer.Typer(
     "Start it with `sangam serve --demo`, look at it with `sangam status`. Every setting "
     "is in docs/settings.md: a flag, a variable `SANGAM_...`, or a line of `sangam.toml`.",
 )
-app.add_typer(hl7_app, name="hl7")
-app.add_typer(dicom_app, name="dicom")
-app.add_typer(jobs_app, name="jobs")
+app.add_typer(hl7_app, name="hl7", cls=Placed)
+app.add_typer(dicom_app, name="dicom", cls=Placed)
+app.add_typer(jobs_app, name="jobs", cls=Placed)
 app.add_typer(package_app, name="package")
 app.add_typer(terminology_app, name="terminology")
 console = Console()

@@ -5,10 +5,13 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 OURS = ("fhir_server", "adapters", "terminology")
+# What these say of a data set, in the log and as warnings, quotes its values.
+QUOTING = ("pydicom", "pynetdicom")
 FRAMES = 6
 
 
@@ -44,6 +47,9 @@ def configure(role: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(logging.INFO)
+    handler.addFilter(lambda record: not record.name.startswith(QUOTING))
+    for name in QUOTING:
+        warnings.filterwarnings("ignore", module=name)
 
 
 def _where(error: BaseException) -> str:

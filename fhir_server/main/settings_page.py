@@ -73,20 +73,24 @@ def page() -> str:
 
 
 def _lists(place: str, group: type[BaseModel]) -> Iterator[str]:
-    """Yield a table for each list of groups in a group, and for the groups in these."""
+    """Yield a table for each group and list of groups in a group, and for the groups in these."""
     for name, field in group.model_fields.items():
         inner = _model(field)
         if inner is not None:
             inside = f"{place}.{name}"
             brackets = f"[[{inside}]]" if get_origin(field.annotation) is tuple else f"[{inside}]"
             yield f"### {(inner.__doc__ or name).splitlines()[0].rstrip('.')} `{brackets}`\n"
-            yield _table(inner.model_fields, "", {})
+            # What stands in a list, or may be left out, has no variable of its own.
+            prefix = f"{inside.replace('.', '__')}__" if _group(field) else ""
+            yield _table(inner.model_fields, prefix, {})
             yield from _lists(inside, inner)
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the group that a list is of, or that may be left out."""
-    kinds = (one for one in get_args(field.annotation) if isinstance(one, type))
+    """Return the group that a setting is, that a list is of, or that may be left out."""
+    kinds = (
+        one for one in (field.annotation, *get_args(field.annotation)) if isinstance(one, type)
+    )
     return next((one for one in kinds if issubclass(one, BaseModel)), None)
 
 
@@ -115,7 +119,7 @@ def _row(name: str, field: FieldInfo, prefix: str, flags: Mapping[str, str]) -> 
     yield f"`{flags[name]}`" if name in flags else ""
     yield _values(field)
     default = _default(field.default)
-    yield f"`{default}`" if default else ""
+    yield f"`{default}`".replace("|", "\\|") if default else ""
     yield (field.description or "").replace("|", "\\|")
 
 

@@ -6,6 +6,7 @@ import psutil
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from fhir_server import feed_readers
 from fhir_server.database import Connection, Database
 from fhir_server.main.target import Running
 
@@ -33,6 +34,8 @@ async def overview(database: Database, server: Running | None) -> RenderableType
         facts.add_row("resources", f"{resources:,}")
         facts.add_row("database", size)
         facts.add_row("change feed", f"{waiting} not yet visible, oldest {lag:.1f} s")
+        for name, seconds in await feed_readers.lags(connection):
+            facts.add_row(f"read by {name}", f"{seconds:.1f} s behind")
         jobs = Table("kind", "state", "jobs", "oldest", title="Jobs")
         for kind, state, count, oldest in await _rows(connection, _JOBS):
             jobs.add_row(kind, state, str(count), f"{oldest:%Y-%m-%d %H:%M:%S}")

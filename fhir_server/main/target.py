@@ -1,16 +1,18 @@
 """The server and the database that a command works on."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
+from psycopg_pool import PoolTimeout
 
 from fhir_server.config import Settings
 from fhir_server.database import Database
+from fhir_server.errors import Unavailable
 from fhir_server.main.options import fail
 from fhir_server.main.serve import READY_FILE, database, locked
 from fhir_server.main.wiring import running
@@ -66,7 +68,10 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
     """Lend the open database."""
     with database_of(settings) as conninfo:
         pool = Database(conninfo, size=2)
-        await pool.open()
+        try:
+            await pool.open()
+        except PoolTimeout as error:
+            raise Unavailable("The database cannot be reached; is the URL right?") from error
         try:
             yield pool
         finally:
@@ -75,9 +80,21 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What sub-commands open: called the database, or with `server` all that a server has."""
+    """What sub-commands open: called the database, or with `server` all that a server has.
 
-    settings: Callable[[], Settings]
+    `given` makes settings of flags; `flags` are those of this command.
+    """
+
+    given: Callable[..., Settings]
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, **flags: Any) -> "Target":  # noqa: ANN401  (each field checks its own)
+        """Return the target that more flags name."""
+        return replace(self, flags={**self.flags, **flags})
+
+    def settings(self) -> Settings:
+        """Return the settings, flags first."""
+        return self.given(**self.flags)
 
     def __call__(self) -> AbstractAsyncContextManager[Database]:
         """Lend the open database."""
@@ -92,7 +109,7 @@ class Target:
         if not settings.database_url and not (settings.data_dir / "postgres").exists():
             fail(
                 f"No data in {settings.data_dir.resolve()}. Name the server's data directory by "
-                "SANGAM_DATA_DIR, or start a server: sangam serve --demo"
+                "--data-dir or SANGAM_DATA_DIR, or start a server: sangam serve --demo"
             )
         return settings
 

@@ -8,8 +8,25 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
+from adapters.dicom.commitment import deliver as dicom_commitment
+from adapters.dicom.commitment import rows as dicom_commitments
+from adapters.dicom.commitment.figures import figures as dicom_figures
+from adapters.dicom.documents import apply as dicom_documents
+from adapters.dicom.documents.figures import figures as dicom_document_figures
+from adapters.dicom.mpps import apply as dicom_mpps
+from adapters.dicom.mpps import rows as dicom_steps
+from adapters.dicom.operators.api import routes as dicom_operators
 from adapters.dicom.query import backfill as dicom_backfill
+from adapters.dicom.storage import recompress as dicom_recompress
+from adapters.dicom.storage import verify as dicom_verify
+from adapters.dicom.storage.figures import figures as dicom_archive
+from adapters.dicom.studies import expunge as dicom_expunge
 from adapters.dicom.studies import fold as dicom
+from adapters.dicom.studies import notes as dicom_notes
+from adapters.dicom.studies.figures import figures as dicom_studies
+from adapters.dicom.viewer.page import routes as dicom_viewer
+from adapters.dicom.web.routes import routes as dicomweb_routes
+from adapters.dicom.worklist import follow as dicom_worklist
 from adapters.hl7.codes import follow as hl7_codes
 from adapters.hl7.inbox import process as hl7
 from adapters.hl7.inbox import retention as hl7_retention
@@ -62,16 +79,38 @@ JOBS: Mapping[str, Function] = {
     hl7_critical.FOLLOW: hl7_following.run,
     hl7_retention.KIND: hl7_retention.run,
     "dicom.fold": dicom.run,
+    "dicom.note": dicom_notes.run,
+    dicom_expunge.KIND: dicom_expunge.run,
+    dicom_documents.KIND: dicom_documents.run,
     dicom_backfill.KIND: dicom_backfill.run,
+    dicom_verify.KIND: dicom_verify.run,
+    dicom_recompress.KIND: dicom_recompress.run,
+    dicom_worklist.ORDER: dicom_worklist.run,
+    dicom_worklist.REBUILD: dicom_worklist.run_rebuild,
+    dicom_commitments.KIND: dicom_commitment.run,
+    dicom_steps.KIND: dicom_mpps.run,
     reindex.KIND: reindex.run,
 }
 """Which kind of job is which function."""
 
-FIGURES: Sequence[Figures] = (hl7_inbox, hl7_alerts, hl7_outbound)
+FIGURES: Sequence[Figures] = (
+    hl7_inbox,
+    hl7_alerts,
+    hl7_outbound,
+    dicom_figures,
+    dicom_archive,
+    dicom_document_figures,
+    dicom_studies,
+)
 """What adds to the metrics of the server."""
 
 
-BESIDE: Sequence[Callable[[Server], Sequence[BaseRoute]]] = (hl7_routes,)
+BESIDE: Sequence[Callable[[Server], Sequence[BaseRoute]]] = (
+    hl7_routes,
+    dicom_operators,
+    dicomweb_routes,
+    dicom_viewer,
+)
 """What is served outside of the FHIR base."""
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from fhir_server.search.context import Context
 from fhir_server.search.parameter import Parameter
@@ -69,7 +69,7 @@ Writer: TypeAlias = "Callable[[Rows, Parameter, Any], None]"
 _ALONE = frozenset({"present", "system", "exact", "of-type", "id:system", "year", "month"})
 
 
-_MOST_REPEATED = 1 << 13
+_MOST_REPEATED = 1 << 15
 _LONGEST_REPEATED = 500
 
 _Repeated: TypeAlias = tuple[
@@ -125,20 +125,24 @@ class Rows:
         self.codings.add(Coding(parameter.id, term_, system, code))
 
     def repeat(self, write: Callable[..., None], parameter: Parameter, *values: str | None) -> None:
-        """Write what `write` writes of values that come again and again: it is made once.
+        """Write what `write` writes of values that may come again and again: it is kept then.
 
         It writes terms, edges and codings, and codes and texts of this parameter, by what
         is given here alone.
         """
         made = self.context.written
         key = (type(self), write, parameter.id, values)
-        found: _Repeated | None = made.get(key)
+        found: _Repeated | Literal[True] | None = made.get(key)
         if found is None:
-            found = self._made(write, parameter, values)
+            # Most of what comes once, as a reference to a result, never comes again.
             if len(made) >= _MOST_REPEATED:
                 made.clear()
             if sum(len(value or "") for value in values) <= _LONGEST_REPEATED:
-                made[key] = found
+                made[key] = True
+            write(self, parameter, *values)
+            return
+        if found is True:
+            found = made[key] = self._made(write, parameter, values)
         terms, edges, codings, codes, texts = found
         self.terms.update(terms)
         if edges:

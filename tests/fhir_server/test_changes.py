@@ -25,8 +25,8 @@ async def written(database: Database, key: int) -> None:
 
 async def keys(database: Database, after: Cursor, limit: int = 10) -> tuple[list[int], Cursor]:
     async with database.connection() as connection:
-        found, reached = await changes.read(connection, after, limit)
-    return [change.key for change in found], reached
+        page = await changes.read(connection, after, limit)
+    return [change.key for change in page.changes], page.reached
 
 
 async def test_changes_come_in_order_and_once(database: Database) -> None:

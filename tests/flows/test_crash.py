@@ -30,7 +30,9 @@ SEED = int(os.environ.get("SANGAM_CRASH_SEED", "1"))
 OBSERVATIONS = 25
 SENDERS = 3
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("server")]
+# So many seconds are waited for what is mapped after the kill: ten messages a second.
+PATIENCE = 180 + SIZE // 10
+pytestmark = [pytest.mark.timeout(600 + 2 * PATIENCE), pytest.mark.xdist_group("server")]
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def killed_midway(
     ]
     for sender in senders:
         sender.start()
-    assert running.until(120, lambda: len(acknowledged) >= enough), running.log()
+    assert running.until(PATIENCE, lambda: len(acknowledged) >= enough), running.log()
     running.kill(database=dice.random() < 0.5)
     for sender in senders:
         sender.join(60)
@@ -91,7 +93,7 @@ def test_oru_messages_survive_a_kill(running: Running) -> None:
     again: list[int] = []
     deliver(work, again)
     assert again == work
-    assert running.until(180, lambda: running.total("DiagnosticReport") == SIZE), running.log()
+    assert running.until(PATIENCE, lambda: running.total("DiagnosticReport") == SIZE), running.log()
     assert running.until(60, lambda: done(running) == {"done": SIZE}), done(running)
     assert running.total("Observation") == SIZE * OBSERVATIONS
     assert running.total("Specimen") == SIZE
@@ -151,7 +153,7 @@ def test_order_and_merges_survive_a_kill(running: Running) -> None:
         # What was not acknowledged comes first: its answers may be those of before the kill.
         deliver(work[sender::SENDERS], again)
     assert sorted(again) == work
-    assert running.until(180, lambda: done(running) == {"done": len(sent)}), done(running)
+    assert running.until(PATIENCE, lambda: done(running) == {"done": len(sent)}), done(running)
     expected = grown(SIZE // PATIENTS)
     for patient in range(PATIENTS):
         survivor = alive(running.get(f"Patient?identifier=N{patient}"))

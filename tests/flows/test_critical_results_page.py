@@ -4,10 +4,9 @@ import asyncio
 import re
 from pathlib import Path
 
-from adapters.hl7.laboratory import following
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
-from tests.adapters.hl7.laboratory.sending import take
+from tests.adapters.hl7.laboratory.sending import look, take
 from tests.flows.test_terminology_page import BASE, listening
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -46,4 +45,4 @@ async def test_commands_of_the_page_print_what_is_below_them(
             assert process.returncode == 0, command
             for one in expected:
                 assert one in printed.decode(), (command, one, printed.decode()[:3000])
-            await following.run(agreed, {})
+            await look(agreed)

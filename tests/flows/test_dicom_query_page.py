@@ -1,4 +1,4 @@
-"""The commands of docs/dicom-query.md do what they say, against a listener."""
+"""The commands of the pages about DICOM do what they say, against a listener."""
 
 import re
 import shlex
@@ -15,12 +15,21 @@ from fhir_server.config import Settings
 from fhir_server.database import Database
 from tests.adapters.dicom.conftest import serving
 
-PAGE = Path(__file__).parents[2] / "docs" / "dicom-query.md"
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    "dicom-query": 7,
+    "dicom-storage": 4,
+    "dicom-deidentification": 6,
+    "dicom-worklist": 8,
+    "dicom-mpps": 3,
+    "dicom-simulator": 5,
+}
+"""How many commands each has at least."""
 
 
-def examples() -> list[tuple[str, list[str]]]:
+def examples(page: str) -> list[tuple[str, list[str]]]:
     """Commands, each with the lines that are part of what it prints."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
     found: list[tuple[str, list[str]]] = []
     for line in "".join(blocks).splitlines():
         if line.startswith("# "):
@@ -48,14 +57,20 @@ class Target:
         await database.close()
 
 
+@pytest.mark.parametrize("page", PAGES)
 def test_each_command_prints_what_is_below_it(
-    database_url: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str,
+    database_url: str,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert len(examples()) >= 7
+    monkeypatch.chdir(ROOT)
+    assert len(examples(page)) >= PAGES[page]
     with serving(settings, database_url) as archive:
         port = str(archive.address[1])
-        for command, expected in examples():
+        for command, expected in examples(page):
             changed = command.replace("11112", port).replace("/tmp/", f"{tmp_path}/")
             program, group, *arguments = shlex.split(changed)
             assert (program, group) == ("sangam", "dicom")

@@ -19,7 +19,8 @@ from adapters.dicom import listener
 from adapters.dicom.simulate import Study, uid, write
 from adapters.dicom.storage import index
 from adapters.dicom.studies import fold
-from fhir_server.config import DicomSettings, Settings
+from fhir_server.config import Settings
+from fhir_server.dicom_settings import DicomSettings
 from fhir_server.server import Server
 from fhir_server.worker.runner import work
 

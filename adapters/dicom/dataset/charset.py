@@ -76,6 +76,14 @@ class CharacterSet:
     escapes: bool
 
 
+def defined_terms(text: str) -> tuple[str, ...]:
+    """Return the terms of a value of (0008,0005) as one text, none when it is empty.
+
+    An empty first one stays: it is ASCII, and those after it are reached by escapes.
+    """
+    return tuple(text.split("\\")) if text.strip("\\ ") else ()
+
+
 def character_set(terms: Sequence[str]) -> CharacterSet:
     """Return the set of these defined terms; common misspellings are understood.
 

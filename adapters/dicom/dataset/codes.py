@@ -3,6 +3,8 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part16.html#chapter_8
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from adapters.dicom.dataset.attributes import Attributes, text
@@ -23,14 +25,22 @@ _SYSTEMS = {
     "FMA": "urn:oid:2.16.840.1.113883.6.119",
 }
 
+SCHEMES = {system: scheme for scheme, system in _SYSTEMS.items()}
+"""The coding scheme designator of a code system."""
 
-def coding(item: Attributes) -> dict[str, Any] | None:
+
+_NO_SCHEMES: Mapping[str, str] = MappingProxyType({})
+
+
+def coding(item: Attributes, local: Mapping[str, str] = _NO_SCHEMES) -> dict[str, Any] | None:
     """Return the Coding of a coded entry, None when its scheme is not known.
 
-    The value is short, long or a URN (PS3.3, Table 8.8-1).
+    The value is short, long or a URN (PS3.3, Table 8.8-1). `local` has systems of designators
+    that are agreed with who sends, such as 99LOCAL.
     """
     scheme_uid = text(item, "CodingSchemeUID")
-    system = _SYSTEMS.get(text(item, "CodingSchemeDesignator"))
+    designator = text(item, "CodingSchemeDesignator")
+    system = _SYSTEMS.get(designator) or local.get(designator)
     if system is None and scheme_uid:
         system = f"urn:oid:{scheme_uid}"
     value = next(
@@ -44,10 +54,10 @@ def coding(item: Attributes) -> dict[str, Any] | None:
     return coded
 
 
-def concept(item: Attributes) -> dict[str, Any] | None:
+def concept(item: Attributes, local: Mapping[str, str] = _NO_SCHEMES) -> dict[str, Any] | None:
     """Return the CodeableConcept of a coded entry, None when it says nothing."""
     said: dict[str, Any] = {}
-    if coded := coding(item):
+    if coded := coding(item, local):
         said["coding"] = [coded]
     if meaning := text(item, "CodeMeaning"):
         said["text"] = meaning

@@ -57,7 +57,8 @@ _KEYWORDS = (
     "ScheduledProcedureStepID", "RequestedProcedureCodeSequence", "SpecimenIdentifier",
     "SpecimenUID", "PatientAge", "PatientSize", "PatientWeight", "PatientBirthTime",
     "OtherPatientNames", "PatientComments", "PerformedProcedureStepID",
-    "PerformedProcedureStepDescription",
+    "PerformedProcedureStepDescription", "IssuerOfAdmissionIDSequence", "OtherPatientIDs",
+    "SoftwareVersions", "DeviceUID",
 )
 # fmt: on
 

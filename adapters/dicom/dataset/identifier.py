@@ -71,6 +71,7 @@ def read(data: bytes, transfer_syntax: str) -> dict[int, Key]:
     return keys
 
 
+@lru_cache(maxsize=4096)
 def keyword(tag: int) -> str:
     """Return the keyword of a tag, "" for a private or unknown one."""
     return keyword_for_tag(tag)

@@ -30,6 +30,7 @@ PATIENT = frozenset((
     "PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence",
     "PatientBirthDate", "PatientBirthTime", "PatientSex", "OtherPatientIDsSequence",
     "OtherPatientNames", "PatientComments", "QualityControlSubject", "PatientSpeciesDescription",
+    "OtherPatientIDs",
 ))
 STUDY = frozenset((
     "StudyDate", "StudyTime", "AccessionNumber", "IssuerOfAccessionNumberSequence", "StudyID",
@@ -37,8 +38,9 @@ STUDY = frozenset((
     "ProcedureCodeSequence", "NameOfPhysiciansReadingStudy",
     "PhysiciansReadingStudyIdentificationSequence", "InstitutionName",
     "InstitutionalDepartmentName", "TimezoneOffsetFromUTC", "PatientAge", "PatientSize",
-    "PatientWeight", "AdmissionID", "StudyComments", "ReasonForTheRequestedProcedure",
-    "ReasonForRequestedProcedureCodeSequence", "RequestedProcedureComments",
+    "PatientWeight", "AdmissionID", "IssuerOfAdmissionIDSequence", "StudyComments",
+    "ReasonForTheRequestedProcedure", "ReasonForRequestedProcedureCodeSequence",
+    "RequestedProcedureComments",
 ))
 SERIES = frozenset((
     "Modality", "SeriesNumber", "SeriesDate", "SeriesTime", "SeriesDescription",
@@ -48,7 +50,7 @@ SERIES = frozenset((
     "RequestAttributesSequence", "StationName", "OperatorsName",
     "OperatorIdentificationSequence", "PerformingPhysicianName",
     "PerformingPhysicianIdentificationSequence", "Manufacturer", "ManufacturerModelName",
-    "DeviceSerialNumber", "ProtocolName",
+    "DeviceSerialNumber", "DeviceUID", "SoftwareVersions", "ProtocolName",
 ))
 IMAGE = frozenset((
     "SOPClassUID", "InstanceNumber", "ContentDate", "ContentTime", "AcquisitionDate",

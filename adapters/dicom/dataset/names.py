@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/datatypes.html#HumanName
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 _REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
@@ -29,6 +30,24 @@ def human_names(value: str) -> list[dict[str, Any]]:
         for name, (code, _) in zip(names, groups, strict=True):
             name["extension"] = [{"url": _REPRESENTATION, "valueCode": code}]
     return names
+
+
+def person_name(name: Mapping[str, Any]) -> str:
+    """Return a HumanName as the alphabetic group of a PN value, "" when it says nothing.
+
+    What separates components in DICOM is no part of a name.
+    """
+    given = list(map(str, name.get("given", ())))
+    parts = [
+        str(name.get("family", "")),
+        *(given[:1] or [""]),
+        " ".join(given[1:]),
+        " ".join(map(str, name.get("prefix", ()))),
+        " ".join(map(str, name.get("suffix", ()))),
+    ]
+    if not any(parts):
+        parts = [str(name.get("text", ""))]
+    return "^".join(" ".join(re.sub(r"[\^=]", " ", part).split()) for part in parts).rstrip("^")
 
 
 def display(value: str) -> str:

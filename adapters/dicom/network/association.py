@@ -12,11 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from adapters.dicom import metrics
 from adapters.dicom.network import command, pdu
 from adapters.dicom.network.associate import Request, decode_request, encode_acceptance
 from adapters.dicom.network.classes import Service as Kinds
 from adapters.dicom.network.classes import service_of
-from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field
+from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field, Notice
 from adapters.dicom.network.negotiate import Agreed, Negotiated, Policy, Rejected, negotiate
 from adapters.dicom.network.pdu import Fault, Kind
 from adapters.dicom.network.tls import Certificate
@@ -28,6 +29,8 @@ MAX_REQUEST = 1 << 20
 MAX_COMMAND = 16 << 10
 MAX_IDENTIFIER = 16 << 20
 _LINGER = 2.0
+# How long the peer is listened to before it is asked again what there is to tell it.
+_NOTICE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +141,14 @@ class Fixed:
 
 
 class Gathered:
-    """An intake that gathers a small data set and has it answered by a function."""
+    """An intake that gathers a small data set and has it answered by a function.
 
-    def __init__(self, respond: Callable[[bytes], Answer]) -> None:
+    `too_long` is the status for a data set that is not small.
+    """
+
+    def __init__(self, respond: Callable[[bytes], Answer], too_long: int = 0xA700) -> None:
         self._respond = respond
+        self._status = too_long
         self._identifier = bytearray()
         self._too_long = False
 
@@ -154,7 +161,7 @@ class Gathered:
     def finish(self) -> Answer:
         """Return what the function answers."""
         if self._too_long:
-            return Answer(OUT_OF_RESOURCES, "The data set is too long")
+            return Answer(self._status, "The data set is too long")
         return _guarded(lambda: self._respond(bytes(self._identifier)))
 
     def discard(self) -> None:
@@ -262,6 +269,8 @@ class Association:
         self._message_id = 0
         self._stopping = False
         self._counts: Counter[str] = Counter()
+        self._later: list[Iterator[Notice | None]] = []
+        self._told: dict[int, Notice] = {}
 
     def run(self) -> None:
         """Serve the peer until release, abort, fault, silence or `stop`."""
@@ -305,6 +314,8 @@ class Association:
         verdict = self._refusal or self._verdict(request)
         if isinstance(verdict, Rejected):
             log.warning("association with %s rejected: %s", self._peer.address, verdict)
+            why = f"{verdict.result},{verdict.source},{verdict.reason}"
+            metrics.rejected.labels(why).inc()
             self._wire.send(pdu.rejection(verdict.result, verdict.source, verdict.reason))
             return False
         self.contexts = verdict.contexts
@@ -335,6 +346,7 @@ class Association:
 
     def _exchange(self) -> None:
         while not (self._stopping and self._pending is None):
+            self._tell()
             kind, body = self._wire.read()
             if kind == Kind.P_DATA:
                 for context_id, flags, fragment in pdu.fragments(body):
@@ -349,6 +361,38 @@ class Association:
             else:
                 raise _unexpected(kind)
         raise _Stopped
+
+    def _tell(self) -> None:
+        """Until the peer says something, request of it what `Answer.later` has come to."""
+        while self._later and self._pending is None and not self._command:
+            if self._wire.ready(_NOTICE_SECONDS) or self._stopping:
+                return
+            for later in tuple(self._later):
+                try:
+                    notice = next(later)
+                except StopIteration:
+                    self._later.remove(later)
+                    continue
+                if notice is not None:
+                    self._notify(notice)
+
+    def _notify(self, notice: Notice) -> None:
+        self._message_id = self._message_id % 0xFFFF + 1
+        self._told[self._message_id] = notice
+        sop_class = notice.elements[Element.AffectedSOPClassUID]
+        found = (one for one in self.contexts.values() if one.abstract_syntax == sop_class)
+        context_id = next(found).context_id
+        sent = {**notice.elements, Element.MessageID: self._message_id}
+        command_set = command.encode({**sent, Element.CommandDataSetType: command.DATA_SET})
+        parts = pdu.messages(context_id, command_set, (notice.data_set,), self._max_pdu)
+        self._wire.send(b"".join(parts))
+
+    def _settle(self, response: Command) -> None:
+        """Tell who had something requested what the peer answered."""
+        notice = self._told.pop(response.number(Element.MessageIDBeingRespondedTo) or 0, None)
+        if notice is None:
+            raise Fault(Fault.UNEXPECTED_PARAMETER, "A response came without a request")
+        notice.settle(response.number(Element.Status) or SUCCESS)
 
     def _take(self, context_id: int, flags: int, fragment: memoryview) -> None:
         context = self.contexts.get(context_id)
@@ -380,10 +424,13 @@ class Association:
         if request.field == Field.C_CANCEL_RQ:
             self._cancel(request)
             return
-        if request.field & RESPONSE:
-            raise Fault(Fault.UNEXPECTED_PARAMETER, "A response came without a request")
         if self._pending is not None:
             raise Fault(Fault.UNEXPECTED_PARAMETER, "A request came before the last was answered")
+        if request.field & RESPONSE:
+            self._settle(request)
+            if request.has_data_set:
+                self._pending = (context, request, Fixed(Answer(SUCCESS)))
+            return
         self._cancelled = False
         self._pending = (context, request, self._intake(context, request))
         if request.has_data_set:
@@ -411,12 +458,17 @@ class Association:
         if self._pending is None:
             return
         context, request, intake = self._pending
+        if request.field & RESPONSE:
+            self._pending, self._complete = None, False
+            return
         if isinstance(intake, Operation):
             status = self._operate(context, request, intake)
         else:
             answer = intake.finish()
             self._send(context, request, answer)
             status = answer.status
+            if answer.later is not None:
+                self._later.append(answer.later)
         self._pending = None
         self._complete = False
         self._counts[f"{_name(request.field)} {status:04X}"] += 1
@@ -481,6 +533,8 @@ class Association:
                 self._command.clear()
                 if received.field == Field.C_CANCEL_RQ:
                     self._cancel(received)
+                elif received.number(Element.MessageIDBeingRespondedTo) in self._told:
+                    self._settle(received)
                 elif received.field & RESPONSE:
                     heard = received
                 else:

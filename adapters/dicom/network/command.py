@@ -5,7 +5,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part07.html#chapter_E
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -14,6 +14,7 @@ from adapters.dicom.network.pdu import Fault
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
 _UL = struct.Struct("<I")
+_AT = struct.Struct("<HH")
 
 RESPONSE = 0x8000
 NO_DATA_SET = 0x0101
@@ -43,6 +44,7 @@ class Element(IntEnum):
 
     CommandGroupLength = 0x0000
     AffectedSOPClassUID = 0x0002
+    RequestedSOPClassUID = 0x0003
     CommandField = 0x0100
     MessageID = 0x0110
     MessageIDBeingRespondedTo = 0x0120
@@ -51,7 +53,12 @@ class Element(IntEnum):
     CommandDataSetType = 0x0800
     Status = 0x0900
     ErrorComment = 0x0902
+    ErrorID = 0x0903
     AffectedSOPInstanceUID = 0x1000
+    RequestedSOPInstanceUID = 0x1001
+    EventTypeID = 0x1002
+    AttributeIdentifierList = 0x1005
+    ActionTypeID = 0x1008
     NumberOfRemainingSuboperations = 0x1020
     NumberOfCompletedSuboperations = 0x1021
     NumberOfFailedSuboperations = 0x1022
@@ -60,6 +67,11 @@ class Element(IntEnum):
     MoveOriginatorMessageID = 0x1031
 
 
+# What a response repeats of the request: the type of its event or action (PS3.7, 10.1).
+_ECHOED: Mapping[int, Element] = {
+    Field.N_EVENT_REPORT_RQ: Element.EventTypeID,
+    Field.N_ACTION_RQ: Element.ActionTypeID,
+}
 _TEXTS = frozenset(
     (
         Element.ErrorComment,
@@ -91,19 +103,41 @@ class Command:
         value = self.elements.get(element)
         return _US.unpack(value)[0] if value is not None and len(value) == _US.size else None
 
+    def tags(self, element: int) -> tuple[int, ...]:
+        """Return the attribute tags of an element, none when it is absent."""
+        value = self.elements.get(element, b"")
+        whole = value[: len(value) // _AT.size * _AT.size]
+        return tuple(group << 16 | number for group, number in _AT.iter_unpack(whole))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A request of ours on the association of a requester; `settle` is told its status."""
+
+    elements: Mapping[int, int | str]
+    data_set: bytes
+    settle: Callable[[int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A status and its comment, which never holds patient data (PS3.7, Annex C).
 
     `data_set` goes with the response, in the context's transfer syntax; `elements` are
-    further ones of its command set.
+    further ones of its command set. `later` is asked, while the association is idle
+    afterwards, for what to request of the peer: None is not yet.
     """
 
     status: int
     comment: str = ""
     data_set: bytes | None = None
-    elements: Mapping[int, int | str] = field(default_factory=dict)
+    elements: Mapping[int, int | str | bytes] = field(default_factory=dict)
+    later: Iterator[Notice | None] | None = None
+
+
+def attribute_tags(tags: tuple[int, ...]) -> bytes:
+    """Return tags as the value of (0000,1005) Attribute Identifier List."""
+    return b"".join(_AT.pack(tag >> 16, tag & 0xFFFF) for tag in tags)
 
 
 def decode(raw: bytes | bytearray) -> Command:
@@ -127,7 +161,7 @@ def decode(raw: bytes | bytearray) -> Command:
     return Command(field, command.number(Element.MessageID) or 0, data_set != NO_DATA_SET, elements)
 
 
-def encode(elements: Mapping[int, int | str]) -> bytes:
+def encode(elements: Mapping[int, int | str | bytes]) -> bytes:
     """Return a command set with its group length; numbers become US, text is padded.
 
     Only UIDs are padded with NUL (PS3.5, section 9).
@@ -140,7 +174,9 @@ def encode(elements: Mapping[int, int | str]) -> bytes:
     return _ELEMENT.pack(0, 0, _UL.size) + _UL.pack(len(body)) + body
 
 
-def _value(element: int, value: int | str) -> bytes:
+def _value(element: int, value: int | str | bytes) -> bytes:
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, int):
         return _US.pack(value)
     text = value.encode("ascii", "replace")
@@ -150,8 +186,10 @@ def _value(element: int, value: int | str) -> bytes:
 
 def response(request: Command, answer: Answer) -> bytes:
     """Return the command set that answers `request`."""
-    elements: dict[int, int | str] = {
-        Element.AffectedSOPClassUID: request.uid(Element.AffectedSOPClassUID),
+    requested = Element.RequestedSOPClassUID, Element.RequestedSOPInstanceUID
+    elements: dict[int, int | str | bytes] = {
+        Element.AffectedSOPClassUID: request.uid(Element.AffectedSOPClassUID)
+        or request.uid(requested[0]),
         Element.CommandField: request.field | RESPONSE,
         Element.MessageIDBeingRespondedTo: request.message_id,
         Element.CommandDataSetType: NO_DATA_SET if answer.data_set is None else DATA_SET,
@@ -159,6 +197,9 @@ def response(request: Command, answer: Answer) -> bytes:
     }
     if answer.comment:
         elements[Element.ErrorComment] = answer.comment[:MAX_COMMENT]
-    if Element.AffectedSOPInstanceUID in request.elements:
-        elements[Element.AffectedSOPInstanceUID] = request.uid(Element.AffectedSOPInstanceUID)
+    for element in (Element.AffectedSOPInstanceUID, requested[1]):
+        if uid := request.uid(element):
+            elements.setdefault(Element.AffectedSOPInstanceUID, uid)
+    if type_id := request.number(_ECHOED.get(request.field, 0)):
+        elements[_ECHOED[request.field]] = type_id
     return encode({**elements, **answer.elements})

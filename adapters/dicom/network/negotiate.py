@@ -124,7 +124,8 @@ def services(settings: Settings) -> frozenset[str]:
     retrieval = classes.FIND | classes.MOVE | classes.GET
     if not settings.dicom.patient_study_only:
         retrieval -= classes.RETIRED
-    return frozenset((VERIFICATION,)) | retrieval
+    steps = (classes.WORKLIST_FIND, classes.MPPS, classes.MPPS_RETRIEVE, classes.COMMITMENT)
+    return frozenset((VERIFICATION, *steps)) | retrieval
 
 
 def negotiate(request: Request, policy: Policy, *, known: bool = False) -> Negotiated | Rejected:
@@ -174,7 +175,7 @@ def _extended(abstract_syntax: str, wanted: bytes, *, storage: bool) -> bytes:
     """Return the application information of a class that we answer; empty: no answer."""
     if storage:
         return _STORAGE_EXTENDED
-    if abstract_syntax in classes.FIND:
+    if abstract_syntax in classes.FIND | {classes.WORKLIST_FIND}:
         able = _FIND_EXTENDED
     elif abstract_syntax in classes.MOVE | classes.GET:
         able = _RETRIEVE_EXTENDED

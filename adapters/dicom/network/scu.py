@@ -63,12 +63,13 @@ class Sender:
     """An open association; a context manager that releases it at the end.
 
     `contexts` are the pairs of abstract and transfer syntax to propose, `providing` the
-    classes of which we take the SCP role too, with their transfer syntaxes. `secure` puts
-    TLS on the connection; `waiting` is how long its opening may take, `timeout` how long an
-    answer. Raises Refusal when the peer does not accept, OSError when it cannot be reached.
+    classes of which we take the SCP role too, with their transfer syntaxes, and `roles` where
+    they are others than both. `secure` puts TLS on the connection; `waiting` is how long
+    its opening may take, `timeout` how long an answer. Raises Refusal when the peer does not
+    accept, OSError when it cannot be reached.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what an association is made of)
         self,
         address: tuple[str, int],
         *,
@@ -78,6 +79,7 @@ class Sender:
         timeout: float = _TIMEOUT_SECONDS,
         waiting: float | None = None,
         providing: Mapping[str, tuple[str, ...]] | None = None,
+        roles: Mapping[str, Role] | None = None,
         secure: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
         connection = socket.create_connection(address, waiting or timeout)
@@ -95,8 +97,8 @@ class Sender:
             Proposal(2 * number + 1, abstract, transfers)
             for number, (abstract, transfers) in enumerate(offered)
         )
-        roles = {uid: Role(True, True) for uid in providing or ()}
-        acceptance = self._accepted(_request(called, calling, proposals, roles))
+        selected = {uid: Role(True, True) for uid in providing or ()} | dict(roles or {})
+        acceptance = self._accepted(_request(called, calling, proposals, selected))
         accepted = {one.context_id: one for one in acceptance.contexts if one.result == 0}
         self._max_pdu = acceptance.user.max_pdu
         self.contexts = {

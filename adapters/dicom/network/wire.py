@@ -65,13 +65,13 @@ class Wire:
         """Return the peer's certificate, None without TLS or without one."""
         return certificate(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
-    def ready(self) -> bool:
-        """Return whether something has come that was not read."""
+    def ready(self, seconds: float = 0) -> bool:
+        """Return whether something has come that was not read, or comes within `seconds`."""
         if self._end > self._start:
             return True
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def read(self) -> tuple[int, memoryview]:
         """Return the type and body of the next PDU; the view lasts until the next call."""
@@ -122,13 +122,21 @@ class Wire:
             pass
 
     def _need(self, size: int) -> None:
-        """Have `size` bytes from the start of the PDU in the buffer."""
+        """Have `size` bytes from the start of the PDU in the buffer.
+
+        Who sends a byte now and then is silent too: a PDU takes as long as silence may.
+        """
         if self._start == self._end:
             self._start = self._end = 0
         if self._start + size > len(self._buffer):
             self._make_room(size)
+        begun = 0.0
         while self._end - self._start < size:
             if self._end > self._start:
+                now = time.monotonic()
+                begun = begun or now
+                if now - begun > self._patience:
+                    raise TimedOut
                 # A peer with Nagle's algorithm holds the rest of a PDU back until the first
                 # piece is acknowledged, for which the kernel would take 40 ms.
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -3,13 +3,14 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_C.4.1.1.3.2
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from adapters.dicom.dataset.charset import defined_terms
 from adapters.dicom.dataset.identifier import Key, Keys, keyword, tag_of, terms_of, vr_of, write
 from adapters.dicom.dataset.levels import UNIQUE, Level
 from adapters.dicom.query.statement import Statement, returnable
@@ -82,25 +83,30 @@ def answer(asked: Asked, found: Record) -> bytes:
     The unique keys of the level and above it, the level and where to retrieve from are
     always there.
     """
-    terms = terms_of(asked.keys) or tuple(filter(None, asked.character_set.split("\\")))
+    terms = terms_of(asked.keys) or defined_terms(asked.character_set)
     return write(_elements(asked, found), asked.transfer_syntax, terms)
 
 
 def _elements(asked: Asked, found: Record) -> Iterator[Key]:
-    for tag, key in asked.keys.items():
+    yield from requested(asked.keys, found, lambda name: returnable(name, asked.level))
+    for level in asked.parents:
+        yield element(UNIQUE[level], found.get(UNIQUE[level], ()))
+    yield element("QueryRetrieveLevel", (asked.level.value,))
+    yield element("RetrieveAETitle", (asked.ae_title,))
+    if tag_of("InstanceAvailability") in asked.keys:
+        yield element("InstanceAvailability", ("ONLINE",))
+
+
+def requested(keys: Keys, found: Record, known: Callable[[str], bool]) -> Iterator[Key]:
+    """Yield the elements that were asked for, empty where they are not `known` or not found."""
+    for tag, key in keys.items():
         name = keyword(tag)
         vr = vr_of(tag) if name else key.vr
-        known = returnable(name, asked.level) and name in found
-        yield Key(tag, vr, _values(vr, found[name], key) if known else ())
-    for level in asked.parents:
-        yield _element(UNIQUE[level], found.get(UNIQUE[level], ()))
-    yield _element("QueryRetrieveLevel", (asked.level.value,))
-    yield _element("RetrieveAETitle", (asked.ae_title,))
-    if tag_of("InstanceAvailability") in asked.keys:
-        yield _element("InstanceAvailability", ("ONLINE",))
+        yield Key(tag, vr, _values(vr, found[name], key) if known(name) and name in found else ())
 
 
-def _element(name: str, values: Sequence[Any]) -> Key:
+def element(name: str, values: Sequence[Any]) -> Key:
+    """Return the element of a keyword, with values that are no items."""
     tag = tag_of(name)
     return Key(tag, vr_of(tag), tuple(values))
 
@@ -108,21 +114,23 @@ def _element(name: str, values: Sequence[Any]) -> Key:
 def _values(vr: str, values: Sequence[Any], key: Key) -> tuple[Any, ...]:
     if vr != "SQ":
         return tuple(values)
-    wanted = {keyword(tag) for item in key.values for tag in item}
+    wanted = key.values[0] if key.values and isinstance(key.values[0], Mapping) else {}
     return tuple(_item(item, wanted) for item in values)
 
 
-def _item(item: Mapping[str, Sequence[Any]], wanted: Collection[str]) -> dict[int, Key]:
+def _item(item: Mapping[str, Sequence[Any]], wanted: Keys) -> dict[int, Key]:
     """Return an item with the attributes that were asked for, all if none was."""
-    keys = [_nested(name, values) for name, values in item.items() if not wanted or name in wanted]
-    return {key.tag: key for key in keys}
+    if wanted:
+        return {key.tag: key for key in requested(wanted, item, lambda _: True)}
+    made = (_nested(name, values) for name, values in item.items())
+    return {key.tag: key for key in made}
 
 
 def _nested(name: str, values: Sequence[Any]) -> Key:
-    element = _element(name, values)
-    if element.vr != "SQ":
-        return element
-    return Key(element.tag, "SQ", tuple(_item(item, ()) for item in values))
+    made = element(name, values)
+    if made.vr != "SQ":
+        return made
+    return Key(made.tag, "SQ", tuple(_item(item, {}) for item in values))
 
 
 def limited(statement: Statement, limit: int) -> Statement:

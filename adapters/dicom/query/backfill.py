@@ -14,7 +14,7 @@ import psycopg
 from adapters.dicom.dataset.elements import Broken, MoreNeeded
 from adapters.dicom.dataset.head import BadUid, Head, MissingUid, head, inflated, is_deflated
 from adapters.dicom.storage.index import PARENTS, VERSION, integer, parents
-from adapters.dicom.storage.store import archive_root
+from adapters.dicom.storage.tiered import archive_blobs
 from fhir_server import jobs
 from fhir_server.blobs import Blobs
 from fhir_server.database import Connection
@@ -66,7 +66,7 @@ def start(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
 
 async def run(server: Server, _payload: dict[str, Any]) -> None:
     """Write a batch of rows again, and come back while there are more."""
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
     async with server.database.transaction() as connection:
         if await _rewrite(connection, blobs):
             await jobs.enqueue(connection, [job()])

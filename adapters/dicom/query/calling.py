@@ -8,10 +8,11 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 
 from adapters.dicom.network import tls
+from adapters.dicom.network.associate import Role
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.query.peers import Known
 from adapters.dicom.query.suboperations import Pair
-from fhir_server.config import DicomSettings
+from fhir_server.dicom_settings import DicomSettings
 
 
 def files(settings: DicomSettings) -> tls.Files:
@@ -30,6 +31,7 @@ def call(
     calling: str,
     pairs: Iterable[Pair],
     providing: Mapping[str, tuple[str, ...]] | None = None,
+    roles: Mapping[str, Role] | None = None,
 ) -> Sender:
     """Open an association with a peer, calling as this AE title.
 
@@ -44,6 +46,7 @@ def call(
         timeout=settings.dimse_seconds,
         waiting=settings.connect_seconds,
         providing=providing,
+        roles=roles,
         secure=_secured(settings, peer) if peer.tls else None,
     )
 

@@ -1,8 +1,12 @@
 """`sangam dicom`: peers, and query, retrieval and sending as the requester."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,6 +14,13 @@ import psycopg
 import typer
 from pynetdicom.presentation import StoragePresentationContexts
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from adapters.dicom.dataset.identifier import Keys, keyword
@@ -20,13 +31,15 @@ from adapters.dicom.dataset.syntaxes import (
     RLE,
     VERIFICATION,
 )
+from adapters.dicom.network import classes
 from adapters.dicom.network.command import Command, Element
 from adapters.dicom.network.pdu import Fault
 from adapters.dicom.network.scu import Refusal, Sender
 from adapters.dicom.network.wire import Closed, TimedOut
-from adapters.dicom.query import peers, requester
+from adapters.dicom.query import peers, requester, sending
 from adapters.dicom.query.calling import call
 from adapters.dicom.query.peers import Known
+from adapters.dicom.query.requester import File
 from adapters.dicom.query.suboperations import Pair
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest, NotFound, Unavailable
@@ -34,9 +47,10 @@ from fhir_server.errors import BadRequest, NotFound, Unavailable
 app = typer.Typer(help="The application entities that we know.", no_args_is_help=True)
 
 _T = TypeVar("_T")
+Opener = Callable[..., Sender]
+"""Opens an association for contexts, and for classes that the peer sends."""
 _BROKEN = (OSError, Refusal, Closed, TimedOut, Fault)
 _MAX_CLASSES = 126
-_MAX_CONTEXTS = 128
 _SYNTAXES = (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
@@ -57,6 +71,7 @@ KeyOptions = Annotated[
 ]
 LevelOption = Annotated[Level, typer.Option(help="Query/Retrieve Level.", case_sensitive=False)]
 Root = Annotated[str, typer.Option(help="`study` or `patient`.")]
+FindRoot = Annotated[str, typer.Option(help="`study`, `patient` or `worklist`.")]
 
 
 @app.command("list")
@@ -135,15 +150,16 @@ def find(
     peer: PeerName,
     key: KeyOptions = None,
     level: LevelOption = Level.STUDY,
-    root: Root = "study",
+    root: FindRoot = "study",
     calling: Calling = None,
 ) -> None:
-    """Query a peer (C-FIND).
+    """Query a peer (C-FIND); with --root worklist its modality worklist.
 
     Example: sangam dicom find PACS -k PatientID=4711 -k StudyDate -k StudyInstanceUID
     """
-    sop_class = _classes(root)[0]
-    keys = requester.identifier(level, key or ())
+    scheduled = root == "worklist"
+    sop_class = classes.WORKLIST_FIND if scheduled else _classes(root)[0]
+    keys = requester.identifier(None if scheduled else level, key or ())
     with _calling(context, peer, calling, requester.contexts(sop_class)) as sender:
         for status, found in requester.find(sender, sop_class, keys):
             for line in shown(found):
@@ -190,27 +206,42 @@ def send(
     peer: PeerName,
     paths: Annotated[list[Path], typer.Argument(help="DICOM files, and directories of them.")],
     calling: Calling = None,
+    associations: Annotated[int, typer.Option(min=1, max=64, help="So many at once.")] = 1,
+    *,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="With TLS, also where the peer's row says nothing.")
+    ] = False,
 ) -> None:
-    """Send files to a peer as they are (C-STORE)."""
-    files = [file for path in _files(paths) if (file := requester.dicom_file(path))]
+    """Send files to a peer as they are (C-STORE); the exit code is 1 if any was refused.
+
+    Example: sangam dicom send PACS@10.0.0.5:104 /data/studies --associations 4
+    """
+    files = list(sending.files(paths))
     if not files:
         raise BadRequest("There is no DICOM file")
-    sent = refused = 0
-    pairs = list(dict.fromkeys(file.pair for file in files))
-    for start in range(0, len(pairs), _MAX_CONTEXTS):
-        some = pairs[start : start + _MAX_CONTEXTS]
-        with _calling(context, peer, calling, some) as sender:
-            for file in files:
-                if file.pair in some:
-                    status = requester.send(sender, file)
-                    sent += status == 0
-                    refused += status != 0
-                    if status:
-                        typer.echo(f"{file.path}: {_status(status)}")
-                    elif status is None:
-                        typer.echo(f"{file.path}: the peer does not take its class or syntax")
-    typer.echo(f"{sent} sent, {refused} refused")
-    if refused:
+    known = peer_named(context, peer, tls=tls)
+    tally: Counter[bool] = Counter()
+    began = time.monotonic()
+    columns = (TextColumn("Sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("send", total=len(files))
+
+        def told(file: File, status: int | None) -> None:
+            tally[status == 0] += 1
+            progress.advance(task)
+            if status != 0:
+                why = "the peer does not take its class or syntax"
+                progress.console.print(f"{file.path}: {why if status is None else _status(status)}")
+
+        with reaching(context, peer):
+            sending.send(files, associations, opener(context, known, calling), told)
+    seconds = time.monotonic() - began
+    megabytes = sum(file.path.stat().st_size for file in files) / 1e6
+    typer.echo(f"{tally[True]} sent, {tally[False]} refused")
+    typer.echo(
+        f"{megabytes:.1f} MB in {seconds:.1f} s, {len(files) / seconds:.0f} instances/s", err=True
+    )
+    if tally[False]:
         raise typer.Exit(1)
 
 
@@ -259,14 +290,6 @@ def _storage() -> dict[str, tuple[str, ...]]:
     return dict.fromkeys(known[:_MAX_CLASSES], _SYNTAXES)
 
 
-def _files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(one for one in path.rglob("*") if one.is_file())
-        else:
-            yield path
-
-
 @contextmanager
 def _calling(
     context: typer.Context,
@@ -276,23 +299,38 @@ def _calling(
     providing: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Iterator[Sender]:
     """Lend an association with a peer; what breaks it is told and noted with the peer."""
-    settings: Settings = context.obj.settings()
+    peer = peer_named(context, name)
+    with reaching(context, name), opener(context, peer, calling)(pairs, providing) as sender:
+        yield sender
+
+
+def peer_named(context: typer.Context, name: str, *, tls: bool = False) -> Known:
+    """Return the peer of an AE title, or of `AE@host:port`. NotFound where we cannot call it."""
     peer = named(name) or _in_database(context, lambda connection: peers.get(connection, name))
     if peer is None or not peer.port:
         raise NotFound(f"There is no peer {name} that we call; `AE@host:port` names another")
+    return replace(peer, tls=peer.tls or tls)
+
+
+def opener(context: typer.Context, peer: Known, calling: str | None) -> Opener:
+    """Return what opens associations with a peer, as one of our AE titles."""
+    settings: Settings = context.obj.settings()
+    ours = calling or settings.dicom.ae_titles[0]
+    return partial(call, settings.dicom, peer, ours)
+
+
+@contextmanager
+def reaching(context: typer.Context, name: str) -> Iterator[None]:
+    """Tell what breaks an association with a peer, and note it with the peer."""
     failure: str | None = None
     try:
-        ours = calling or settings.dicom.ae_titles[0]
-        with call(settings.dicom, peer, ours, pairs, providing) as sender:
-            yield sender
+        yield
     except _BROKEN as error:
         failure = type(error).__name__
         raise Unavailable(f"{name} did not answer ({failure}: {error})") from error
     finally:
         if named(name) is None:
-            _in_database(
-                context, lambda connection: peers.reached(connection, peer.ae_title, failure)
-            )
+            _in_database(context, lambda connection: peers.reached(connection, name, failure))
 
 
 def named(text: str) -> Known | None:

@@ -15,7 +15,9 @@ from adapters.dicom.dataset.levels import LEVEL_OF, NAMES, Level
 from adapters.dicom.query.matching import (
     Between,
     Criterion,
+    Empty,
     Exact,
+    Fuzzy,
     Universal,
     Wild,
     Within,
@@ -42,6 +44,9 @@ COLUMNS = {
     "Modality": "e.modality",
     "StudyDate": "s.study_date",
 }
+_KEPT_AS_ATTRIBUTES = frozenset(
+    ("PatientID", "IssuerOfPatientID", "AccessionNumber", "Modality", "StudyDate")
+)
 _NUMBERS = {"SeriesNumber": "e.series_number", "InstanceNumber": "i.instance_number"}
 _ALIASES = {Level.PATIENT: "s", Level.STUDY: "s", Level.SERIES: "e", Level.IMAGE: "i"}
 _PATIENT_NAMES = ("s.patient_name", "s.patient_ideographic", "s.patient_phonetic")
@@ -118,11 +123,13 @@ def is_matched(name: str) -> bool:
 
 def condition(name: str, criterion: Criterion) -> Condition:
     """Return the condition of one attribute that is matched."""
+    if isinstance(criterion.match, Empty):
+        return _empty(name)
     if name in COMPUTED:
-        inner = _column(_IN_STUDY_COLUMNS[name], criterion)
+        inner = on_column(_IN_STUDY_COLUMNS[name], criterion)
         return Condition(_IN_STUDY[name].format(condition=inner.sql), inner.values)
     if name == "PatientName":
-        found = [_column(column, criterion, name=True) for column in _PATIENT_NAMES]
+        found = [on_column(column, criterion, name=True) for column in _PATIENT_NAMES]
         return Condition(
             "(" + " OR ".join(one.sql for one in found) + ")",
             tuple(value for one in found for value in one.values),
@@ -130,30 +137,58 @@ def condition(name: str, criterion: Criterion) -> Condition:
     if name in _NUMBERS and isinstance(criterion.match, Exact):
         return Condition(f"{_NUMBERS[name]} = ANY (%s)", (_integers(criterion.match),))
     if name in COLUMNS:
-        return _column(COLUMNS[name], criterion)
+        own = on_column(COLUMNS[name], criterion)
+        return _of_either(own, criterion) if name == "PatientID" else own
     return _within_array(f"{_ALIASES[LEVEL_OF[name]]}.{{}} -> '{name}'", name, criterion)
+
+
+def _of_either(own: Condition, criterion: Criterion) -> Condition:
+    """Return the condition on a Patient ID, also of studies that were given to another patient.
+
+    They are found by the id that was sent as well.
+    """
+    if not isinstance(criterion.match, Exact):
+        return own
+    sent = (*own.values, list(criterion.match.values))
+    return Condition(f"({own.sql} OR s.other_patient_ids && %s)", sent)
+
+
+def _empty(name: str) -> Condition:
+    """Return the condition that a row has no value; rows hold no empty attributes."""
+    if name in COMPUTED:
+        some = _IN_STUDY[name].format(condition=f"{_IN_STUDY_COLUMNS[name]} IS NOT NULL")
+        return Condition(f"NOT {some}")
+    if name in COLUMNS and name not in _KEPT_AS_ATTRIBUTES:
+        return NOTHING  # Without a UID there is no row.
+    return Condition(f"NOT {_ALIASES[LEVEL_OF[name]]}.attributes ? '{name}'")
 
 
 def _within_array(path: str, name: str, criterion: Criterion) -> Condition:
     """Return the condition on the values, or items, that a row's JSON has of an attribute."""
     if isinstance(criterion.match, Within):
-        return _items(path.format("attributes"), criterion.match)
+        return in_items(path.format("attributes"), criterion.match)
     folded = name in NAMES
-    array = path.format("folded" if folded else "attributes")
-    inner = _column("t.v", criterion, name=folded)
+    return in_array(path.format("folded" if folded else "attributes"), criterion, name=folded)
+
+
+def in_array(array: str, criterion: Criterion, *, name: bool = False) -> Condition:
+    """Return the condition that one text of a JSON array matches; `name`: as names compare."""
+    inner = on_column("t.v", criterion, name=name)
     return Condition(_SOME.format(array=array, condition=inner.sql), inner.values)
 
 
-def _items(array: str, match: Within, depth: int = 0) -> Condition:
-    """Return the condition that one item has all that is asked."""
+def in_items(array: str, match: Within, depth: int = 0) -> Condition:
+    """Return the condition that one item of a JSON array has all that is asked."""
     item = f"item{depth}"
     parts: list[Condition] = []
     for name, criterion in match.keys.items():
         inner = f"{item}.v -> '{name}'"
-        if isinstance(criterion.match, Within):
-            parts.append(_items(inner, criterion.match, depth + 1))
+        if isinstance(criterion.match, Empty):
+            parts.append(Condition(f"{inner} IS NULL"))
+        elif isinstance(criterion.match, Within):
+            parts.append(in_items(inner, criterion.match, depth + 1))
         elif not isinstance(criterion.match, Universal):
-            one = _column("t.v", criterion)
+            one = on_column("t.v", criterion)
             parts.append(Condition(_SOME.format(array=inner, condition=one.sql), one.values))
     return Condition(
         f"EXISTS (SELECT FROM jsonb_array_elements({array}) AS {item}(v) WHERE "
@@ -163,20 +198,35 @@ def _items(array: str, match: Within, depth: int = 0) -> Condition:
     )
 
 
-def _column(column: str, criterion: Criterion, *, name: bool = False) -> Condition:
+def on_column(column: str, criterion: Criterion, *, name: bool = False) -> Condition:
     """Return the condition that a text matches; `name`: a person name as it is compared."""
     match = criterion.match
+    if isinstance(match, Exact):
+        return _exact(column, criterion.vr, match)
     if isinstance(match, Between):
         return _between(column, criterion.vr, match)
+    if isinstance(match, Fuzzy):
+        return _fuzzy(column, match)
     if isinstance(match, Wild):
         return Condition(f"{column} LIKE %s", (like(pn(match.pattern) if name else match.pattern),))
-    if not isinstance(match, Exact):
-        return NOTHING  # A sequence cannot match text.
-    if criterion.vr in {"IS", "US", "UL", "SS", "SL"}:
+    return NOTHING  # A sequence cannot match text.
+
+
+def _exact(column: str, vr: str, match: Exact) -> Condition:
+    if vr in {"IS", "US", "UL", "SS", "SL"}:
         return Condition(f"{_INTEGER.format(column)} = ANY (%s)", (_integers(match),))
     if len(match.values) == 1:
         return Condition(f"{column} = %s", match.values)
     return Condition(f"{column} = ANY (%s)", (list(match.values),))
+
+
+def _fuzzy(column: str, match: Fuzzy) -> Condition:
+    """Return the condition that each word begins some word of a name."""
+    one = f"(' ' || replace({column}, '^', ' ')) LIKE %s"
+    return Condition(
+        "(" + " AND ".join(one for _ in match.words) + ")",
+        tuple(f"% {like(word)}%" for word in match.words),
+    )
 
 
 def _integers(match: Exact) -> list[int]:
@@ -200,12 +250,13 @@ def _between(column: str, vr: str, match: Between) -> Condition:
     form, low, high = _FORMS[vr]
     # The column has only dates of one form; as it is, its index serves.
     value = column if column == COLUMNS["StudyDate"] else f'{form.format(column)} COLLATE "C"'
-    return _range(
+    return in_range(
         value, low(match.low) if match.low else "", high(match.high) if match.high else ""
     )
 
 
-def _range(value: str, low: str, high: str) -> Condition:
+def in_range(value: str, low: str, high: str) -> Condition:
+    """Return the condition that a text lies from `low` to `high`, each included; "" is open."""
     if low and low == high:
         return Condition(f"{value} = %s", (low,))
     parts = ([(">=", low)] if low else []) + ([("<=", high)] if high else [])
@@ -233,7 +284,7 @@ def _pair(day: str, time: str, asked: Mapping[str, Criterion]) -> Condition:
         return NOTHING
     low = date(days.low) + low_time(times.low) if days.low else ""
     high = date(days.high) + high_time(times.high) if days.high else ""
-    return _range(f'({_first(day, _DATE)} || {_first(time, _TIME)}) COLLATE "C"', low, high)
+    return in_range(f'({_first(day, _DATE)} || {_first(time, _TIME)}) COLLATE "C"', low, high)
 
 
 def _first(name: str, form: str) -> str:

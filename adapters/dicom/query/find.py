@@ -4,7 +4,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_C.4.1
 """
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool
 
+from adapters.dicom import metrics
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.network.association import (
     OUT_OF_RESOURCES,
@@ -79,16 +80,49 @@ def agreed_on(context: Agreed, item: int) -> bool:
     return context.extended[item : item + 1] == b"\1"
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a C-FIND asks of the database, and how the rows found are answered.
+
+    `status` is that of the pending responses, `beyond` the last one when there are more
+    matches than are answered. `level` is what is asked for, in metrics.
+    """
+
+    statement: Statement
+    status: int
+    identifier: Callable[[Sequence[Any]], bytes]
+    beyond: Answer
+    level: str = "WORKLIST"
+
+
 def _found(
     queries: Queries, peer: Peer, context: Agreed, data: bytes, exchange: Exchange
 ) -> Iterator[Answer]:
-    try:
+    def question() -> Question:
         asked, statement = understood(context, data, peer)
+        return Question(
+            statement,
+            asked.status(),
+            lambda row: answer(asked, record(asked.level, row, statement.counted)),
+            Answer(LIMIT_REACHED, "There are more matches"),
+            asked.level.name,
+        )
+
+    return answered(queries, question, exchange)
+
+
+def answered(
+    queries: Queries, question: Callable[[], Question], exchange: Exchange
+) -> Iterator[Answer]:
+    """Yield the responses to a question; what cannot be understood or read is a status."""
+    try:
+        asked = question()
     except Malformed as error:
         yield Answer(DOES_NOT_MATCH_CLASS, str(error))
         return
     try:
-        yield from _streamed(queries, asked, statement, exchange)
+        with metrics.querying(asked.level):
+            yield from _streamed(queries, asked, exchange)
     except psycopg.Error as error:
         log.warning("a query failed: %s", type(error).__name__)
         yield Answer(OUT_OF_RESOURCES, "The index is not available")
@@ -107,20 +141,16 @@ def understood(context: Agreed, data: bytes, peer: Peer) -> tuple[Asked, Stateme
     return asked, matches(level, criteria(keys), asked.keywords(), combined=combined)
 
 
-def _streamed(
-    queries: Queries, asked: Asked, statement: Statement, exchange: Exchange
-) -> Iterator[Answer]:
-    status = asked.status()
-    with closing(rows(queries.pool, limited(statement, queries.limit))) as found:
+def _streamed(queries: Queries, asked: Question, exchange: Exchange) -> Iterator[Answer]:
+    with closing(rows(queries.pool, limited(asked.statement, queries.limit))) as found:
         for number, row in enumerate(found):
             if exchange.cancelled():
                 yield Answer(CANCELLED, "The query was cancelled")
                 return
             if number == queries.limit:
-                yield Answer(LIMIT_REACHED, "There are more matches")
+                yield asked.beyond
                 return
-            data_set = answer(asked, record(asked.level, row, statement.counted))
-            yield Answer(status, data_set=data_set)
+            yield Answer(asked.status, data_set=asked.identifier(row))
     yield Answer(SUCCESS)
 
 

@@ -49,7 +49,19 @@ class Within:
     keys: Mapping[str, "Criterion"]
 
 
-Match = Universal | Exact | Wild | Between | Within
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """No value (PS3.18, 8.3.4.5: `emptyvaluematching`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """A person name in which each of these words, as they are compared, begins some word."""
+
+    words: tuple[str, ...]
+
+
+Match = Universal | Exact | Wild | Between | Within | Empty | Fuzzy
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,12 @@ def text_match(vr: str, values: list[str]) -> Match:
 def pn(value: str) -> str:
     """Return a name of a key as it is compared: its first group that is not empty."""
     return next((group for group in searched(value) if group), "")
+
+
+def fuzzy(value: str) -> Match:
+    """Return what a name asks for that need not be whole; wildcards are none in it."""
+    words = pn(value.replace("*", " ").replace("?", " ")).replace("^", " ").split()
+    return Fuzzy(tuple(words)) if words else Universal()
 
 
 def _within(key: Key) -> Match:

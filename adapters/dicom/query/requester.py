@@ -43,13 +43,13 @@ def contexts(sop_class: str) -> list[Pair]:
     return [(sop_class, EXPLICIT_LITTLE), (sop_class, IMPLICIT_LITTLE)]
 
 
-def identifier(level: Level, given: Sequence[str]) -> list[Key]:
+def identifier(level: Level | None, given: Sequence[str]) -> list[Key]:
     """Return the keys of `Keyword=value` or `Sequence.Keyword=value`; no value is universal.
 
-    Raises BadRequest for a keyword that is none.
+    The worklist has no level. Raises BadRequest for a keyword that is none.
     """
     keys: dict[int, Key] = {}
-    for one in [f"QueryRetrieveLevel={level}", *given]:
+    for one in [*([f"QueryRetrieveLevel={level}"] if level else ()), *given]:
         path, _, value = one.partition("=")
         try:
             tags = [tag_of(name) for name in path.strip().split(".")]

@@ -8,9 +8,11 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
+from adapters.dicom import metrics
 from adapters.dicom.dataset.identifier import Keys, tag_of
 from adapters.dicom.dataset.levels import UNIQUE
 from adapters.dicom.network.association import Exchange, Fixed, Intake, Operation, Peer, Streamed
@@ -34,6 +36,8 @@ from adapters.dicom.query.suboperations import (
     chosen,
 )
 from adapters.dicom.query.transcode import Undecodable, transcoded
+from adapters.dicom.studies import output, overlay
+from adapters.dicom.studies.overlay import Overlay
 from fhir_server.blobs import Blobs
 
 log = logging.getLogger(__name__)
@@ -205,6 +209,7 @@ class _Mover:
                     status = self._store(sender, one)
                 finally:
                     tally.count(one.sop_instance_uid, status)
+                    metrics.sent(status)
                 yield
             broken = False
         except _BROKEN as error:
@@ -227,6 +232,7 @@ class _Mover:
         """Count what no association could be opened for as failed."""
         for one in left:
             tally.count(one.sop_instance_uid, _FAILED)
+            metrics.sent(_FAILED)
         left.clear()
 
     def _note(self, failure: str | None) -> None:
@@ -261,6 +267,7 @@ def _sent_back(blobs: Blobs, found: list[Held], exchange: Exchange) -> Iterator[
         if syntax is not None:
             status = _one_back(blobs, one, able[one.sop_class_uid, syntax], exchange)
         tally.count(one.sop_instance_uid, status)
+        metrics.sent(status)
         yield _Step(tally)
     yield _Step(tally, tally.outcome())
 
@@ -289,11 +296,16 @@ def store_command(one: Held) -> dict[int, int | str]:
 def pieces(blobs: Blobs, one: Held, transfer_syntax: str) -> Iterator[bytes]:
     """Return the data set in pieces: the stored bytes, or transcoded where they differ.
 
-    Raises Undecodable, and OSError when the blob cannot be opened.
+    What was corrected of the study is in it. Raises Undecodable, and OSError when the blob
+    cannot be opened.
     """
-    path = blobs.path(one.blob)
+    path, over = blobs.path(one.blob), overlay.parsed(one.overlay)
     if transfer_syntax != one.transfer_syntax_uid:
-        return iter((transcoded(path, one.size, transfer_syntax),))
+        plain = transcoded(path, one.size, transfer_syntax)
+        return iter((output.with_overlay(plain, transfer_syntax, over) if over else plain,))
+    if over:
+        stored = (one.offset, one.size, transfer_syntax, one.pixel_offset)
+        return _corrected(path, *stored, over)
     stream = path.open("rb", buffering=0)
     stream.seek(one.offset)
 
@@ -303,3 +315,14 @@ def pieces(blobs: Blobs, one: Held, transfer_syntax: str) -> Iterator[bytes]:
                 yield piece
 
     return read()
+
+
+def _corrected(
+    path: Path, offset: int, size: int, syntax: str, pixels: int | None, over: Overlay
+) -> Iterator[bytes]:
+    try:
+        return output.pieces(path, offset, size, syntax, pixels, over)
+    except OSError:
+        raise
+    except Exception as error:  # an instance whose head cannot be written again
+        raise Undecodable(type(error).__name__) from error

@@ -163,12 +163,13 @@ def instances(keys: Mapping[str, Criterion]) -> Statement:
     """Return the SELECT of the instances to retrieve: what is below the unique keys given.
 
     Its rows have SOP class, SOP instance, transfer syntax, blob in hex, data set offset
-    and size, in the order of series and instances.
+    and size, the study's overlay (JSON text) and the offset of the pixels, in the order of
+    series and instances.
     """
     found = conditions(keys)
     sql = (
         "SELECT i.sop_class_uid, i.sop_instance_uid, i.transfer_syntax_uid, "
-        "encode(i.blob, 'hex'), i.data_set_offset, i.size "
+        "encode(i.blob, 'hex'), i.data_set_offset, i.size, s.overlay::text, i.pixel_offset "
         f"FROM {_FROM[Level.IMAGE]} WHERE {_where(Level.IMAGE, found)} "
         f"ORDER BY {_ORDER[Level.IMAGE]}"
     )

@@ -27,7 +27,11 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An instance as it is stored: its data set is `size` bytes from `offset` of its blob."""
+    """An instance as it is stored: its data set is `size` bytes from `offset` of its blob.
+
+    `overlay` is what was corrected of its study, JSON as text; `pixel_offset` counts in the
+    data set, None where it has no pixels.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -35,6 +39,8 @@ class Held:
     blob: str
     offset: int
     size: int
+    overlay: str | None = None
+    pixel_offset: int | None = None
 
 
 @dataclass(slots=True)

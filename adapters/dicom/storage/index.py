@@ -1,10 +1,9 @@
 """The instance index in the database, written from the associations' threads."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import psycopg
@@ -12,12 +11,29 @@ from psycopg_pool import ConnectionPool
 
 from adapters.dicom.dataset.levels import NAMES, of_series, of_study
 from adapters.dicom.dataset.names import searched
+from adapters.dicom.storage.again import (
+    STATE,
+    OnConflict,
+    Verdict,
+    again,
+    carry_out,
+    rejected,
+)
 from fhir_server import jobs
 from fhir_server.database import SESSION
 
 FOLD = "dicom.fold"
+NOTE = "dicom.note"
+DOCUMENTS = "dicom.documents"
 
-VERSION = 1
+DOCUMENT_CLASSES = ("1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.104.")
+"""How the SOP classes of structured reports and of encapsulated documents begin."""
+
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+REJECTING = frozenset(("113001", "113037", "113038", "113039"))
+"""Titles of Key Object Selections that reject what they list (PS3.16, CID 7011)."""
+
+VERSION = 2
 """Of what index rows hold; rows of another are written again by a job (query/backfill.py)."""
 
 _WAIT_SECONDS = 30.0
@@ -45,14 +61,6 @@ class Row:
     attributes: dict[str, Any]
 
 
-class Verdict(Enum):
-    """What became of a row: new, the same as before, or kept aside as a conflict."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-
-
 # What the first instance says of a study or a series stays (PS3.4, C.4.1.2.2.1). The parts run
 # in one order in every transaction: instance, study, series.
 PARENTS = """
@@ -72,36 +80,45 @@ study AS (
 )
 """
 
-_INSERT = f"""
+INSERT = f"""
 WITH {PARENTS.format(known="DO NOTHING")}
 INSERT INTO dicom_instance (sop_instance_uid, study_instance_uid, series_instance_uid,
     sop_class_uid, transfer_syntax_uid, blob, data_set_hash, size, data_set_offset,
-    pixel_offset, calling_ae, peer, flags, attributes, instance_number, indexed)
+    pixel_offset, calling_ae, peer, flags, attributes, instance_number, state, indexed)
 VALUES (%(sop_instance_uid)s, %(study_instance_uid)s, %(series_instance_uid)s,
     %(sop_class_uid)s, %(transfer_syntax_uid)s, %(blob)s, %(data_set_hash)s, %(size)s,
     %(data_set_offset)s, %(pixel_offset)s, %(calling_ae)s, %(peer)s, %(flags)s,
-    %(attributes)s::text::jsonb, %(instance_number)s, {VERSION})
+    %(attributes)s::text::jsonb, %(instance_number)s, {STATE}, {VERSION})
 ON CONFLICT DO NOTHING
 """
 
-_PRESENT = """
-SELECT study_instance_uid, series_instance_uid, transfer_syntax_uid, data_set_hash, blob
-FROM dicom_instance WHERE sop_instance_uid = %s
-"""
 
-_CONFLICT = """
-INSERT INTO dicom_conflict (sop_instance_uid, kind, study_instance_uid, series_instance_uid,
-    transfer_syntax_uid, blob, data_set_hash, calling_ae, peer)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT DO NOTHING
-"""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is done with another content of a known UID, and with what was rejected before."""
+
+    on_conflict: OnConflict = "keep-first"
+    refuse_rejected: bool = True
+
+
+class Rows(Protocol):
+    """Where instances are made known."""
+
+    def add(self, row: Row) -> tuple[Verdict, bool]:
+        """Commit the row and its fold job; return the verdict, and whether its blob is needed.
+
+        Raises psycopg.Error or Unavailable when it is not known to be committed.
+        """
 
 
 class Index:
     """A small pool of connections that all associations of a process share."""
 
-    def __init__(self, conninfo: str, *, connections: int, quiet_seconds: float) -> None:
+    def __init__(
+        self, conninfo: str, *, connections: int, quiet_seconds: float, rules: Rules | None = None
+    ) -> None:
         self._quiet_seconds = quiet_seconds
+        self._rules = rules or Rules()
         self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
             conninfo,
             min_size=1,
@@ -123,15 +140,35 @@ class Index:
 
         Raises psycopg.Error, PoolTimeout among them, when it is not known to be committed.
         """
-        job = fold_job(row.study_instance_uid, self._quiet_seconds)
+        values, work = written(row, self._rules, self._quiet_seconds)
         with self._pool.connection(timeout=_WAIT_SECONDS) as connection:
-            with connection.pipeline():
-                cursor = connection.execute(_INSERT, _values(row))
-                jobs.enqueue_sync(connection, [job])
-                connection.commit()
+            try:
+                with connection.pipeline():
+                    cursor = connection.execute(INSERT, values)
+                    jobs.enqueue_sync(connection, work)
+                    connection.commit()
+            except psycopg.errors.NotNullViolation:
+                connection.rollback()
+                return carry_out(connection, rejected(values))
             if cursor.rowcount:
                 return Verdict.STORED, True
-            return _again(connection, row)
+            found = carry_out(connection, again(values, self._rules.on_conflict))
+            connection.commit()
+            return found
+
+
+def written(row: Row, rules: Rules, quiet_seconds: float) -> tuple[dict[str, Any], list[jobs.Job]]:
+    """Return the columns of a new row, and the jobs that are written with it."""
+    values = {**_values(row), "state": "live", "withdrawn": None}
+    if not rules.refuse_rejected:
+        values["withdrawn"] = "rejected"
+    work = [fold_job(row.study_instance_uid, quiet_seconds)]
+    if is_document(row.sop_class_uid):
+        work.append(documents_job(row.study_instance_uid, quiet_seconds))
+    if is_rejection_note(row.sop_class_uid, row.attributes):
+        values["state"] = "note"
+        work.append(note_job(row.sop_instance_uid))
+    return values, work
 
 
 def fold_job(study_instance_uid: str, delay_seconds: float) -> jobs.Job:
@@ -139,37 +176,30 @@ def fold_job(study_instance_uid: str, delay_seconds: float) -> jobs.Job:
     return jobs.Job(FOLD, {"study": study_instance_uid}, study_instance_uid, delay_seconds)
 
 
-def conflict_kind(row: Row, study: str, series: str, transfer_syntax: str) -> str:
-    """Return how `row` differs from what is stored under its SOP Instance UID."""
-    if (study, series) != (row.study_instance_uid, row.series_instance_uid):
-        return "study"
-    return "content" if transfer_syntax == row.transfer_syntax_uid else "encoding"
+def note_job(sop_instance_uid: str) -> jobs.Job:
+    """Return the job that does what a rejection note says."""
+    return jobs.Job(NOTE, {"instance": sop_instance_uid}, sop_instance_uid)
 
 
-def _again(connection: psycopg.Connection[tuple[Any, ...]], row: Row) -> tuple[Verdict, bool]:
-    """Keep the first content of a SOP Instance UID, and others aside for the operator."""
-    present = connection.execute(_PRESENT, (row.sop_instance_uid,)).fetchone()
-    assert present is not None, "an instance row vanished"
-    study, series, transfer_syntax, data_set_hash, blob = present
-    kind = conflict_kind(row, study, series, transfer_syntax)
-    if kind == "content" and data_set_hash == row.data_set_hash:
-        return Verdict.DUPLICATE, blob == row.blob
-    connection.execute(
-        _CONFLICT,
-        (
-            row.sop_instance_uid,
-            kind,
-            row.study_instance_uid,
-            row.series_instance_uid,
-            row.transfer_syntax_uid,
-            row.blob,
-            row.data_set_hash,
-            row.calling_ae,
-            row.peer,
-        ),
+def documents_job(study_instance_uid: str, delay_seconds: float = 0) -> jobs.Job:
+    """Return the job that brings what a study's documents say into FHIR."""
+    payload = {"study": study_instance_uid}
+    return jobs.Job(DOCUMENTS, payload, study_instance_uid, delay_seconds)
+
+
+def is_document(sop_class_uid: str) -> bool:
+    """Return whether instances of a class are structured reports or encapsulated documents."""
+    return sop_class_uid.startswith(DOCUMENT_CLASSES)
+
+
+def is_rejection_note(sop_class_uid: str, attributes: Mapping[str, Any]) -> bool:
+    """Return whether this is a Key Object Selection whose title rejects what it lists."""
+    titles: Sequence[Mapping[str, Any]] = attributes.get("ConceptNameCodeSequence") or ({},)
+    return (
+        sop_class_uid == KEY_OBJECTS
+        and _first(titles[0], "CodingSchemeDesignator") == "DCM"
+        and _first(titles[0], "CodeValue") in REJECTING
     )
-    connection.commit()
-    return Verdict.CONFLICT, True
 
 
 def _values(row: Row) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import logging
 import mmap
 import os
 import secrets
-import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
+from adapters.dicom import metrics
 from adapters.dicom.dataset.elements import Broken, MoreNeeded
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.dataset.head import (
@@ -29,12 +30,16 @@ from adapters.dicom.dataset.head import (
 from adapters.dicom.network.association import SUCCESS, Fixed, Intake, Peer
 from adapters.dicom.network.command import Answer, Command, Element
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.storage.again import Verdict
 from adapters.dicom.storage.defaults import completed
-from adapters.dicom.storage.index import Index, Row, Verdict
+from adapters.dicom.storage.index import Row, Rows
+from adapters.dicom.storage.quota import Quota, Reserve
 from fhir_server.blobs import Blobs
+from fhir_server.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+DUPLICATE_INSTANCE = 0x0111
 INVALID_INSTANCE = 0x0117
 CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
@@ -43,15 +48,25 @@ CANNOT_UNDERSTAND = 0xC000
 
 HEAD = 256 << 10
 
+_REFUSALS = {
+    Verdict.REJECTED: (DOES_NOT_MATCH, "The instance was rejected"),
+    Verdict.TAKEN: (DUPLICATE_INSTANCE, "Another content has this SOPInstanceUID"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where instances are kept: blobs, index, and the bytes that must stay free or are too many."""
+    """Where instances are kept, the largest one's bytes, and how much there is room for.
+
+    `denied` are the SOP classes that are not taken.
+    """
 
     blobs: Blobs
-    index: Index
+    index: Rows
     max_object_bytes: int
-    reserve_bytes: int
+    reserve: Reserve
+    quota: Quota
+    denied: frozenset[str] = frozenset()
 
 
 class Refused(Exception):
@@ -66,8 +81,8 @@ def store(archive: Archive, peer: Peer, context: Agreed, command: Command) -> In
     """Return the intake of a C-STORE's data set."""
     sop_class = command.uid(Element.AffectedSOPClassUID)
     sop_instance = command.uid(Element.AffectedSOPInstanceUID)
-    if not context.storage:
-        return Fixed(Answer(CLASS_NOT_SUPPORTED, "The context is not for storage"))
+    if not context.storage or context.abstract_syntax in archive.denied:
+        return Fixed(Answer(CLASS_NOT_SUPPORTED, "The SOP class is not stored"))
     if sop_class != context.abstract_syntax:
         return Fixed(Answer(DOES_NOT_MATCH, "The SOP class is not that of the context"))
     if not valid_uid(sop_instance):
@@ -78,11 +93,21 @@ def store(archive: Archive, peer: Peer, context: Agreed, command: Command) -> In
 
 
 class Reception:
-    """One instance on its way into the archive."""
+    """One instance on its way into the archive.
+
+    `kept` is its head once it is stored. With `study`, it is refused in any other.
+    """
 
     def __init__(
-        self, archive: Archive, peer: Peer, context: Agreed, sop_instance_uid: str
+        self,
+        archive: Archive,
+        peer: Peer,
+        context: Agreed,
+        sop_instance_uid: str,
+        study: str | None = None,
     ) -> None:
+        self.kept: Head | None = None
+        self._study = study
         self._archive = archive
         self._peer = peer
         self._context = context
@@ -94,6 +119,8 @@ class Reception:
         )
         self._head = bytearray()
         self._size = 0
+        self._began = time.monotonic()
+        self._room = 0
         self._file_hash = hashlib.sha256(self._meta)
         self._data_set_hash = hashlib.sha256()
         self._refused: Refused | None = None
@@ -106,12 +133,18 @@ class Reception:
 
     def finish(self) -> Answer:
         """Make the instance durable and known, and return Success; else why not."""
+        answer = self._finished()
+        kept = self._size if answer.status == SUCCESS else 0
+        metrics.answered(self._peer.calling, answer.status, kept)
+        return answer
+
+    def _finished(self) -> Answer:
         try:
             self._keep()
         except Refused as refused:
             self.discard()
             return refused.answer
-        except (OSError, psycopg.Error) as error:
+        except (OSError, psycopg.Error, Unavailable) as error:
             log.warning("an instance could not be kept: %s", type(error).__name__)
             self.discard()
             return Answer(OUT_OF_RESOURCES, "The archive is not available")
@@ -138,8 +171,11 @@ class Reception:
             self.discard()
 
     def _create(self) -> None:
-        if shutil.disk_usage(self._archive.blobs.root).free < self._archive.reserve_bytes:
+        if self._archive.reserve.free(self._archive.blobs.root) < 0:
             raise Refused(OUT_OF_RESOURCES, "The archive is full")
+        self._room = self._archive.quota.room(self._peer.calling)
+        if self._room <= 0:
+            raise Refused(OUT_OF_RESOURCES, "The quota is used up")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, 0o640)
         _write_all(self._descriptor, memoryview(self._meta))
@@ -148,6 +184,8 @@ class Reception:
         self._size += len(fragment)
         if self._size > self._archive.max_object_bytes:
             raise Refused(OUT_OF_RESOURCES, "The object is too large")
+        if self._size > self._room:
+            raise Refused(OUT_OF_RESOURCES, "The quota is used up")
         _write_all(self._descriptor, fragment)
         self._file_hash.update(fragment)
         self._data_set_hash.update(fragment)
@@ -159,20 +197,31 @@ class Reception:
         """The order is binding: file synced, renamed, directory synced, row committed."""
         if self._refused is not None:
             raise self._refused
+        since = metrics.stepped("receive", self._began)
         found = self._read_head()
+        since = metrics.stepped("parse", since)
         if found.sop_class_uid != self._context.abstract_syntax:
             raise Refused(DOES_NOT_MATCH, "SOPClassUID is not that of the command")
         if found.sop_instance_uid != self._sop_instance_uid:
             raise Refused(DOES_NOT_MATCH, "SOPInstanceUID is not that of the command")
+        if self._study is not None and found.study_instance_uid != self._study:
+            raise Refused(DOES_NOT_MATCH, "StudyInstanceUID is not that of the request")
         os.fsync(self._descriptor)
         self._close()
         digest = self._file_hash.hexdigest()
         self._archive.blobs.keep(self._path, digest)
+        since = metrics.stepped("fsync", since)
         verdict, needed = self._archive.index.add(self._row(found))
+        metrics.stepped("commit", since)
         if verdict is Verdict.CONFLICT:
             log.warning("another content came for instance %s", self._sop_instance_uid)
         if not needed:
-            self._archive.blobs.path(digest).unlink(missing_ok=True)
+            self._archive.blobs.remove(digest)
+        if verdict in _REFUSALS:
+            raise Refused(*_REFUSALS[verdict])
+        if verdict is not Verdict.DUPLICATE:
+            self._archive.quota.charge(self._peer.calling, self._size)
+        self.kept = found
 
     def _row(self, found: Head) -> Row:
         return Row(

@@ -4,25 +4,14 @@ https://hl7.org/fhir/R4/imagingstudy.html
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
-from typing import Any
 
-from adapters.dicom.dataset import datetimes
-from adapters.dicom.dataset.attributes import Attributes, clean, items, text, texts, unsigned
-from adapters.dicom.dataset.codes import DCM, SCT, coding, concept
-from adapters.dicom.dataset.names import display
-from adapters.dicom.studies.body_parts import body_site
+from adapters.dicom.dataset.attributes import Attributes, items, text
+from adapters.dicom.dataset.codes import DCM, concept
+from adapters.dicom.studies.found import Found, Json, Rules, first, people
 from adapters.dicom.studies.patients import universal_system
+from adapters.dicom.studies.series import DICOM_UID, Instance, filled, number, series, started
 
-Json = dict[str, Any]
-
-DICOM_UID = "urn:dicom:uid"
-
-_V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
-_PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
-_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
-_URI = "urn:ietf:rfc:3986"
+V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 # What is not acquired from a patient is no modality of the study (PS3.16, CID 29).
 _NOT_ACQUIRED = frozenset(
@@ -32,31 +21,8 @@ _NOT_ACQUIRED = frozenset(
         *("RWV", "SEG", "SMR", "SR", "STAIN", "TEXTUREMAP", "XAPROTOCOL"),
     )
 )
-_LATERALITY = {  # PS3.16, CID 244
-    "L": ("7771000", "Left"),
-    "R": ("24028007", "Right"),
-    "B": ("51440002", "Bilateral"),
-    "U": ("66459002", "Unilateral"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """An index row as far as the projection needs it."""
-
-    sop_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str
-    attributes: Attributes
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How to project: the zone of times without offset, and what is shown."""
-
-    zone: tzinfo
-    keep_study_id: bool
-    max_shown: int
+_REFERRER = ("ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
+_READERS = ("NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence")
 
 
 def study_identifier(study_instance_uid: str) -> Json:
@@ -65,81 +31,67 @@ def study_identifier(study_instance_uid: str) -> Json:
 
 
 def imaging_study(
-    study_instance_uid: str, instances: Sequence[Instance], subject: Json, rules: Rules
+    study_instance_uid: str,
+    said: Attributes,
+    instances: Sequence[Instance],
+    found: Found,
+    rules: Rules,
+    *,
+    status: str = "available",
 ) -> Json:
-    """Return the ImagingStudy of these instances, at least one, in order of arrival.
+    """Return the ImagingStudy of these instances, those that are shown.
 
-    Where attributes of study or series differ between instances, the first that
-    came with a value wins.
+    `said` is what the study says of itself and its patient, corrections included.
     """
-    all_attributes = [one.attributes for one in instances]
-    study = _merged(all_attributes)
     listed = len(instances) <= rules.max_shown
-    series = [_series(uid, of, rules, listed=listed) for uid, of in _by_series(instances)]
+    shown = [series(uid, of, found, rules, listed=listed) for uid, of in by_series(instances)]
+    codes = _procedure_codes(said, rules)
     made: Json = {
         "resourceType": "ImagingStudy",
-        "identifier": _identifiers(study_instance_uid, study, rules),
-        "status": "available",
-        "modality": _modalities(series),
-        "subject": subject,
-        "started": _started(study, "StudyDate", "StudyTime", rules),
-        "basedOn": _based_on(all_attributes, study),
-        "referrer": _person(
-            study, "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence"
-        ),
-        "interpreter": [_named(name) for name in texts(study, "NameOfPhysiciansReadingStudy")],
-        "numberOfSeries": len(series),
+        "identifier": _identifiers(study_instance_uid, said, rules),
+        "status": status,
+        "modality": _modalities(shown, said),
+        "subject": found.subject,
+        "encounter": {"reference": found.encounter} if found.encounter else None,
+        "started": started(said, "StudyDate", "StudyTime", rules),
+        "basedOn": _based_on(said, instances, found),
+        "referrer": first(people(said, _REFERRER, found, rules)),
+        "interpreter": people(said, _READERS, found, rules),
+        "endpoint": [{"reference": one} for one in (found.endpoint, found.viewer) if one],
+        "numberOfSeries": len(shown),
         "numberOfInstances": len(instances),
-        "procedureCode": _procedure_codes(study),
-        "location": _location(study),
-        "reasonCode": _reasons(study),
+        "procedureReference": _procedure(found),
+        "procedureCode": codes,
+        "location": _location(said, found),
+        "reasonCode": _reasons(said, rules),
+        "reasonReference": _distinct(
+            [one for order in found.orders for one in order.get("reasonReference", ())]
+        ),
         "note": [
             {"text": note}
             for keyword in ("StudyComments", "RequestedProcedureComments")
-            if (note := text(study, keyword))
+            if (note := text(said, keyword))
         ],
-        "description": text(study, "StudyDescription"),
-        "series": series,
+        "description": text(said, "StudyDescription") or _meaning(codes),
+        "series": shown,
     }
-    return _filled(made)
+    return filled(made)
 
 
-def _merged(several: Sequence[Attributes]) -> Attributes:
-    """Return for each keyword the values of the first instance that has any."""
-    merged: Json = {}
-    for one in several:
-        for keyword, values in one.items():
-            merged.setdefault(keyword, values)
-    return merged
-
-
-def _by_series(instances: Iterable[Instance]) -> list[tuple[str, list[Instance]]]:
+def by_series(instances: Iterable[Instance]) -> list[tuple[str, list[Instance]]]:
     """Group by series, which come in order of number and then of UID."""
     groups: dict[str, list[Instance]] = {}
     for one in instances:
         groups.setdefault(one.series_instance_uid, []).append(one)
-    return sorted(groups.items(), key=lambda group: (_number(group[1], "SeriesNumber"), group[0]))
+    return sorted(groups.items(), key=lambda group: (number(group[1], "SeriesNumber"), group[0]))
 
 
-def _number(of: Sequence[Instance], keyword: str) -> float:
-    numbers = (unsigned(one.attributes, keyword) for one in of)
-    return next((number for number in numbers if number is not None), float("inf"))
-
-
-def _identifiers(study_instance_uid: str, study: Attributes, rules: Rules) -> list[Json]:
-    made = [study_identifier(study_instance_uid)]
-    if accession := _accession(study):
-        made.append(accession)
-    if rules.keep_study_id and (study_id := text(study, "StudyID")):
-        made.append({"value": study_id})
-    return made
-
-
-def _accession(attributes: Attributes) -> Json | None:
+def accession(attributes: Attributes) -> Json | None:
+    """Return the Identifier of an accession number, None without one."""
     value = text(attributes, "AccessionNumber")
     if not value:
         return None
-    made: Json = {"type": {"coding": [{"system": _V2_0203, "code": "ACSN"}]}}
+    made: Json = {"type": {"coding": [{"system": V2_0203, "code": "ACSN"}]}}
     issuer = next(iter(items(attributes, "IssuerOfAccessionNumberSequence")), {})
     system = universal_system(
         text(issuer, "UniversalEntityID"), text(issuer, "UniversalEntityIDType")
@@ -150,169 +102,97 @@ def _accession(attributes: Attributes) -> Json | None:
     return made
 
 
-def _based_on(several: Iterable[Attributes], study: Attributes) -> list[Json]:
-    """Return a logical reference to the order of each accession number."""
-    accessions = [_accession(study)]
+def accessions(several: Iterable[Attributes]) -> list[Json]:
+    """Return the Identifier of each accession number, also of requests, by its value."""
+    found: list[Json | None] = []
     for one in several:
-        accessions += [_accession(item) for item in items(one, "RequestAttributesSequence")]
-    distinct = {one["value"]: one for one in reversed(accessions) if one}
-    return [{"type": "ServiceRequest", "identifier": distinct[key]} for key in sorted(distinct)]
+        found.append(accession(one))
+        found += [accession(item) for item in items(one, "RequestAttributesSequence")]
+    distinct = {one["value"]: one for one in reversed(found) if one}
+    return [distinct[value] for value in sorted(distinct)]
 
 
-def _modalities(series: Iterable[Json]) -> list[Json]:
-    codes = {one["modality"].get("code") for one in series} - {None} - _NOT_ACQUIRED
-    return [{"system": DCM, "code": code} for code in sorted(codes)]
-
-
-def _started(attributes: Attributes, date: str, time: str, rules: Rules) -> str | None:
-    """Return date and time with the offset that was sent, else in the agreed zone."""
-    zone = datetimes.offset(text(attributes, "TimezoneOffsetFromUTC")) or rules.zone
-    return datetimes.date_time(text(attributes, date), text(attributes, time), zone)
-
-
-def _person(attributes: Attributes, name: str, identification: str) -> Json | None:
-    """Return a reference to a person: by a code that was sent, and by name."""
-    made = _named(text(attributes, name))
-    for item in items(attributes, identification):
-        for code in items(item, "PersonIdentificationCodeSequence"):
-            coded = coding(code)
-            if coded and "identifier" not in made:
-                made["type"] = "Practitioner"
-                made["identifier"] = {"system": coded["system"], "value": coded["code"]}
-    return made or None
-
-
-def _named(name: str) -> Json:
-    shown = display(name)
-    return {"display": shown} if shown else {}
-
-
-def _procedure_codes(study: Attributes) -> list[Json]:
-    coded = items(study, "ProcedureCodeSequence") or [
-        code
-        for item in items(study, "RequestAttributesSequence")
-        for code in items(item, "RequestedProcedureCodeSequence")
-    ]
-    return _concepts(coded)
-
-
-def _reasons(study: Attributes) -> list[Json]:
-    reasons = _concepts(items(study, "ReasonForRequestedProcedureCodeSequence"))
-    if said := text(study, "ReasonForTheRequestedProcedure"):
-        reasons.append({"text": said})
-    return reasons
-
-
-def _concepts(coded: Iterable[Attributes]) -> list[Json]:
-    return [one for item in coded if (one := concept(item))]
-
-
-def _location(study: Attributes) -> Json | None:
-    name = text(study, "PerformedLocation") or text(study, "InstitutionalDepartmentName")
-    return {"display": name} if name else None
-
-
-def _series(uid: str, instances: list[Instance], rules: Rules, *, listed: bool) -> Json:
-    series = _merged([one.attributes for one in instances])
-    made: Json = {
-        "uid": uid,
-        "number": unsigned(series, "SeriesNumber"),
-        "modality": _modality(text(series, "Modality")),
-        "description": text(series, "SeriesDescription"),
-        "numberOfInstances": len(instances),
-        "bodySite": _body_site(series),
-        "laterality": _laterality(series),
-        "specimen": _specimens(series),
-        "started": _started(series, "SeriesDate", "SeriesTime", rules)
-        or _started(series, "AcquisitionDate", "AcquisitionTime", rules),
-        "performer": _performers(series),
-    }
-    if listed:
-        made["instance"] = [_instance(one) for one in sorted(instances, key=_place)]
-    return _filled(made)
-
-
-def _modality(code: str) -> Json:
-    plain = "".join(code.split())
-    if not plain:
-        return {"extension": [{"url": _ABSENT, "valueCode": "unknown"}]}
-    return {"system": DCM, "code": plain}
-
-
-def _body_site(series: Attributes) -> Json | None:
-    for item in items(series, "AnatomicRegionSequence"):
-        coded = coding(item)
-        if coded and coded["system"] == SCT:
-            return coded
-    term = text(series, "BodyPartExamined")
-    return body_site(term) if term else None
-
-
-def _laterality(series: Attributes) -> Json | None:
-    side = text(series, "Laterality") or text(series, "ImageLaterality")
-    if side not in _LATERALITY:
-        return None
-    code, shown = _LATERALITY[side]
-    return {"system": SCT, "code": code, "display": shown}
-
-
-def _specimens(series: Attributes) -> list[Json]:
-    """Return logical references to specimens, else to their container."""
-    made = []
-    for item in items(series, "SpecimenDescriptionSequence"):
-        if uid := text(item, "SpecimenUID"):
-            found: Json = {"system": DICOM_UID, "value": f"urn:oid:{uid}"}
-        elif value := text(item, "SpecimenIdentifier"):
-            found = {"value": value}
-        else:
-            continue
-        made.append({"type": "Specimen", "identifier": found})
-    container = text(series, "ContainerIdentifier")
-    if not made and container:
-        made.append({"type": "Specimen", "identifier": {"value": container}})
+def _identifiers(study_instance_uid: str, said: Attributes, rules: Rules) -> list[Json]:
+    made = [study_identifier(study_instance_uid)]
+    if number_ := accession(said):
+        made.append(number_)
+    if rules.keep_study_id and (study_id := text(said, "StudyID")):
+        made.append({"value": study_id})
     return made
 
 
-def _performers(series: Attributes) -> list[Json]:
-    physicians = texts(series, "PerformingPhysicianName")
-    operators = texts(series, "OperatorsName")
-    functions = [("PRF", name) for name in physicians]
-    functions += [("SPRF" if physicians else "PRF", name) for name in operators]
-    return [
-        {
-            "function": {"coding": [{"system": _PARTICIPATION, "code": code}]},
-            "actor": _named(name),
-        }
-        for code, name in functions
-        if _named(name)
+def _based_on(said: Attributes, instances: Sequence[Instance], found: Found) -> list[Json]:
+    """Return the orders that were found, and each other accession number as it was sent."""
+    known = [{"reference": f"ServiceRequest/{order['id']}"} for order in found.orders]
+    resolved = {
+        str(one.get("value")) for order in found.orders for one in order.get("identifier", ())
+    }
+    own = accession(said)
+    requested = [
+        item for one in instances for item in items(one.attributes, "RequestAttributesSequence")
     ]
+    sent = accessions([said, *requested])
+    if own:  # what the study says of its issuer goes before what a request leaves out
+        sent = [own if one["value"] == own["value"] else one for one in sent]
+    logical = [
+        {"type": "ServiceRequest", "identifier": one}
+        for one in sent
+        if one["value"] not in resolved
+    ]
+    return sorted(known, key=lambda one: one["reference"]) + logical
 
 
-def _place(one: Instance) -> tuple[float, str]:
-    return _number([one], "InstanceNumber"), one.sop_instance_uid
+def _modalities(shown: Iterable[Json], said: Attributes) -> list[Json]:
+    """Return the modalities of the series; of a study without any, what was announced."""
+    codes = {one["modality"].get("code") for one in shown}
+    if not codes and text(said, "Modality"):
+        codes = {text(said, "Modality")}
+    return [{"system": DCM, "code": code} for code in sorted(codes - {None} - _NOT_ACQUIRED)]
 
 
-def _instance(one: Instance) -> Json:
-    return _filled(
-        {
-            "uid": one.sop_instance_uid,
-            "sopClass": {"system": _URI, "code": f"urn:oid:{one.sop_class_uid}"},
-            "number": unsigned(one.attributes, "InstanceNumber"),
-            "title": _title(one.attributes),
-        }
-    )
+def _procedure(found: Found) -> Json | None:
+    return {"reference": found.procedures[0]} if found.procedures else None
 
 
-def _title(attributes: Attributes) -> str:
-    names = items(attributes, "ConceptNameCodeSequence")
-    return (
-        text(attributes, "ContentLabel")
-        or (text(names[0], "CodeMeaning") if names else "")
-        or text(attributes, "DocumentTitle")
-        or clean("\\".join(str(value) for value in attributes.get("ImageType", ())))
-    )
+def _procedure_codes(said: Attributes, rules: Rules) -> list[Json]:
+    coded = items(said, "ProcedureCodeSequence") or [
+        code
+        for item in items(said, "RequestAttributesSequence")
+        for code in items(item, "RequestedProcedureCodeSequence")
+    ]
+    return _concepts(coded, rules)
 
 
-def _filled(made: Mapping[str, Any]) -> Json:
-    """Drop what is empty; FHIR knows no empty values."""
-    return {name: value for name, value in made.items() if value not in (None, "", [], {})}
+def _meaning(codes: Sequence[Json]) -> str:
+    return next((str(one["text"]) for one in codes if "text" in one), "")
+
+
+def _reasons(said: Attributes, rules: Rules) -> list[Json]:
+    reasons = _concepts(items(said, "ReasonForRequestedProcedureCodeSequence"), rules)
+    if stated := text(said, "ReasonForTheRequestedProcedure"):
+        reasons.append({"text": stated})
+    return reasons
+
+
+def _concepts(coded: Iterable[Attributes], rules: Rules) -> list[Json]:
+    return _distinct(one for item in coded if (one := concept(item, rules.schemes)))
+
+
+def location_name(said: Attributes) -> str:
+    """Return where the study was performed, as it is called."""
+    return text(said, "PerformedLocation") or text(said, "InstitutionalDepartmentName")
+
+
+def _location(said: Attributes, found: Found) -> Json | None:
+    name = location_name(said)
+    if not name:
+        return None
+    return filled({"reference": found.location, "display": name})
+
+
+def _distinct(several: Iterable[Mapping[str, object]]) -> list[Json]:
+    made: list[Json] = []
+    for one in several:
+        if one not in made:
+            made.append(dict(one))
+    return made

@@ -7,18 +7,21 @@ https://hl7.org/fhir/R4/patient.html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from fnmatch import fnmatchcase
 from typing import Any
 
 from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import Attributes, items, text, texts
-from adapters.dicom.dataset.names import display, families, folded, human_names
+from adapters.dicom.dataset.names import display, families, folded, human_names, person_name
 
 _V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
 _OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
+_BIRTH_TIME = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
 _CONTRADICTIONS = 2
+_FULL_DATE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +58,94 @@ def identifier(attributes: Attributes, issuers: Issuers) -> dict[str, Any] | Non
     return made
 
 
-def is_person(attributes: Attributes) -> bool:
-    """Return whether the subject is a human being: no phantom, no animal."""
-    phantom = text(attributes, "QualityControlSubject") == "YES"
-    return not phantom and not text(attributes, "PatientSpeciesDescription")
-
-
-def patient(attributes: Attributes, found: Mapping[str, Any], issuers: Issuers) -> dict[str, Any]:
-    """Return a Patient with the identifier `found`, and others whose issuer is known."""
-    identifiers = [dict(found)]
+def other_identifiers(attributes: Attributes, issuers: Issuers) -> list[dict[str, Any]]:
+    """Return the Identifiers of (0010,1002) whose issuer is known; each says its own."""
+    found: list[dict[str, Any]] = []
     for item in items(attributes, "OtherPatientIDsSequence"):
         other = identifier(item, Issuers(issuers.systems, "", issuers.anonymous))
-        if other and "system" in other and other not in identifiers:
-            identifiers.append(other)
+        if other and "system" in other and other not in found:
+            found.append(other)
+    return found
+
+
+def is_person(attributes: Attributes) -> bool:
+    """Return whether the subject is a human being: no phantom, no animal."""
+    return not is_phantom(attributes) and not text(attributes, "PatientSpeciesDescription")
+
+
+def is_phantom(attributes: Attributes) -> bool:
+    """Return whether the subject is there to control the quality of images."""
+    return text(attributes, "QualityControlSubject") == "YES"
+
+
+def phantom(attributes: Attributes) -> dict[str, Any]:
+    """Return the logical reference to a phantom, a Device that nobody has stored."""
+    reference: dict[str, Any] = {"type": "Device"}
+    if value := text(attributes, "PatientID"):
+        reference["identifier"] = {"value": value}
+    return {**reference, "display": display(text(attributes, "PatientName")) or "Phantom"}
+
+
+def patient(
+    attributes: Attributes, found: Mapping[str, Any], issuers: Issuers, zone: tzinfo = UTC
+) -> dict[str, Any]:
+    """Return a Patient with the identifier `found`, and others whose issuer is known.
+
+    A time of birth is in `zone`: (0008,0201) does not apply to it.
+    """
+    identifiers = [dict(found)]
+    identifiers += [o for o in other_identifiers(attributes, issuers) if o not in identifiers]
+    # The retired (0010,1000) has no issuers: what it says leads to nobody.
+    identifiers += [{"value": value} for value in texts(attributes, "OtherPatientIDs")]
     made: dict[str, Any] = {"resourceType": "Patient", "identifier": identifiers}
-    if names := [n for value in texts(attributes, "PatientName")[:1] for n in human_names(value)]:
+    said = texts(attributes, "PatientName")[:1] + texts(attributes, "OtherPatientNames")
+    if names := [name for value in said for name in human_names(value)]:
         made["name"] = names
     if gender := _GENDERS.get(text(attributes, "PatientSex")):
         made["gender"] = gender
     if born := datetimes.day(text(attributes, "PatientBirthDate")):
         made["birthDate"] = born.isoformat()
+        at = datetimes.date_time(
+            text(attributes, "PatientBirthDate"), text(attributes, "PatientBirthTime"), zone
+        )
+        if at and "T" in at:
+            made["_birthDate"] = {"extension": [{"url": _BIRTH_TIME, "valueDateTime": at}]}
     return made
+
+
+def as_attributes(known: Mapping[str, Any], issuers: Issuers) -> dict[str, list[str]]:
+    """Return what a Patient says, as DICOM attributes: id, issuer, name, birth date and sex.
+
+    The id is the one whose issuer is agreed, a medical record number before others; what
+    the Patient leaves open is empty. Without an id that DICOM can hold there is nothing.
+    """
+    held_by = {system: issuer for issuer, system in issuers.systems.items()}
+    ranked = sorted(
+        (one for one in known.get("identifier", ()) if one.get("value")),
+        key=lambda one: (
+            one.get("use") == "old",
+            one.get("system") not in {issuers.default, *held_by},
+            not _is_record_number(one),
+        ),
+    )
+    if not ranked:
+        return {}
+    first = ranked[0]
+    names = sorted(known.get("name", ()), key=lambda one: one.get("use") == "old")
+    sexes = {gender: sex for sex, gender in _GENDERS.items()}
+    born = str(known.get("birthDate", "")).replace("-", "")
+    found = {
+        "PatientID": str(first["value"]),
+        "IssuerOfPatientID": held_by.get(first.get("system", ""), ""),
+        "PatientName": person_name(names[0]) if names else "",
+        "PatientBirthDate": born if len(born) == _FULL_DATE else "",
+        "PatientSex": sexes.get(known.get("gender", ""), ""),
+    }
+    return {name: [value] if value else [] for name, value in found.items()}
+
+
+def _is_record_number(one: Mapping[str, Any]) -> bool:
+    return any(coding.get("code") == "MR" for coding in one.get("type", {}).get("coding", ()))
 
 
 def contradicts(attributes: Attributes, known: Mapping[str, Any]) -> bool:

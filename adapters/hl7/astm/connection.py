@@ -19,6 +19,7 @@ from adapters.hl7.astm.keeping import Ending, Keeper, Piece
 from adapters.hl7.astm.link import Action, Close, Fault, Keep, Line, Sent, Write
 from adapters.hl7.inbox.received import Received
 from adapters.hl7.inbox.understand import KeptOrigin
+from adapters.hl7.laboratory.specimen_orders import active
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.read import Loaded
@@ -260,7 +261,7 @@ async def _found(one: Analyzer, request: Request) -> Sequence[Ordered]:
     tests = Tests(one.loaded.profile if one.loaded else None)
     return [
         ordered
-        for specimen, found in await work.active(one.server, request)
+        for specimen, found in await active(one.server, request)
         for ordered in work.ordered(found, specimen, tests, request.tests, one.zone)
     ]
 

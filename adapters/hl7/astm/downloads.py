@@ -10,23 +10,20 @@ from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from adapters.hl7.astm import work
+from adapters.hl7.laboratory import specimen_orders
+from adapters.hl7.laboratory.specimen_orders import Found
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.read import Loaded
 from adapters.hl7.records.answer import Action, encoded, orders
 from adapters.hl7.records.files import records as records_of
 from fhir_server import changes
-from fhir_server.changes import Cursor
 from fhir_server.database import Connection
+from fhir_server.feed_readers import take
 from fhir_server.server import Server
 
-_ONCE: Final = 2_000
 _LONGEST_WAIT: Final = 300
 
-_AT: Final = "SELECT feed_xid, position FROM hl7_astm_feed WHERE id = 1 FOR UPDATE"
-_START: Final = """
-INSERT INTO hl7_astm_feed (id, feed_xid, position) VALUES (1, %s, %s) ON CONFLICT DO NOTHING
-"""
-_MOVE: Final = "UPDATE hl7_astm_feed SET feed_xid = %s, position = %s WHERE id = 1"
+_READER: Final = "hl7.astm"
 _QUEUE: Final = """
 INSERT INTO hl7_astm_order (sender, reference, action, records, state)
 SELECT %(sender)s, %(reference)s, %(action)s, %(records)s, 'queued'
@@ -71,22 +68,13 @@ async def look(server: Server, analyzers: Sequence[tuple[Loaded, tzinfo]]) -> bo
 
     The first look of all begins with what comes after it.
     """
+    types = [server.definitions.type_ids["ServiceRequest"]]
     async with server.database.transaction() as connection:
-        cursor = await connection.execute(_AT)
-        row = await cursor.fetchone()
-        if row is None:
-            start = await changes.latest(connection)
-            await connection.execute(_START, (start.feed_xid, start.position))
-            return False
-        found, reached = await changes.read(connection, Cursor(*row), _ONCE)
-        type_id = server.definitions.type_ids["ServiceRequest"]
-        own = [one for one in found if one.type_id == type_id]
-        ids = list((await changes.named(connection, own)).values()) if own else []
-        for at in range(0, len(ids), work.MOST):
-            await _queue(server, connection, ids[at : at + work.MOST], analyzers)
-        if found:
-            await connection.execute(_MOVE, (reached.feed_xid, reached.position))
-    return len(found) == _ONCE
+        page = await take(connection, _READER, types, specimen_orders.MOST)
+        ids = list((await changes.named(connection, page.changes)).values())
+        if ids:
+            await _queue(server, connection, ids, analyzers)
+        return page.more
 
 
 async def _queue(
@@ -97,8 +85,8 @@ async def _queue(
 ) -> None:
     """Queue those orders that are active, and cancel those that are no longer wanted."""
     changed = [("_id", ",".join(ids))]
-    wanted = await work.of(server, changed)
-    revoked = await work.of(server, changed, "revoked,entered-in-error")
+    wanted = await specimen_orders.of(server, changed)
+    revoked = await specimen_orders.of(server, changed, "revoked,entered-in-error")
     for loaded, zone in analyzers:
         await _each(connection, loaded, zone, wanted, "N")
         for request in revoked.requests:
@@ -108,11 +96,15 @@ async def _queue(
 
 
 async def _each(
-    connection: Connection, loaded: Loaded, zone: tzinfo, found: work.Found, action: Action
+    connection: Connection,
+    loaded: Loaded,
+    zone: tzinfo,
+    found: Found,
+    action: Action,
 ) -> None:
     tests = Tests(loaded.profile)
     for request in found.requests:
-        one = work.Found((request,), found.others)
+        one = Found((request,), found.others)
         for ordered in work.ordered(one, "", tests, (), zone):
             now = datetime.now(zone)
             number = f"{request['id']}-{action}"

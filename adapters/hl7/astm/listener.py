@@ -4,9 +4,10 @@ CLSI LIS01-A2 (ASTM E1381), over TCP: https://clsi.org/shop/standards/lis01/
 """
 
 import asyncio
-import ipaddress
 import logging
 import socket
+import ssl
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,8 @@ from adapters.hl7.astm.connection import Analyzer, Outgoing, converse
 from adapters.hl7.astm.keeping import Keeper
 from adapters.hl7.astm.link import Line
 from adapters.hl7.keep_alive import keep_alive
+from adapters.hl7.mllp.client import client_context
+from adapters.hl7.mllp.port import Peer, Port, peer_of
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import Claim, attributed
 from adapters.hl7.profiles.origin import Origin
@@ -35,12 +38,12 @@ _log = logging.getLogger(__name__)
 class _Lines:
     """The lines that are open, and the analyzers that are connected to by (sender, address).
 
-    Analyzers connect from `networks`, from anywhere where there are none.
+    Analyzers connect to `port`, if there is one.
     """
 
     server: Server
     keeper: Keeper
-    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    port: Port | None = None
     open: dict[asyncio.Task[None], Analyzer] = field(default_factory=dict)
     dialed: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
     stopping: bool = False
@@ -55,25 +58,31 @@ async def serve(server: Server, sock: socket.socket | None, stop: asyncio.Event)
     left = await keeper.recover()
     if left:
         _log.warning("%d sessions of analyzers had been cut by the end of the server", left)
-    networks = tuple(ipaddress.ip_network(one) for one in server.settings.astm.allow_hosts)
-    lines = _Lines(server, keeper, networks)
+    lines = _Lines(server, keeper)
     tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(_look(lines))]
-    listening = None
     if sock is not None:
-
-        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _accepted(lines, reader, writer)
-
-        listening = await asyncio.start_server(accepted, sock=sock)
+        tasks.append(asyncio.create_task(await _listen(lines, sock)))
     try:
         await stop.wait()
     finally:
-        if listening is not None:
-            listening.close()
+        if lines.port is not None:
+            lines.port.close()
         await _drain(lines)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _listen(lines: _Lines, sock: socket.socket) -> Coroutine[None, None, None]:
+    """Take the connections of analyzers; return what takes up new certificates."""
+    settings = lines.server.settings.astm
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _accepted(lines, reader, writer)
+
+    lines.port = Port(sock, settings.channel, settings.allow_hosts, settings.tls)
+    await lines.port.open(accepted)
+    return lines.port.follow(accepted)
 
 
 async def _drain(lines: _Lines) -> None:
@@ -95,27 +104,24 @@ async def _drain(lines: _Lines) -> None:
 async def _accepted(
     lines: _Lines, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    address = writer.get_extra_info("peername") or ("-", 0)
-    host, peer = str(address[0]), ":".join(map(str, address[:2]))
+    peer = peer_of(writer)
     settings = lines.server.settings.astm
-    if lines.stopping or len(lines.open) >= settings.max_connections or not _allowed(lines, host):
-        _log.warning("An analyzer at %s was refused", host)
+    full = lines.stopping or len(lines.open) >= settings.max_connections
+    reason = "too many are connected" if full else lines.port.refusal(peer) if lines.port else ""
+    if reason:
+        _log.warning("An analyzer at %s was refused: %s", peer.host, reason)
         writer.close()
         return
-    await _serve(lines, reader, writer, peer, _by_address(lines, peer))
+    await _serve(lines, reader, writer, peer.address, _by_connection(lines, peer))
 
 
-def _allowed(lines: _Lines, host: str) -> bool:
-    return not lines.networks or any(
-        ipaddress.ip_address(host) in network for network in lines.networks
-    )
-
-
-def _by_address(lines: _Lines, peer: str) -> Loaded | None:
-    """Return the profile that goes by the address alone: the analyzer has said nothing yet."""
+def _by_connection(lines: _Lines, peer: Peer) -> Loaded | None:
+    """Return the profile that goes by address or certificate: nothing has been said yet."""
     known = agreements(lines.server).profiles
     claim = Claim(frozenset(), frozenset(), "", "-")
-    return attributed(known, claim, Origin(lines.server.settings.astm.channel, peer)).profile
+    channel = lines.server.settings.astm.channel
+    origin = Origin(channel, peer.address, names=peer.names, fingerprint=peer.fingerprint)
+    return attributed(known, claim, origin).profile
 
 
 async def _serve(
@@ -193,7 +199,9 @@ async def _connected(lines: _Lines, address: str, loaded: Loaded) -> None:
     while not lines.stopping:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+                reader, writer = await asyncio.open_connection(
+                    host.strip("[]"), int(port), ssl=_trusted(loaded)
+                )
         except OSError as error:
             _log.info("No connection to the analyzer at %s: %s", address, type(error).__name__)
             pause = min(_LONGEST_PAUSE, pause * 2)
@@ -202,3 +210,13 @@ async def _connected(lines: _Lines, address: str, loaded: Loaded) -> None:
             await _serve(lines, reader, writer, address, loaded, loaded.sender)
         if not lines.stopping:
             await asyncio.sleep(pause)
+
+
+def _trusted(loaded: Loaded) -> ssl.SSLContext | None:
+    """Return the TLS to an analyzer, None for a plain line; OSError where a file is missing."""
+    said = loaded.profile.astm.tls if loaded.profile.astm else None
+    if said is None:
+        return None
+    return client_context(
+        ca=said.ca, certificate=said.certificate, key=said.key, check_name=said.check_name
+    )

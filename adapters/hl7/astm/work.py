@@ -1,96 +1,20 @@
-"""Orders that an analyzer is to do, found among the active ServiceRequests."""
+"""Orders as an analyzer is told of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from adapters.hl7.mapping.datatypes.hd import escaped
+from adapters.hl7.laboratory.specimen_orders import Found, number_on, other, shown, specimen_of
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.model import SourceProfile
 from adapters.hl7.records.answer import Ordered
-from adapters.hl7.records.query import Request
-from fhir_server.caller import Caller
-from fhir_server.errors import BadRequest
-from fhir_server.interactions.search import search
-from fhir_server.r4 import json
 from fhir_server.server import Server
 
-CALLER: Final = Caller("astm", "hl7")
-MOST: Final = 200
-"""So many orders one search returns."""
-_INCLUDES: Final = (
-    ("_include", "ServiceRequest:subject"),
-    ("_include", "ServiceRequest:specimen"),
-    ("_include", "ServiceRequest:requester"),
-    ("_sort", "_lastUpdated"),
-    ("_count", str(MOST)),
-)
-# By the number that the label carries: the specimen's own, or its container's.
-_BY_SPECIMEN: Final = ("specimen.identifier", "specimen.container-id")
 _PRIORITY: Final = {"stat": "S", "asap": "A", "urgent": "A", "routine": "R"}
 _GENDER: Final = {"male": "M", "female": "F", "other": "U", "unknown": "U"}
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Orders that were found, and what they speak of, by reference."""
-
-    requests: tuple[Json, ...]
-    others: Mapping[str, Json]
-
-
-async def active(server: Server, request: Request) -> list[tuple[str, Found]]:
-    """Return active orders for each specimen or patient asked for, with the specimen's number.
-
-    The number is "" where a patient's orders, or all, were asked for.
-    """
-    found: list[tuple[str, Found]] = []
-    for patient, specimen in request.named:
-        if specimen:
-            named = [await of(server, [(name, escaped(specimen))]) for name in _BY_SPECIMEN]
-            first = next((one for one in named if one.requests), named[0])
-            found.append((specimen, _only(first, patient)))
-        else:
-            found.append(("", await of(server, [("subject:Patient.identifier", escaped(patient))])))
-    if not request.named:
-        found.append(("", await of(server, [])))
-    return found
-
-
-def _only(found: Found, patient: str) -> Found:
-    """Leave out what is another patient's, if the analyzer named one that we know."""
-    if not patient:
-        return found
-    own = tuple(
-        one for one in found.requests if patient in _values(_other(found, one.get("subject")))
-    )
-    return Found(own, found.others)
-
-
-def _values(resource: Json | None) -> set[str]:
-    return {one.get("value", "") for one in (resource or {}).get("identifier", ())}
-
-
-async def of(server: Server, pairs: Sequence[tuple[str, str]], status: str = "active") -> Found:
-    """Return orders by a search, at most 200; with a specimen only."""
-    asked = [*pairs, ("status", status), *_INCLUDES]
-    try:
-        bundle = json.decode(await search(server, CALLER, "ServiceRequest", asked))
-    except BadRequest:
-        return Found((), {})
-    entries = bundle.get("entry", ())
-    requests = tuple(
-        one["resource"] for one in entries if one.get("search", {}).get("mode") == "match"
-    )
-    others = {
-        f"{one['resource']['resourceType']}/{one['resource']['id']}": one["resource"]
-        for one in entries
-    }
-    return Found(requests, others)
 
 
 def zone_of(server: Server, profile: SourceProfile | None) -> tzinfo:
@@ -126,7 +50,7 @@ def _ordered(
 ) -> Ordered:
     _, number, priority = key
     first = group[0][1]
-    patient = _other(found, first.get("subject")) or {}
+    patient = other(found, first.get("subject")) or {}
     specimen = specimen_of(found, first) or {}
     collection = specimen.get("collection", {})
     collected = collection.get("collectedDateTime") or collection.get("collectedPeriod", {}).get(
@@ -147,29 +71,6 @@ def _ordered(
     )
 
 
-def _other(found: Found, reference: Json | None) -> Json | None:
-    return found.others.get((reference or {}).get("reference", ""))
-
-
-def specimen_of(found: Found, request: Json) -> Json | None:
-    """Return the first specimen of an order, None where it is not there."""
-    references = request.get("specimen", ())
-    return _other(found, references[0]) if references else None
-
-
-def number_on(specimen: Json | None) -> str:
-    """Return the number that stands on a specimen: the keys made here are none."""
-    if specimen is None:
-        return ""
-    told = [*specimen.get("identifier", ()), specimen.get("accessionIdentifier", {})]
-    return next((text for one in told if (text := _shown(one))), "")
-
-
-def _shown(identifier: Json) -> str:
-    made = str(identifier.get("system", "")).endswith("/hl7/key")
-    return "" if made else str(identifier.get("value", ""))
-
-
 def _patient_number(patient: Json) -> str:
     """Return the medical record number, else the first identifier."""
     told = patient.get("identifier", ())
@@ -178,7 +79,7 @@ def _patient_number(patient: Json) -> str:
         for one in told
         if any(c.get("code") == "MR" for c in one.get("type", {}).get("coding", ()))
     ]
-    return next((text for one in (*records, *told) if (text := _shown(one))), "")
+    return next((text for one in (*records, *told) if (text := shown(one))), "")
 
 
 def _name(patient: Json) -> tuple[str, ...]:
@@ -187,11 +88,11 @@ def _name(patient: Json) -> tuple[str, ...]:
 
 
 def _physician(found: Found, request: Json) -> tuple[str, ...]:
-    person = _other(found, request.get("requester")) or {}
+    person = other(found, request.get("requester")) or {}
     if person.get("resourceType") != "Practitioner":
         return ()
     told = person.get("identifier", ())
-    return (next((text for one in told if (text := _shown(one))), ""), *_name(person))
+    return (next((text for one in told if (text := shown(one))), ""), *_name(person))
 
 
 def _first_code(concept: Json) -> str:

@@ -5,8 +5,8 @@ https://hl7.org/fhir/R4/conceptmap.html
 
 from collections.abc import Sequence
 
-from adapters.hl7.mapping.agreement import Translation
 from adapters.hl7.mapping.context import Json
+from adapters.hl7.mapping.sender_rules import Translation
 
 
 def new(url: str, sender: str, field: str) -> Json:

@@ -16,8 +16,9 @@ from adapters.hl7.inbox.apply import begin
 from adapters.hl7.inbox.untranslated import JOB
 from adapters.hl7.mapping.context import Json
 from adapters.hl7.profiles import maps
+from fhir_server import changes, feed_readers
 from fhir_server.caller import Caller
-from fhir_server.changes import Cursor, latest, read
+from fhir_server.changes import Cursor
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.entry import Entry
@@ -29,7 +30,6 @@ from fhir_server.server import Server
 
 _CALLER: Final = Caller("hl7", "worker")
 _PAGE: Final = 50
-_FEED_PAGE: Final = 2_000
 
 _COLUMNS: Final = "sender, system, code, fields, display, unit, count"
 # Who sends a new code with each message is no reason for a Task each.
@@ -60,13 +60,8 @@ UPDATE hl7_code SET state = %s, told = CASE WHEN %s = 'open' THEN 0 ELSE told EN
 WHERE sender = %s AND system = %s AND code = %s AND state = 'settled'
 """
 _LEFT: Final = "SELECT EXISTS (SELECT FROM hl7_code WHERE state IN ('open', 'settled'))"
-_FEED: Final = "SELECT feed_xid, position FROM hl7_code_feed WHERE id = 1"
-_REACHED: Final = """
-INSERT INTO hl7_code_feed (id, feed_xid, position) VALUES (1, %s, %s)
-ON CONFLICT (id) DO UPDATE SET feed_xid = excluded.feed_xid, position = excluded.position
-"""
 
-_FORGET: Final = "DELETE FROM hl7_code_feed"
+_READER: Final = "hl7.codes"
 
 
 async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG001  (a job's form)
@@ -77,7 +72,7 @@ async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG0
     if reached is not None:
         await _answers(server, base)
         async with server.database.statement() as connection:
-            await connection.execute(_REACHED, (reached.feed_xid, reached.position))
+            await feed_readers.move(connection, _READER, reached)
     await _repair(server, base)
     async with server.database.transaction() as connection:
         row = await (await connection.execute(_LEFT)).fetchone()
@@ -85,7 +80,7 @@ async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG0
             later = server.settings.hl7.unmapped_poll_seconds
             await enqueue(connection, [Job(JOB.kind, {}, JOB.dedupe_key, delay_seconds=later)])
         else:  # whoever asks next looks from there, not from where nobody waited any more
-            await connection.execute(_FORGET)
+            await feed_readers.forget(connection, _READER)
 
 
 async def _tell(server: Server, base: str) -> None:
@@ -133,20 +128,18 @@ async def _put(server: Server, connection: Connection, resource: Json) -> str:
 
 async def _written(server: Server) -> Cursor | None:
     """Return how far the change feed goes, None where no Task was written since."""
-    type_id = server.definitions.type_ids["Task"]
+    types = [server.definitions.type_ids["Task"]]
     async with server.database.statement() as connection:
-        row = await (await connection.execute(_FEED)).fetchone()
-        if row is None:
-            return await latest(connection)
-        cursor, seen = Cursor(*row), False
-        while True:
-            found, cursor = await read(connection, cursor, _FEED_PAGE)
-            seen = seen or any(change.type_id == type_id for change in found)
-            if len(found) < _FEED_PAGE:
-                break
+        reached = await feed_readers.place(connection, _READER)
+        if reached is None:
+            return await changes.latest(connection)
+        seen, more = False, True
+        while more:
+            page = await changes.read(connection, reached, _PAGE, types)
+            seen, more, reached = seen or bool(page.changes), page.more, page.reached
         if not seen:
-            await connection.execute(_REACHED, (cursor.feed_xid, cursor.position))
-        return cursor if seen else None
+            await feed_readers.move(connection, _READER, reached)
+        return reached if seen else None
 
 
 async def _answers(server: Server, base: str) -> None:

@@ -6,10 +6,10 @@ from typing import Final
 
 from adapters.hl7.codes.task import Asked
 from adapters.hl7.inbox.replay import Chosen, replay
-from adapters.hl7.mapping.agreement import Translation
 from adapters.hl7.mapping.context import Json
 from adapters.hl7.mapping.datatypes.hd import escaped
-from adapters.hl7.profiles.agree import UNIT_FIELD
+from adapters.hl7.mapping.sender_rules import Translation
+from adapters.hl7.profiles.compose import UNIT_FIELD
 from fhir_server.caller import Caller
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.search import search_on

@@ -9,8 +9,8 @@ from psycopg.types.json import Jsonb
 from adapters.hl7.codes import concept_map
 from adapters.hl7.codes.task import Asked
 from adapters.hl7.inbox.untranslated import JOB
-from adapters.hl7.mapping.agreement import Translation
 from adapters.hl7.mapping.context import Json
+from adapters.hl7.mapping.sender_rules import Translation
 from adapters.hl7.profiles.maps import url_of
 from fhir_server.caller import Caller
 from fhir_server.database import Connection

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from adapters.hl7.mapping.agreement import Translation
 from adapters.hl7.mapping.context import UNIT_SEPARATOR, Json
+from adapters.hl7.mapping.sender_rules import Translation
 from adapters.hl7.mapping.units import UCUM, is_ucum
-from adapters.hl7.profiles.agree import UNIT_FIELD
+from adapters.hl7.profiles.compose import UNIT_FIELD
 
 _REFUSED: Final = frozenset(("rejected", "cancelled", "failed", "entered-in-error"))
 _MOST: Final = 2**31 - 1

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -27,10 +26,9 @@ from adapters.hl7.mapping.context import Profile, Refusal
 from adapters.hl7.mapping.transform import MAP_VERSION, Mapped, transform
 from adapters.hl7.message.tokenizer import Message
 from adapters.hl7.profiles.agreements import agreements
-from adapters.hl7.profiles.attribution import sender_of
+from adapters.hl7.profiles.configured import profile_of
 from adapters.hl7.uri_base import uri_base
 from fhir_server.caller import Caller
-from fhir_server.config import Settings
 from fhir_server.database import Connection
 from fhir_server.errors import (
     Conflict,
@@ -65,8 +63,8 @@ UPDATE hl7_message AS m SET state = g.state, reason = NULL, detail = NULL,
     warnings = nullif(coalesce(m.warnings, '{}') || g.warnings, '{}'::jsonb),
     profile = g.profile, map_version = %s, app_ack = g.app_ack, event_time = g.event_time
 FROM unnest(
-    %s::bigint[], %s::jsonb[], %s::jsonb[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[],
-    %s::timestamptz[]
+    %b::bigint[], %b::jsonb[], %b::jsonb[], %b::jsonb[], %b::bytea[], %b::text[], %b::text[],
+    %b::timestamptz[]
 ) AS g(id, versions, unmapped, warnings, app_ack, profile, state, event_time)
 WHERE m.id = g.id AND m.state = 'stored'
 RETURNING m.id
@@ -259,38 +257,6 @@ def _untranslated(group: Sequence[Ready]) -> list[untranslated.Noted]:
         for ready in group
         if ready.mapped.untranslated
     ]
-
-
-def profile_of(message: Message, configured: Settings, base: str) -> Profile:
-    """Return what is agreed with the sender of a message."""
-    settings = configured.hl7
-    zone = settings.timezone
-    return Profile(
-        base=base,
-        sender=sender_of(message),
-        zone=UTC if zone == "UTC" else ZoneInfo(zone),
-        authorities=settings.authorities,
-        orders_from_results=settings.orders_from_results,
-        encounter_without_number=settings.encounter_without_number,
-        placer_scope=settings.placer_scope,
-        obx_after_spm=settings.obx_after_spm,
-        cancel_request_revokes=settings.cancel_request_revokes,
-        visit_from_account=settings.visit_from_account,
-        anonymous_patients=settings.anonymous_patients,
-        nk1_contact=settings.nk1_contact,
-        allergy_severity=settings.allergy_severity,
-        ssn_type=settings.ssn_type,
-        race_extension=settings.race_extension,
-        ethnicity_extension=settings.ethnicity_extension,
-        subid_grouping=settings.subid_grouping,
-        qc_policy=settings.qc_policy,
-        snapshot_results=settings.snapshot_results,
-        ed_join=settings.ed_join,
-        join_text_obx=settings.join_text_obx,
-        infer_type=settings.infer_type,
-        decimal_comma=settings.decimal_comma,
-        critical=critical.usual(settings),
-    )
 
 
 async def _commit(work: Work, group: Sequence[Ready]) -> None:

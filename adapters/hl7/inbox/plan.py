@@ -7,7 +7,14 @@ from typing import Final
 
 from adapters.hl7.inbox import links, matching
 from adapters.hl7.inbox.links import Waiting
-from adapters.hl7.inbox.reconcile import REGRESSION, Reconciled, literal, reconciled, same
+from adapters.hl7.inbox.reconcile import (
+    REGRESSION,
+    Reconciled,
+    literal,
+    reconciled,
+    same,
+    still_cleared,
+)
 from adapters.hl7.inbox.snapshot import Named, Snapshot
 from adapters.hl7.mapping.context import Json, Link, Refusal, Write
 from adapters.hl7.mapping.datatypes import hd
@@ -40,12 +47,13 @@ class Told:
 
     What it `changed` are news, or (False) only the Provenance of what it told. `times` are
     the event times of what it told, by reference, with the report in which its key was
-    made.
+    made; `cleared` what messages deleted of it so far, where they deleted anything.
     """
 
     references: list[str] = field(default_factory=list)
     changed: dict[str, bool] = field(default_factory=dict)
     times: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    cleared: dict[str, frozenset[str]] = field(default_factory=dict)
     waiting: list[Waiting] = field(default_factory=list)
     warnings: dict[str, int] = field(default_factory=dict)
     late: int = 0
@@ -65,13 +73,15 @@ class Plan:
     """What is to be written: `items` by reference, `literals` by the full URLs of messages.
 
     `reports` are the keys of those that were written before, `told` the event times of
-    what is stored, by its reference. `fresh` are the identifiers of what is created.
+    what is stored and `cleared` what messages deleted of it, by its reference. `fresh` are
+    the identifiers of what is created.
     """
 
     snapshot: Snapshot
     settings: Hl7Settings
     reports: Mapping[str, object]
     told: Mapping[str, datetime]
+    cleared: dict[str, frozenset[str]] = field(default_factory=dict)
     items: dict[str, Item] = field(default_factory=dict)
     literals: dict[str, str] = field(default_factory=dict)
     fresh: dict[Named, str] = field(default_factory=dict)
@@ -160,6 +170,7 @@ class Plan:
         if item is None:
             self._create(reference, given, done)
             _note(done, write, reference)
+            self._remember(write, reference, done)
             return
         self.items[reference] = item
         given = self._of_its_patient(write, given, item, withdrawn=withdrawn)
@@ -171,6 +182,7 @@ class Plan:
             _with(write, known),
             self.told.get(reference),
             regression=self.settings.allow_regression,
+            cleared=self.cleared.get(reference, frozenset()),
         )
         self._settle(said, write, item, done)
 
@@ -191,7 +203,15 @@ class Plan:
             done.late += 1
         else:
             _note(done, write, item.reference)
+            self._remember(write, item.reference, done)
         self.change(item, said.resource, done)
+
+    def _remember(self, write: Write, reference: str, done: Told) -> None:
+        """Note what the message deletes, as a late one is not to fill it again."""
+        before = self.cleared.get(reference, frozenset())
+        if before or write.cleared:
+            done.cleared[reference] = still_cleared(before, write)
+            self.cleared[reference] = done.cleared[reference]
 
     def change(self, item: Item, resource: Json, done: Told | None) -> None:
         """Make the resource of an item another one, unless it is the same."""

@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 _INSERT: Final = f"""
 WITH given AS (
     SELECT * FROM unnest(
-        %s::bytea[], %s::bytea[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::text[], %s::bytea[], %s::text[]
+        %b::bytea[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[],
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+        %b::text[], %b::text[], %b::bytea[], %b::text[]
     ) WITH ORDINALITY AS g(
         raw, sha256, content_sha256, channel, peer, sender, control_id,
         type, event, version, charset, processing_id, state, reason,

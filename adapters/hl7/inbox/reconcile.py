@@ -46,17 +46,24 @@ class Reconciled:
 
 
 def reconciled(
-    stored: Json, write: Write, told: datetime | None, *, regression: bool = False
+    stored: Json,
+    write: Write,
+    told: datetime | None,
+    *,
+    regression: bool = False,
+    cleared: frozenset[str] = frozenset(),
 ) -> Reconciled:
     """Return what a write makes of a stored resource, whose present state is as of `told`.
 
     None where nothing told the time: what a message before the one that was due left as
     a placeholder, or what came by REST. `regression` lets a newer preliminary result
-    replace a final one. References in both are literal where the target is stored.
+    replace a final one. `cleared` are the elements that messages deleted: a late one does
+    not fill them. References in both are literal where the target is stored.
     """
     stands = _stands(stored, write, told, regression=regression)
     if stands != "applied":
-        return Reconciled(filled(stored, unfinished(stored, write.resource)), stands)
+        said = without(write.resource, cleared)
+        return Reconciled(filled(stored, unfinished(stored, said)), stands)
     given = _with_own_people(stored, write.resource)
     merged = united(stored, given)
     for name in _JOINED & given.keys() & stored.keys():
@@ -69,6 +76,12 @@ def reconciled(
     if told is None:
         _keep_closed(stored, merged)
     return Reconciled(merged)
+
+
+def still_cleared(before: frozenset[str], write: Write) -> frozenset[str]:
+    """Return the elements that stay deleted after a message: it deletes more, and says others."""
+    unsaid = {path for path in before if without(write.resource, [path]) == write.resource}
+    return write.cleared.union(unsaid)
 
 
 def _stands(

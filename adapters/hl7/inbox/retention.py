@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from adapters.hl7.inbox import deleted
 from fhir_server.database import Connection
 from fhir_server.jobs import Job, enqueue
 from fhir_server.server import Server
@@ -71,7 +72,8 @@ _BESIDE: Final = (_FORGET_SENT, _EMPTY_ORDERS, _FORGET_ORDERS, _FORGET_CRITICAL)
 
 
 async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG001  (a job's form)
-    """Forget what is older than the settings say, and come back in an hour."""
+    """Forget what is older than the settings say or was deleted, and come back in an hour."""
+    await deleted.forget(server)
     while True:
         async with server.database.statement() as connection:
             if await forget(server, connection) < _AT_ONCE:

@@ -16,7 +16,9 @@ from fhir_server.database import Connection
 from fhir_server.errors import Conflict
 
 _REPORTS: Final = "SELECT key, event_time, later FROM hl7_report WHERE key = ANY(%s)"
-_APPLIED: Final = "SELECT resource, event_time FROM hl7_applied WHERE resource = ANY(%s)"
+_APPLIED: Final = """
+SELECT resource, event_time, cleared FROM hl7_applied WHERE resource = ANY(%s)
+"""
 _CLAIM: Final = """
 INSERT INTO hl7_report (key, patient_id, message_id, event_time)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::timestamptz[])
@@ -29,10 +31,12 @@ UPDATE hl7_report AS r SET later = coalesce(r.later, '{}') || g.later
 FROM unnest(%s::text[], %s::jsonb[]) AS g(key, later) WHERE r.key = g.key
 """
 _NOTE: Final = """
-INSERT INTO hl7_applied (resource, event_time)
-SELECT * FROM unnest(%s::text[], %s::timestamptz[])
-ON CONFLICT (resource) DO UPDATE SET event_time = excluded.event_time
+INSERT INTO hl7_applied (resource, event_time, cleared)
+SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::jsonb[])
+ON CONFLICT (resource) DO UPDATE
+SET event_time = excluded.event_time, cleared = excluded.cleared
 WHERE hl7_applied.event_time <> excluded.event_time
+    OR hl7_applied.cleared IS DISTINCT FROM excluded.cleared
 """
 
 
@@ -65,8 +69,8 @@ async def reports(connection: Connection, keys: Iterable[str]) -> dict[str, Know
 
 async def told(
     connection: Connection, within: Mapping[str, str], known: Mapping[str, Known]
-) -> dict[str, datetime]:
-    """Return the event times of stored resources, by reference.
+) -> tuple[dict[str, datetime], dict[str, frozenset[str]]]:
+    """Return by reference the event times of stored resources, and what messages deleted of them.
 
     `within` gives the report in which the key of each was made, "" without one.
     """
@@ -78,10 +82,14 @@ async def told(
             if time is not None:
                 found[reference] = time
     alone = [reference for reference, key in within.items() if not key]
+    cleared: dict[str, frozenset[str]] = {}
     if alone:
         cursor = await connection.execute(_APPLIED, (alone,))
-        found |= dict(await cursor.fetchall())
-    return found
+        for reference, when, paths in await cursor.fetchall():
+            found[reference] = when
+            if paths:
+                cleared[reference] = frozenset(paths)
+    return found, cleared
 
 
 async def claim(connection: Connection, claims: Sequence[Claim], known: Collection[str]) -> None:
@@ -107,18 +115,20 @@ async def note(
 ) -> None:
     """Note as of when resources are now; `literals` are the references of what was created."""
     later: dict[str, dict[str, str]] = {}
-    alone: dict[str, datetime] = {}
+    alone: dict[str, tuple[datetime, Jsonb | None]] = {}
     for one in done:
         for reference, (within, time) in one.times.items():
             stored = literals.get(reference, reference)
-            if before.get(reference) == time:
+            paths = one.cleared.get(reference)
+            if before.get(reference) == time and paths is None:
                 continue
             if not within:
-                alone[stored] = time
+                alone[stored] = (time, Jsonb(sorted(paths)) if paths else None)
             elif within in known:
                 later.setdefault(within, {})[stored] = time.isoformat()
     if later:
         found = [Jsonb(times) for times in later.values()]
         await connection.execute(_LATER, (list(later), found))
     if alone:
-        await connection.execute(_NOTE, (list(alone), list(alone.values())))
+        whens, paths_of = zip(*alone.values(), strict=True)
+        await connection.execute(_NOTE, (list(alone), list(whens), list(paths_of)))

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from adapters.hl7.inbox import asked
-from adapters.hl7.mapping.agreement import QcRule
 from adapters.hl7.mapping.context import Profile, Refusal
+from adapters.hl7.mapping.sender_rules import QcRule
 from adapters.hl7.message.charsets import Undecodable, UnsupportedCharset, decode
 from adapters.hl7.message.tokenizer import BadHeader, Message, TooManyParts, parse
-from adapters.hl7.profiles.agree import qc_rules
 from adapters.hl7.profiles.agreements import Agreements
 from adapters.hl7.profiles.attribution import Attribution, attribute, may_be
+from adapters.hl7.profiles.compose import qc_rules
 from adapters.hl7.profiles.model import Astm, Text
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded, Profiles

@@ -58,8 +58,9 @@ async def write(
     writes = [write for one in group for write in one.mapped.writes]
     known = await times.reports(connection, (w.within for w in writes if w.within))
     snapshot = await _look(server, connection, group, known)
-    told = await times.told(connection, _within(writes, settings, snapshot, group), known)
-    plan = Plan(snapshot, settings, known, told)
+    within = _within(writes, settings, snapshot, group)
+    told, cleared = await times.told(connection, within, known)
+    plan = Plan(snapshot, settings, known, told, cleared)
     done = {one.row: plan.add(one.mapped, one.trust) for one in group}
     await _link(server, connection, plan)
     by_reference = await _carry_out(server, connection, caller, plan)

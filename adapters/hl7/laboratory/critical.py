@@ -12,12 +12,11 @@ from typing import Final
 from adapters.hl7.laboratory import alerts
 from adapters.hl7.laboratory.alerts import Critical, Json, State
 from adapters.hl7.laboratory.rules import NOBODY, Level, Person, asks_for_person, judge
-from adapters.hl7.mapping import agreement
+from adapters.hl7.mapping import sender_rules
 from adapters.hl7.mapping.context import Write
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
-from fhir_server.hl7_settings import Hl7Settings
 from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.read import read_on
 from fhir_server.interactions.transaction import transaction
@@ -41,7 +40,8 @@ FROM hl7_critical WHERE observation_id = ANY(%s) FOR UPDATE
 _RAISED: Final = """
 INSERT INTO hl7_critical
     (observation_id, level, state, flag_id, request_id, task_id, recipient, raised_at)
-SELECT r.observation_id, r.level, 'open', r.flag_id, r.request_id, r.task_id, r.recipient, %s
+SELECT r.observation_id, r.level, 'open', r.flag_id, r.request_id, r.task_id, r.recipient,
+    date_trunc('milliseconds', now())  -- by the clock, and as exact, as `meta.lastUpdated`
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
     AS r(observation_id, level, flag_id, request_id, task_id, recipient)
 ON CONFLICT (observation_id) DO UPDATE SET
@@ -60,7 +60,7 @@ class Written:
 
     resource: Json
     outcome: Outcome
-    agreed: agreement.Critical
+    agreed: sender_rules.Critical
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Place:
 
 
 def results(
-    writes: Iterable[Write], outcomes: Mapping[str, Outcome], agreed: agreement.Critical
+    writes: Iterable[Write], outcomes: Mapping[str, Outcome], agreed: sender_rules.Critical
 ) -> list[Written]:
     """Return the Observations among the writes of a message; outcomes are by full URL."""
     return [
@@ -97,7 +97,7 @@ def results(
     ]
 
 
-def cancelled(outcome: Outcome, agreed: agreement.Critical) -> Written:
+def cancelled(outcome: Outcome, agreed: sender_rules.Critical) -> Written:
     """Return an Observation that was cancelled."""
     return Written(json.decode(outcome.body or b"{}"), outcome, agreed)
 
@@ -192,7 +192,7 @@ async def _raise(place: _Place, wanted: Sequence[Critical], known: Mapping[str, 
     tasks = await _tasks(place, wanted, requests)
     owners = [next(iter(critical.recipients), {}).get("reference") for critical in wanted]
     levels = [critical.level for critical in wanted]
-    values = (place.now, numbers, levels, flags, requests, tasks, owners)
+    values = (numbers, levels, flags, requests, tasks, owners)
     await place.connection.execute(_RAISED, values)
 
 
@@ -321,13 +321,3 @@ async def _recipients(
 def _contained(request: Json, reference: Json) -> tuple[Json, ...]:
     name = str(reference["reference"]).removeprefix("#")
     return tuple(one for one in request.get("contained", ()) if one.get("id") == name)
-
-
-def usual(settings: Hl7Settings) -> agreement.Critical:
-    """Return what is critical where a profile says nothing."""
-    return agreement.Critical(
-        codes=frozenset(settings.critical_codes),
-        above_percent=settings.critical_above_percent or None,
-        below_percent=settings.critical_below_percent or None,
-        recipient=settings.critical_recipient,
-    )

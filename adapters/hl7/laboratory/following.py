@@ -1,35 +1,57 @@
 """The job that sees to it that critical results are acknowledged.
 
 A result is acknowledged when its CommunicationRequest is completed by REST, or when a
-completed Communication is based on it. While any is awaited the job comes back.
+completed Communication is based on it. The change feed tells of both, an index of those that
+nobody acknowledged in time; while any is awaited the job comes back.
 
 https://hl7.org/fhir/R4/communication-definitions.html#Communication.basedOn
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from adapters.hl7 import metrics
 from adapters.hl7.laboratory.critical import FOLLOW, end, present, write_task
+from fhir_server import changes, feed_readers
 from fhir_server.caller import Caller
+from fhir_server.changes import Change
 from fhir_server.database import Connection
 from fhir_server.interactions.search import search_on
+from fhir_server.interactions.vread import versions_on
 from fhir_server.jobs import Job, enqueue
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
 _BATCH: Final = 50
-_PAGE: Final = "1000"
 _CALLER: Final = Caller("hl7", "worker")
 _REQUEST: Final = "CommunicationRequest"
+_COMMUNICATION: Final = "Communication"
+# Who ended the request in another way has seen it, too.
+_ENDINGS: Final = frozenset(("completed", "revoked", "entered-in-error"))
+_READER: Final = "hl7.critical"
 
-# A message that changes one at this moment is not waited for; the next look finds it.
 _OPEN: Final = """
-SELECT observation_id, flag_id, request_id, task_id, recipient, raised_at
-FROM hl7_critical WHERE state = 'open' AND (raised_at, observation_id) > (%s, %s)
-ORDER BY raised_at, observation_id LIMIT %s FOR UPDATE SKIP LOCKED
+SELECT observation_id, raised_at FROM hl7_critical
+WHERE state = 'open' AND (raised_at, observation_id) > (%s, %s)
+ORDER BY raised_at, observation_id LIMIT %s
 """
+_ASKED_BY: Final = """
+SELECT observation_id FROM hl7_critical WHERE state = 'open' AND request_id = ANY(%s)
+"""
+_DUE: Final = """
+SELECT observation_id FROM hl7_critical
+WHERE state = 'open' AND task_id IS NULL AND raised_at <= now() - %s * interval '1 second'
+    AND NOT observation_id = ANY(%s)
+ORDER BY raised_at LIMIT %s
+"""
+# A message that holds one may wait for what a lock taken here holds.
+_HOLD: Final = """
+SELECT observation_id, flag_id, request_id, task_id, recipient, raised_at
+FROM hl7_critical WHERE observation_id = %s AND state = 'open' FOR UPDATE SKIP LOCKED
+"""
+_IS_OPEN: Final = "SELECT FROM hl7_critical WHERE observation_id = %s AND state = 'open'"
 _ENDED: Final = """
 UPDATE hl7_critical SET state = 'acknowledged', ended_at = now() WHERE observation_id = %s
 """
@@ -38,88 +60,167 @@ UPDATE hl7_critical SET task_id = %s, escalated_at = now() WHERE observation_id 
 """
 _WAITING: Final = "SELECT EXISTS (SELECT FROM hl7_critical WHERE state = 'open')"
 
-_Row = tuple[str, str, str, str | None, str | None, datetime]
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """A critical result that nobody has acknowledged, held for this transaction."""
+
+    observation_id: str
+    flag_id: str
+    request_id: str
+    task_id: str | None
+    recipient: str | None
+    raised_at: datetime
 
 
 async def run(server: Server, payload: dict[str, object]) -> None:  # noqa: ARG001  (a job's form)
     """Close what was acknowledged, escalate what was not, and come back while any is open."""
-    after: tuple[datetime, str] = (datetime.min.replace(tzinfo=UTC), "")
-    while True:
-        async with server.database.transaction() as connection:
-            cursor = await connection.execute(_OPEN, (*after, _BATCH))
-            rows: list[_Row] = await cursor.fetchall()
-            if rows:
-                await _see_to(server, connection, rows)
-        if len(rows) < _BATCH:
-            break
-        after = (rows[-1][5], rows[-1][0])
+    async with server.database.connection() as connection:
+        known = await feed_readers.place(connection, _READER)
+        start = known or await changes.latest(connection)
+    if known is None:
+        if await _look_at_all(server):
+            await _move(server, start)
+    else:
+        await _look_at_changed(server, known)
+    await _escalate_due(server)
     async with server.database.transaction() as connection:
         row = await (await connection.execute(_WAITING)).fetchone()
         if row == (True,):
             later = server.settings.hl7.critical_poll_seconds
             await enqueue(connection, [Job(FOLLOW, {}, FOLLOW, delay_seconds=later)])
+        else:  # the first that is raised again is looked at as it is
+            await feed_readers.forget(connection, _READER)
 
 
-async def _see_to(server: Server, connection: Connection, rows: Sequence[_Row]) -> None:
-    requests = [row[2] for row in rows]
-    # Who ended the request in another way has seen it, too.
-    answered = await _answered(server, connection, requests)
-    answered |= await _ended(server, connection, requests)
-    for row in rows:
-        if row[2] in answered:
+async def _move(server: Server, reached: changes.Cursor) -> None:
+    async with server.database.statement() as connection:
+        await feed_readers.move(connection, _READER, reached)
+
+
+async def _look_at_all(server: Server) -> bool:
+    """Close what was acknowledged before changes were read; False where one is to be seen again."""
+    after: tuple[datetime, str] = (datetime.min.replace(tzinfo=UTC), "")
+    done = True
+    while True:
+        async with server.database.connection() as connection:
+            cursor = await connection.execute(_OPEN, (*after, _BATCH))
+            rows: list[tuple[str, datetime]] = await cursor.fetchall()
+        for id_, _ in rows:
+            done &= await _close(server, id_)
+        if len(rows) < _BATCH:
+            return done
+        after = (rows[-1][1], rows[-1][0])
+
+
+async def _look_at_changed(server: Server, place: changes.Cursor) -> None:
+    """Close what changes since a place acknowledge; what a message holds is seen again."""
+    ids = server.definitions.type_ids
+    types, more = [ids[_REQUEST], ids[_COMMUNICATION]], True
+    while more:
+        async with server.database.connection() as connection:
+            page = await changes.read(connection, place, _BATCH, types)
+            requests = await _answered(server, connection, page.changes)
+            cursor = await connection.execute(_ASKED_BY, (list(requests),))
+            rows: list[tuple[str]] = await cursor.fetchall()
+        closed = [await _close(server, id_) for (id_,) in rows]
+        if not all(closed):
+            return
+        if page.reached != place:
+            await _move(server, page.reached)
+        place, more = page.reached, page.more
+
+
+async def _answered(server: Server, connection: Connection, found: Sequence[Change]) -> set[str]:
+    """Return the requests that changed versions answer, and those that were deleted."""
+    ids, names = await changes.named(connection, found), server.definitions.type_names
+    wanted = [(names[one.type_id], ids[one.key], one.version) for one in found if one.key in ids]
+    stored = await versions_on(server, connection, _CALLER, wanted)
+    resources = [json.decode(one.body) for one in stored.values()]
+    gone = {id_ for kind, id_, at in wanted if kind == _REQUEST and (kind, id_, at) not in stored}
+    return gone.union(*map(_answers, resources))
+
+
+def _answers(resource: dict[str, Any]) -> Iterator[str]:
+    """Yield the ids of the requests that a request or Communication says are answered."""
+    if resource["resourceType"] == _REQUEST:
+        if resource.get("status") in _ENDINGS:
+            yield resource["id"]
+    elif resource.get("status") == "completed":
+        for based in resource.get("basedOn", ()):
+            kind, _, id_ = str(based.get("reference", "")).rpartition("/")
+            if kind.endswith(_REQUEST):
+                yield id_
+
+
+async def _close(server: Server, observation_id: str) -> bool:
+    """End a result's alert if it is acknowledged; False where a message holds it now."""
+    async with server.database.transaction() as connection:
+        row = await _held(connection, observation_id)
+        if row is None:
+            return await (await connection.execute(_IS_OPEN, (observation_id,))).fetchone() is None
+        if await _is_answered(server, connection, row):
             await _acknowledge(server, connection, row)
-        elif row[3] is None and _is_late(server, row[5]):
-            await _escalate(server, connection, row)
+    return True
 
 
-async def _escalate(server: Server, connection: Connection, row: _Row) -> None:
-    """Make a Task of a request that nobody answers; one that was deleted awaits no answer."""
-    request = await present(server, connection, _CALLER, _REQUEST, row[2])
-    if request is None:
+async def _held(connection: Connection, observation_id: str) -> _Awaited | None:
+    row = await (await connection.execute(_HOLD, (observation_id,))).fetchone()
+    return _Awaited(*row) if row else None
+
+
+async def _is_answered(server: Server, connection: Connection, row: _Awaited) -> bool:
+    """Whether the request was ended or deleted, or a Communication answers it.
+
+    A request that was raised again is answered by nothing that was said before.
+    """
+    request = await present(server, connection, _CALLER, _REQUEST, row.request_id)
+    if request is None or request.get("status") in _ENDINGS:
+        return True
+    pairs = [
+        ("based-on", f"{_REQUEST}/{row.request_id}"),
+        ("status", "completed"),
+        ("_lastUpdated", f"ge{row.raised_at.isoformat(timespec='milliseconds')}"),
+        ("_count", "1"),
+    ]
+    page = await search_on(server, connection, _CALLER, _COMMUNICATION, pairs)
+    return bool(json.decode(page).get("entry"))
+
+
+async def _escalate_due(server: Server) -> None:
+    """Make a Task of each result that nobody acknowledged in time."""
+    seconds = server.settings.hl7.critical_escalation_seconds
+    seen: list[str] = []
+    while seconds:
+        async with server.database.connection() as connection:
+            cursor = await connection.execute(_DUE, (seconds, seen, _BATCH))
+            rows: list[tuple[str]] = await cursor.fetchall()
+        for (id_,) in rows:
+            seen.append(id_)
+            async with server.database.transaction() as connection:
+                row = await _held(connection, id_)
+                if row is not None and row.task_id is None:
+                    await _escalate(server, connection, row)
+        if len(rows) < _BATCH:
+            return
+
+
+async def _escalate(server: Server, connection: Connection, row: _Awaited) -> None:
+    """Make a Task of a request that nobody answers."""
+    request = await present(server, connection, _CALLER, _REQUEST, row.request_id)
+    # Its answer may be committed, and not yet shown by the feed.
+    if request is None or await _is_answered(server, connection, row):
         await _acknowledge(server, connection, row)
         return
-    owner = {"reference": row[4]} if row[4] else None
-    task = await write_task(server, connection, _CALLER, request, row[2], owner)
-    await connection.execute(_TASK, (task, row[0]))
+    owner = {"reference": row.recipient} if row.recipient else None
+    task = await write_task(server, connection, _CALLER, request, row.request_id, owner)
+    await connection.execute(_TASK, (task, row.observation_id))
     metrics.critical_escalated.inc()
 
 
-def _is_late(server: Server, raised: datetime) -> bool:
-    seconds = server.settings.hl7.critical_escalation_seconds
-    return bool(seconds) and datetime.now(UTC) - raised >= timedelta(seconds=seconds)
-
-
-async def _ended(server: Server, connection: Connection, requests: Sequence[str]) -> set[str]:
-    """Return those of the requests that somebody has ended."""
-    ended = "completed,revoked,entered-in-error"
-    pairs = [("_id", ",".join(requests)), ("status", ended), ("_elements", "status")]
-    return {one["id"] for one in await _found(server, connection, _REQUEST, pairs)}
-
-
-async def _answered(server: Server, connection: Connection, requests: Sequence[str]) -> set[str]:
-    """Return those of the requests on which a completed Communication is based."""
-    asked = ",".join(f"{_REQUEST}/{id_}" for id_ in requests)
-    pairs = [("based-on", asked), ("status", "completed"), ("_elements", "basedOn")]
-    return {
-        based["reference"].rpartition("/")[2]
-        for one in await _found(server, connection, "Communication", pairs)
-        for based in one.get("basedOn", ())
-        if based.get("reference", "").rpartition("/")[0].endswith(_REQUEST)
-    }
-
-
-async def _found(
-    server: Server, connection: Connection, kind: str, pairs: Sequence[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """Return the first page of a search; what is on no page is found at the next look."""
-    page = await search_on(server, connection, _CALLER, kind, [*pairs, ("_count", _PAGE)])
-    entries = json.decode(page).get("entry", ())
-    return [one["resource"] for one in entries if one["resource"]["resourceType"] == kind]
-
-
-async def _acknowledge(server: Server, connection: Connection, row: _Row) -> None:
-    wanted = [("Flag", row[1], "inactive"), (_REQUEST, row[2], "completed")]
-    if row[3] is not None:
-        wanted.append(("Task", row[3], "completed"))
+async def _acknowledge(server: Server, connection: Connection, row: _Awaited) -> None:
+    wanted = [("Flag", row.flag_id, "inactive"), (_REQUEST, row.request_id, "completed")]
+    if row.task_id is not None:
+        wanted.append(("Task", row.task_id, "completed"))
     await end(server, connection, _CALLER, wanted)
-    await connection.execute(_ENDED, (row[0],))
+    await connection.execute(_ENDED, (row.observation_id,))

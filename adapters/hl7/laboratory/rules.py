@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from adapters.hl7.mapping.agreement import Critical, CriticalRule
 from adapters.hl7.mapping.code_tables import THO
+from adapters.hl7.mapping.sender_rules import Critical, CriticalRule
 
 Json = dict[str, Any]
 Level = Literal["high", "low", "abnormal"]

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from adapters.hl7 import metrics
 from adapters.hl7.acknowledgement.ack import Header
-from adapters.hl7.astm import work
 from adapters.hl7.inbox.received import Received
+from adapters.hl7.laboratory import specimen_orders
 from adapters.hl7.law import giving, outcomes
 from adapters.hl7.law.query import Asked, asked, response
 from adapters.hl7.message.tokenizer import Message
@@ -76,7 +76,7 @@ class Work:
         to = giving.analyzer(server, await uri_base(server), loaded)
         number = query.container or query.place
         named = ((("", number),)) if number else ()
-        found = await work.active(server, Request(named, frozenset(), cancels=False))
+        found = await specimen_orders.active(server, Request(named, frozenset(), cancels=False))
         async with server.database.transaction() as connection:
             count = 0
             for label, orders in found:

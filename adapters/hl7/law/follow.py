@@ -6,7 +6,7 @@ IHE Laboratory Technical Framework, volume 2b, transactions LAB-28 and LAB-29.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from adapters.hl7.astm import work
+from adapters.hl7.laboratory import specimen_orders
 from adapters.hl7.law import giving, outcomes, steps
 from adapters.hl7.law.giving import Analyzer
 from adapters.hl7.law.outcomes import Outcome
@@ -14,8 +14,9 @@ from adapters.hl7.law.steps import Step
 from adapters.hl7.outbound.gather import source, version
 from adapters.hl7.outbound.record import Json, literal
 from fhir_server import changes
-from fhir_server.changes import Change, Cursor
+from fhir_server.changes import Change
 from fhir_server.database import Connection
+from fhir_server.feed_readers import take
 from fhir_server.server import Server
 
 _ONCE: Final = 200
@@ -24,11 +25,7 @@ _DONE: Final = frozenset(("final", "amended", "corrected", "appended"))
 _UNDER_WAY: Final = frozenset(("registered", "partial", "preliminary"))
 _WITHDRAWN: Final = frozenset(("revoked", "entered-in-error"))
 
-_AT: Final = "SELECT feed_xid, position FROM hl7_law_feed WHERE id = 1 FOR UPDATE"
-_REACHED: Final = """
-INSERT INTO hl7_law_feed (id, feed_xid, position) VALUES (1, %s, %s)
-ON CONFLICT (id) DO UPDATE SET feed_xid = excluded.feed_xid, position = excluded.position
-"""
+_READER: Final = "hl7.law"
 _ANSWERED: Final = """
 SELECT id, destination, state, reply, attempts FROM hl7_outbound
 WHERE kind = 'law' AND NOT noted AND state IN ('done', 'dead') ORDER BY id LIMIT %s
@@ -77,22 +74,15 @@ def became(state: str, told: outcomes.State | None, *, well: bool, again: bool) 
 
 
 async def _changes(server: Server, base: str, analyzers: Mapping[str, Analyzer]) -> bool:
+    types = [server.definitions.type_ids[kind] for kind in _TYPES]
     async with server.database.transaction() as connection:
-        row = await (await connection.execute(_AT)).fetchone()
-        if row is None:
-            place = await changes.latest(connection)
-            await connection.execute(_REACHED, (place.feed_xid, place.position))
-            return False
-        found, reached = await changes.read(connection, Cursor(*row), _ONCE)
-        if not found:
-            return False
-        ids = await changes.named(connection, found)
-        for one in found:
-            kind = server.definitions.type_names[one.type_id]
-            if kind in _TYPES and one.key in ids:
+        page = await take(connection, _READER, types, _ONCE)
+        ids = await changes.named(connection, page.changes)
+        for one in page.changes:
+            if one.key in ids:
+                kind = server.definitions.type_names[one.type_id]
                 await _follow(server, connection, base, analyzers, kind, ids[one.key], one)
-        await connection.execute(_REACHED, (reached.feed_xid, reached.position))
-        return len(found) == _ONCE
+        return page.more
 
 
 async def _follow(
@@ -132,7 +122,7 @@ async def _ordered(
         return
     wanted = [one for one in analyzers.values() if one.loaded.profile.law.download]
     if wanted:
-        found = await work.of(server, [("_id", str(request["id"]))])
+        found = await specimen_orders.of(server, [("_id", str(request["id"]))])
         for one in wanted:
             await giving.give(server, connection, one, found)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from adapters.hl7.acknowledgement.ack import control_id
-from adapters.hl7.astm import work
+from adapters.hl7.laboratory.specimen_orders import Found, number_on, specimen_of
 from adapters.hl7.law import orders, steps
 from adapters.hl7.law.orders import Sample
 from adapters.hl7.law.steps import Step
@@ -56,7 +56,11 @@ def analyzer(server: Server, base: str, loaded: Loaded) -> Analyzer:
 
 
 async def give(
-    server: Server, connection: Connection, to: Analyzer, found: work.Found, number: str = ""
+    server: Server,
+    connection: Connection,
+    to: Analyzer,
+    found: Found,
+    number: str = "",
 ) -> int:
     """Queue what an analyzer can do of these orders and has not been given yet.
 
@@ -81,13 +85,13 @@ async def give(
     return len(waiting & samples.keys())
 
 
-def _by_sample(to: Analyzer, found: work.Found, number: str) -> dict[str, list[tuple[Json, str]]]:
+def _by_sample(to: Analyzer, found: Found, number: str) -> dict[str, list[tuple[Json, str]]]:
     """Return orders with the analyzer's code, by the number on the specimen's label."""
     tests = Tests(to.loaded.profile)
     samples: dict[str, list[tuple[Json, str]]] = {}
     for request in found.requests:
         code = tests.code(request)
-        label = number or work.number_on(work.specimen_of(found, request))
+        label = number or number_on(specimen_of(found, request))
         if code and label:
             samples.setdefault(label, []).append((request, code))
     return samples
@@ -97,13 +101,13 @@ async def _give(
     server: Server,
     connection: Connection,
     to: Analyzer,
-    found: work.Found,
+    found: Found,
     label: str,
     fresh: Sequence[tuple[Json, str]],
 ) -> None:
     first = fresh[0][0]
     patient = found.others.get(first.get("subject", {}).get("reference", ""))
-    sample = Sample(label, work.specimen_of(found, first), patient)
+    sample = Sample(label, specimen_of(found, first), patient)
     told: list[orders.Step] = []
     for request, code in fresh:
         step = await steps.add(

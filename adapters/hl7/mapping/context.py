@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from adapters.hl7.mapping.agreement import (
+from adapters.hl7.mapping.sender_rules import (
     NO_TRANSLATIONS,
     USUAL_CRITICAL,
     Critical,

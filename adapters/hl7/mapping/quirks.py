@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.hl7.mapping.agreement import Condition, LocalExtension, Place, Quirk
 from adapters.hl7.mapping.context import Context, Json, extend
 from adapters.hl7.mapping.datatypes import dtm, nm
+from adapters.hl7.mapping.sender_rules import Condition, LocalExtension, Place, Quirk
 from adapters.hl7.message.accounting import PROFILE_IGNORED
 from adapters.hl7.message.tokenizer import NULL, Address, Message, Segment, leaves
 

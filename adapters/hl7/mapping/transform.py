@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from adapters.hl7.mapping import event_time, quirks
-from adapters.hl7.mapping.agreement import USUAL_CRITICAL, Critical
 from adapters.hl7.mapping.context import (
     Content,
     Context,
@@ -32,6 +31,7 @@ from adapters.hl7.mapping.messages import (
     schedule,
 )
 from adapters.hl7.mapping.segments.author import author
+from adapters.hl7.mapping.sender_rules import USUAL_CRITICAL, Critical
 from adapters.hl7.mapping.tracing import Trace
 from adapters.hl7.message import accounting
 from adapters.hl7.message.tokenizer import Message

@@ -9,8 +9,8 @@ https://hl7.org/fhir/R4/datatypes.html#CodeableConcept
 from typing import Final
 
 from adapters.hl7.mapping import units
-from adapters.hl7.mapping.agreement import Dictionary, Translation
 from adapters.hl7.mapping.context import Context, Json, Untranslated
+from adapters.hl7.mapping.sender_rules import Dictionary, Translation
 from adapters.hl7.message.tokenizer import Segment
 
 _LONGEST: Final = 200

@@ -112,7 +112,7 @@ async def serve(
     cannot be used.
     """
     settings = server.settings.hl7.of(channel.name) if channel else server.settings.hl7
-    port = Port(sock, settings, channel.tls if channel else None)
+    port = Port(sock, settings.channel, settings.allow_hosts, channel.tls if channel else None)
     shared = _Listener(
         settings,
         Inbox(server.database, settings.channel),

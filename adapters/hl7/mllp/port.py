@@ -5,14 +5,13 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from adapters.hl7.mllp import tls
 from fhir_server.channel_settings import Hl7Tls
-from fhir_server.hl7_settings import Hl7Settings
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -36,10 +35,12 @@ class Peer:
 class Port:
     """A socket that is listened on until `close`; its TLS follows its files."""
 
-    def __init__(self, sock: socket.socket, settings: Hl7Settings, said: Hl7Tls | None) -> None:
+    def __init__(
+        self, sock: socket.socket, name: str, allow_hosts: Sequence[str], said: Hl7Tls | None
+    ) -> None:
         self._sock = sock
-        self._name = settings.channel
-        self._networks = tuple(ipaddress.ip_network(one) for one in settings.allow_hosts)
+        self._name = name
+        self._networks = tuple(ipaddress.ip_network(one) for one in allow_hosts)
         self._tls = said
         self._stamp: tls.Stamp = ()
         self._listening: asyncio.Server | None = None

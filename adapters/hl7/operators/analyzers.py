@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adapters.hl7.simulate.play import KINDS, Kind, Plan, Tally, item, play
+from adapters.hl7.simulate.values import CRITICAL_SHARE
 
 _MILLI = 1_000
 
@@ -35,6 +36,9 @@ def simulate(  # noqa: PLR0913  (one parameter a flag)
     seed: Annotated[
         int, typer.Option(min=1, max=3_000, help="The same seed sends the same messages.")
     ] = 1,
+    critical_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the panels with a critical value.")
+    ] = CRITICAL_SHARE,
     seconds: Annotated[float, typer.Option(min=0.1, help="Patience with each answer.")] = 30,
 ) -> None:
     """Play analyzers that send results, correct and cancel them, or ask for work.
@@ -42,7 +46,8 @@ def simulate(  # noqa: PLR0913  (one parameter a flag)
     cbc, chemistry and gas are panels of numbers; microbiology is a blood culture with the
     susceptibilities of its organism; corrections sends each specimen as preliminary, final,
     corrected, final and cancelled; query asks what to measure (IHE LAW over MLLP, Q records
-    over ASTM). Patients and values are made up and follow from the seed.
+    over ASTM). Patients and values are made up and follow from the seed: most values are
+    usual, one in twenty is high or low, and few messages hold a critical one (HH, LL).
     Ends with 0 where every message was taken, else with 1.
 
     Examples: sangam hl7 simulate cbc --count 20 /
@@ -51,7 +56,7 @@ def simulate(  # noqa: PLR0913  (one parameter a flag)
     """
     wanted = tuple(_kind(one) for one in kinds or ("chemistry",))
     address = _address(context, transport, host, port)
-    plan = Plan(*address, transport, wanted, count, analyzers, rate, seed, seconds)
+    plan = Plan(*address, transport, wanted, count, analyzers, rate, seed, seconds, critical_share)
     for one in wanted:
         try:
             item(one, seed, transport)

@@ -3,7 +3,7 @@
 import asyncio
 import getpass
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from adapters.hl7.inbox.replay import Chosen
 from adapters.hl7.inbox.unmerge import Unmerged
 from adapters.hl7.inbox.unmerge import unmerge as taken_back
 from adapters.hl7.message.reasons import REASONS
+from adapters.hl7.operators import refused
 from adapters.hl7.operators.analyzers import simulate
 from adapters.hl7.operators.channels import app as channels_app
 from adapters.hl7.operators.codes import app as codes_app
@@ -202,8 +203,15 @@ def replay(  # noqa: PLR0913  (one parameter a flag)
     if preview:
         _show_previews(context, chosen, confirmed=confirm)
         return
-    done = _run(context, lambda c: inbox.replay(c, chosen, getpass.getuser(), confirmed=confirm))
+    actor = getpass.getuser()
+    done, problems = _run(
+        context,
+        lambda c: _each(
+            c, inbox.replay(c, chosen, actor, confirmed=confirm), ids or (), "replayed"
+        ),
+    )
     Console().print(f"{len(done)} messages will be processed again.")
+    refused.end(problems)
 
 
 @app.command()
@@ -217,8 +225,12 @@ def dismiss(
 
     Example: sangam hl7 dismiss 42 --comment "sent again as 43"
     """
-    done = _run(context, lambda c: inbox.dismiss(c, ids, getpass.getuser(), comment))
+    actor = getpass.getuser()
+    done, problems = _run(
+        context, lambda c: _each(c, inbox.dismiss(c, ids, actor, comment), ids, "dismissed")
+    )
     Console().print(f"{len(done)} messages are dismissed.")
+    refused.end(problems)
 
 
 @app.command()
@@ -230,8 +242,12 @@ def release(
 
     Example: sangam hl7 release 42
     """
-    done = _run(context, lambda c: inbox.release(c, ids, getpass.getuser()))
+    actor = getpass.getuser()
+    done, problems = _run(
+        context, lambda c: _each(c, inbox.release(c, ids, actor), ids, "released: it holds nothing")
+    )
     Console().print(f"{len(done)} messages hold nothing any more.")
+    refused.end(problems)
 
 
 @app.command()
@@ -304,13 +320,19 @@ def _show_previews(context: typer.Context, chosen: Chosen, *, confirmed: bool) -
     """Print the changes of up to 20 messages, each as if it alone were replayed."""
     opener: ServerOpening = context.obj.server
 
-    async def working() -> list[Preview]:
+    async def working() -> tuple[list[Preview], list[str]]:
         async with opener() as server:
             async with server.database.statement() as connection:
-                found = await inbox.find(connection, chosen, _PREVIEWED)
-            return [await previewed(server, one, confirmed=confirmed) for one in found]
+                found, problems = await _each(
+                    connection,
+                    inbox.find(connection, chosen, _PREVIEWED),
+                    (chosen.ids or ())[:_PREVIEWED],
+                    "previewed",
+                )
+            return [await previewed(server, one, confirmed=confirmed) for one in found], problems
 
-    for one in asyncio.run(working()):
+    previews, problems = asyncio.run(working())
+    for one in previews:
         became = " ".join(filter(None, (one.state, one.reason, one.detail)))
         Console().print(f"message {one.id} would be {became}", markup=False)
         for change in one.changes:
@@ -318,6 +340,15 @@ def _show_previews(context: typer.Context, chosen: Chosen, *, confirmed: bool) -
             for each in change.differences:
                 table.add_row(each.path, _value(each.before), _value(each.after))
             Console().print(table)
+    refused.end(problems)
+
+
+async def _each(
+    connection: Connection, work: Awaitable[list[int]], ids: Sequence[int], verb: str
+) -> tuple[list[int], list[str]]:
+    """Do the work; return what was done, and why it was not to others of the messages named."""
+    done = await work
+    return done, await refused.left(connection, refused.INBOX, ids, done, verb)
 
 
 def _value(said: object) -> str:

@@ -11,9 +11,9 @@ from rich.table import Table
 from adapters.hl7.codes.settle import settle
 from adapters.hl7.codes.task import Asked
 from adapters.hl7.inbox.apply import begin
-from adapters.hl7.mapping.agreement import Translation
+from adapters.hl7.mapping.sender_rules import Translation
 from adapters.hl7.mapping.units import UCUM, is_ucum
-from adapters.hl7.profiles.agree import UNIT_FIELD
+from adapters.hl7.profiles.compose import UNIT_FIELD
 from adapters.hl7.profiles.model import target_of
 from fhir_server.caller import Caller
 from fhir_server.database import Connection

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from adapters.hl7.operators import refused
 from adapters.hl7.outbound import queue
 from fhir_server.database import Connection
 
@@ -63,8 +64,14 @@ def retry(context: typer.Context, ids: Ids) -> None:
     Example: sangam hl7 outbound retry 42
     """
     by = getpass.getuser()
-    done = _run(context, lambda connection: queue.retry(connection, ids, by))
+
+    async def work(connection: Connection) -> tuple[list[int], list[str]]:
+        done = await queue.retry(connection, ids, by)
+        return done, await refused.left(connection, refused.OUTBOUND, ids, done, "sent again")
+
+    done, problems = _run(context, work)
     Console().print(f"{len(done)} messages will be sent again.")
+    refused.end(problems)
 
 
 @app.command()
@@ -79,8 +86,14 @@ def dismiss(
     Example: sangam hl7 outbound dismiss 42 --comment "told by telephone"
     """
     by = getpass.getuser()
-    done = _run(context, lambda connection: queue.dismiss(connection, ids, by, comment))
+
+    async def work(connection: Connection) -> tuple[list[int], list[str]]:
+        done = await queue.dismiss(connection, ids, by, comment)
+        return done, await refused.left(connection, refused.OUTBOUND, ids, done, "dismissed")
+
+    done, problems = _run(context, work)
     Console().print(f"{len(done)} messages are dismissed.")
+    refused.end(problems)
 
 
 def destinations(context: typer.Context) -> None:

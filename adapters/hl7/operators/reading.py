@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from adapters.hl7.inbox.apply import begin, profile_of
+from adapters.hl7.inbox.apply import begin
 from adapters.hl7.inbox.understand import NOTHING_KEPT, KeptOrigin, opened, sender_now, understand
 from adapters.hl7.mapping.context import Profile, Refusal
 from adapters.hl7.message import files as hl7_files
 from adapters.hl7.message.tokenizer import Message
-from adapters.hl7.profiles.agree import agree
 from adapters.hl7.profiles.agreements import agreements
+from adapters.hl7.profiles.compose import compose
+from adapters.hl7.profiles.configured import profile_of
 from adapters.hl7.profiles.directory import Directory
 from adapters.hl7.profiles.read import Loaded, Profiles
 from adapters.hl7.records import files as record_files
@@ -65,7 +66,7 @@ def of_bytes(
     base = settings.hl7.uri_base or settings.base_url or _USUAL_BASE
     usual = profile_of(message, settings, base.rstrip("/"))
     hold = settings.hl7.unmapped_policy == "hold"
-    return message, agree(usual, loaded, {}, hold=hold)
+    return message, compose(usual, loaded, {}, hold=hold)
 
 
 async def stored(server: Server, id_: int) -> Stored:

@@ -35,6 +35,8 @@ def events(now: Json, before: Json | None) -> Iterator[Event]:
         case "Encounter":
             if found := _of_visit(now, before):
                 yield Event(f"ADT^{found}")
+        case "AllergyIntolerance":
+            yield Event("ADT^A60")
         case "ServiceRequest":
             if control := _of_order(now, before):
                 yield Event("OML^O21", control)
@@ -43,6 +45,43 @@ def events(now: Json, before: Json | None) -> Iterator[Event]:
             if now.get("status") != "unknown":
                 yield Event("ORU^R01")
                 yield Event("OUL^R22")
+
+
+def of_part(whole: Json) -> Iterator[Event]:
+    """Yield what a change of a part says of a Patient or of a visit that has begun."""
+    if whole["resourceType"] == "Patient" and not _replaced(whole):
+        yield Event("ADT^A31")
+    elif whole.get("status") in {*_PRESENT, "finished"}:
+        yield Event("ADT^A08")
+
+
+def of_deletion(before: Json) -> Iterator[Event]:
+    """Yield what the deletion of a resource says, given its last version.
+
+    What was never told is not taken back.
+    """
+    kind = before["resourceType"]
+    if kind == "Patient":
+        if not _replaced(before):
+            yield Event("ADT^A29")
+    elif kind == "Encounter":
+        if before.get("status") in {*_PRESENT, "finished"}:
+            yield Event("ADT^A23")
+    else:
+        yield from events(withdrawn(before), before)
+
+
+def withdrawn(resource: Json) -> Json:
+    """Return a resource as one that was entered in error."""
+    error = {"coding": [{"code": "entered-in-error"}]}
+    match resource["resourceType"]:
+        case "Patient" | "RelatedPerson":
+            return {**resource, "active": False}
+        case "AllergyIntolerance" | "Condition":
+            kept = {name: value for name, value in resource.items() if name != "clinicalStatus"}
+            return {**kept, "verificationStatus": error}
+        case _:
+            return {**resource, "status": "entered-in-error"}
 
 
 def _of_patient(now: Json, before: Json | None) -> str:

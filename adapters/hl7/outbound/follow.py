@@ -5,28 +5,34 @@ How far the change feed was read, and the messages made of it, are one transacti
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from adapters.hl7.acknowledgement.ack import control_id
 from adapters.hl7.outbound import queue
-from adapters.hl7.outbound.events import Event, events
-from adapters.hl7.outbound.gather import CALLER, gather, searched, source
-from adapters.hl7.outbound.messages import Draft, adt, oml, oru, oul, written
+from adapters.hl7.outbound.events import Event, events, of_deletion, of_part, withdrawn
+from adapters.hl7.outbound.gather import CALLER, belongings, gather, searched, source
+from adapters.hl7.outbound.messages import NOTHING, Draft, adt, oml, oru, oul, written
 from adapters.hl7.outbound.peer import Peer, peer_of
 from adapters.hl7.outbound.record import Json, Record, literal
+from adapters.hl7.outbound.segments.belongings import Belongings
 from adapters.hl7.profiles.read import Loaded
 from fhir_server import changes
-from fhir_server.changes import Change, Cursor
+from fhir_server.changes import Change
 from fhir_server.database import Connection
+from fhir_server.feed_readers import take
 from fhir_server.interactions.vread import versions_on
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-_ONCE: Final = 200
-_TYPES: Final = ("Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "Observation")
+_WHOLE: Final = ("Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "Observation")
+# Parts of what is told: of a person, of a visit.
+_OF_PERSON: Final = ("Coverage", "RelatedPerson")
+_OF_VISIT: Final = ("Condition", "Procedure")
+_TYPES: Final = (*_WHOLE, "AllergyIntolerance", *_OF_PERSON, *_OF_VISIT)
 _TELLS: Final = {
-    "ADT": ("Patient", "Encounter"),
+    "ADT": ("Patient", "Encounter", "AllergyIntolerance", *_OF_PERSON, *_OF_VISIT),
     "OML": ("ServiceRequest",),
     "ORU": ("DiagnosticReport", "Observation"),
     "OUL": ("DiagnosticReport", "Observation"),
@@ -34,12 +40,10 @@ _TELLS: Final = {
 # What a new version of these says hangs on the one before it (outbound/events).
 _COMPARED: Final = frozenset(("Patient", "Encounter", "ServiceRequest"))
 _QC: Final = "qc"
-
-_AT: Final = "SELECT feed_xid, position FROM hl7_outbound_feed WHERE id = 1 FOR UPDATE"
-_REACHED: Final = """
-INSERT INTO hl7_outbound_feed (id, feed_xid, position) VALUES (1, %s, %s)
-ON CONFLICT (id) DO UPDATE SET feed_xid = excluded.feed_xid, position = excluded.position
-"""
+_WITH_BELONGINGS: Final = frozenset(
+    ("OML^O21", *(f"ADT^{one}" for one in ("A01", "A03", "A08", "A13", "A31")))
+)
+_READER: Final = "hl7.outbound"
 
 _log = logging.getLogger(__name__)
 
@@ -60,21 +64,13 @@ async def look(server: Server, base: str, peers: Sequence[Peer]) -> bool:
 
     The first look of all begins with what comes after it.
     """
+    wanted = {kind for peer in peers for kind in _wanted(peer)}
+    types = [server.definitions.type_ids[kind] for kind in wanted]
     async with server.database.transaction() as connection:
-        row = await (await connection.execute(_AT)).fetchone()
-        if row is None:
-            await _reached(connection, await changes.latest(connection))
-            return False
-        found, reached = await changes.read(connection, Cursor(*row), _ONCE)
-        if not found:
-            return False
-        names = server.definitions.type_names
-        wanted = {kind for peer in peers for kind in _wanted(peer)}
-        own = [one for one in found if names[one.type_id] in wanted]
-        if own:
-            await _each(server, connection, base, peers, own)
-        await _reached(connection, reached)
-        return len(found) == _ONCE
+        page = await take(connection, _READER, types)
+        if page.changes:
+            await _each(server, connection, base, peers, page.changes)
+        return page.more
 
 
 def _wanted(peer: Peer) -> Iterator[str]:
@@ -85,8 +81,21 @@ def _wanted(peer: Peer) -> Iterator[str]:
             yield from types
 
 
-async def _reached(connection: Connection, place: Cursor) -> None:
-    await connection.execute(_REACHED, (place.feed_xid, place.position))
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """A version that changed: what it says now, what was said before, and whether it is gone.
+
+    What was deleted says now that it was entered in error.
+    """
+
+    now: Json
+    before: Json | None
+    gone: bool = False
+
+    @property
+    def version(self) -> str:
+        """The reference to the version."""
+        return f"{literal(self.now)}/_history/{self.now['meta']['versionId']}"
 
 
 async def _each(
@@ -96,26 +105,45 @@ async def _each(
     peers: Sequence[Peer],
     found: Sequence[Change],
 ) -> None:
+    reported: set[str] = set()
+    said: set[tuple[str, str]] = set()
+    for cause in await _causes(server, connection, found):
+        if literal(cause.now) in reported:
+            continue
+        if cause.now["resourceType"] == "DiagnosticReport":
+            results = cause.now.get("result", ())
+            reported |= {each["reference"] for each in results if "reference" in each}
+        for told in await _subjects(server, connection, cause):
+            await _tell(server, connection, base, peers, told, cause, said)
+
+
+async def _causes(server: Server, connection: Connection, found: Sequence[Change]) -> list[_Cause]:
+    """Return what changed, in the order in which it is told."""
     ids = await changes.named(connection, found)
     names = server.definitions.type_names
-    own = [
-        (names[one.type_id], ids[one.key], one.version)
-        for one in _in_order(server, found)
-        if one.key in ids
-    ]
+    told = [one for one in _in_order(server, found) if one.key in ids]
+    own = [(names[one.type_id], ids[one.key], one.version) for one in told]
     before = [(kind, id_, at - 1) for kind, id_, at in own if kind in _COMPARED]
     stored = await versions_on(server, connection, CALLER, [*own, *before])
-    reported: set[str] = set()
-    for kind, id_, at in own:
-        if (kind, id_, at) not in stored or f"{kind}/{id_}" in reported:
-            continue
-        now: Json = json.decode_keeping(stored[kind, id_, at].body)
-        if kind == "DiagnosticReport":
-            reported |= {each["reference"] for each in now.get("result", ()) if "reference" in each}
-        earlier = stored.get((kind, id_, at - 1)) if kind in _COMPARED else None
-        was = json.decode_keeping(earlier.body) if earlier else None
-        for told in await _subjects(server, connection, now):
-            await _tell(server, connection, base, peers, told, was, now)
+    gone = [(kind, id_, at - 1) for kind, id_, at in own if (kind, id_, at) not in stored]
+    if gone:
+        stored |= await versions_on(server, connection, CALLER, gone)
+
+    def said(kind: str, id_: str, at: int) -> Json | None:
+        one = stored.get((kind, id_, at))
+        resource: Json | None = json.decode_keeping(one.body) if one else None
+        return resource
+
+    causes = []
+    for (kind, id_, at), change in zip(own, told, strict=True):
+        now, was = said(kind, id_, at), said(kind, id_, at - 1)
+        if now is not None:
+            causes.append(_Cause(now, was))
+        elif was is not None:
+            when = change.at.isoformat(timespec="milliseconds")
+            meta = {**was["meta"], "versionId": str(at), "lastUpdated": when}
+            causes.append(_Cause({**withdrawn(was), "meta": meta}, was, gone=True))
+    return causes
 
 
 def _in_order(server: Server, found: Sequence[Change]) -> list[Change]:
@@ -132,12 +160,23 @@ def _in_order(server: Server, found: Sequence[Change]) -> list[Change]:
     return sorted(found, key=place)
 
 
-async def _subjects(server: Server, connection: Connection, now: Json) -> list[Json]:
-    """Return what is told of: of a result the reports that it is in, else itself."""
-    if now["resourceType"] != "Observation":
-        return [now]
-    pairs = [("result", literal(now)), ("_count", "20")]
-    return await searched(server, connection, "DiagnosticReport", pairs) or [now]
+async def _subjects(server: Server, connection: Connection, cause: _Cause) -> list[Json]:
+    """Return what is told of: of a result the reports that it is in, of a part the whole."""
+    now, kind = cause.now, cause.now["resourceType"]
+    if kind == "Observation":
+        pairs = [("result", literal(now)), ("_count", "20")]
+        return await searched(server, connection, "DiagnosticReport", pairs) or [now]
+    if kind in _OF_PERSON:
+        named = now.get("beneficiary" if kind == "Coverage" else "patient", {})
+        return await _named(server, connection, "Patient", named)
+    if kind in _OF_VISIT:
+        return await _named(server, connection, "Encounter", now.get("encounter", {}))
+    return [now]
+
+
+async def _named(server: Server, connection: Connection, kind: str, reference: Json) -> list[Json]:
+    of, _, id_ = str(reference.get("reference", "")).partition("/")
+    return await searched(server, connection, kind, [("_id", id_)]) if of == kind and id_ else []
 
 
 async def _tell(
@@ -146,22 +185,55 @@ async def _tell(
     base: str,
     peers: Sequence[Peer],
     told: Json,
-    before: Json | None,
-    cause: Json,
+    cause: _Cause,
+    said: set[tuple[str, str]],
 ) -> None:
-    """Queue the messages about a resource, for whom is told of it."""
+    """Queue the messages about a resource, for whom is told of it.
+
+    `said` has for each destination what it is told of already: with its parts as they are now.
+    """
     if _is_quality_control(told):
         return
-    due = list(events(told, before if told is cause else None))
-    wanted = [(peer, one) for peer in peers for one in due if peer.settings.wants(one.kind)]
+    due = _due(told, cause)
+    is_part = cause.now["resourceType"] in (*_OF_PERSON, *_OF_VISIT)
+    wanted = [
+        (peer, one)
+        for peer in peers
+        for one in due
+        if peer.settings.wants(one.kind)
+        and not (is_part and not cause.gone and (peer.name, literal(told)) in said)
+    ]
     if not wanted:
         return
-    number = f"{literal(cause)}/_history/{cause['meta']['versionId']}"
-    origin = await source(server, connection, base, number)
-    record = await gather(server, connection, told)
+    origin = await source(server, connection, base, cause.version)
+    own = await _belongings(server, connection, told, cause, [one.kind for _, one in wanted])
+    record = await gather(server, connection, told, own.resources)
+    if cause.gone:
+        record = Record({**record.others, literal(cause.now): cause.now})
     for peer, one in wanted:
         if origin is None or not is_echo(peer, origin):
-            await _queue(connection, peer, one, told, record)
+            said.add((peer.name, literal(told)))
+            await _queue(connection, peer, one, told, record, own)
+
+
+def _due(told: Json, cause: _Cause) -> list[Event]:
+    if told is cause.now:
+        assert not cause.gone or cause.before is not None
+        if cause.gone and cause.before is not None:
+            return list(of_deletion(cause.before))
+        return list(events(told, cause.before))
+    return list(events(told, None) if told["resourceType"] == "DiagnosticReport" else of_part(told))
+
+
+async def _belongings(
+    server: Server, connection: Connection, told: Json, cause: _Cause, kinds: Sequence[str]
+) -> Belongings:
+    """Return what the segments beside those of the resource itself are made of."""
+    if not any(kind in _WITH_BELONGINGS for kind in kinds):
+        return Belongings()
+    found = await belongings(server, connection, told)
+    gone = [cause.now] if cause.gone and cause.now is not told else []
+    return Belongings((*found, *gone))
 
 
 def _is_quality_control(resource: Json) -> bool:
@@ -176,12 +248,12 @@ def is_echo(peer: Peer, origin: tuple[str, str]) -> bool:
 
 
 async def _queue(
-    connection: Connection, peer: Peer, event: Event, told: Json, record: Record
+    connection: Connection, peer: Peer, event: Event, told: Json, record: Record, own: Belongings
 ) -> None:
     number = control_id()
     digest, payload, problem = b"", b"", ""
     try:
-        draft = drafted(event, told, record, peer)
+        draft = drafted(event, told, record, peer, own)
         digest, payload = draft.digest(peer), written(draft, peer, number, datetime.now(UTC))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         # Others are told on; an operator sees what is missing.
@@ -213,14 +285,17 @@ def _keys(told: Json) -> Iterator[str]:
         for one in told.get("link", ()):
             yield str(one.get("other", {}).get("reference", ""))
         return
-    yield str(told.get("subject", {}).get("reference", "")) or literal(told)
+    holder = told.get("subject") or told.get("patient") or {}
+    yield str(holder.get("reference", "")) or literal(told)
 
 
-def drafted(event: Event, told: Json, record: Record, peer: Peer) -> Draft:
-    """Return the message of an event."""
+def drafted(
+    event: Event, told: Json, record: Record, peer: Peer, own: Belongings = NOTHING
+) -> Draft:
+    """Return the message of an event; `own` is what belongs to person and visit."""
     kind, _, name = event.kind.partition("^")
     if kind == "ADT":
-        return adt(name, told, record, peer, str(told["meta"]["lastUpdated"]))
+        return adt(name, told, record, peer, str(told["meta"]["lastUpdated"]), own)
     if kind == "OML":
-        return oml(event.kind, event.control, told, record, peer)
+        return oml(event.kind, event.control, told, record, peer, own)
     return (oul if kind == "OUL" else oru)(told, record, peer)

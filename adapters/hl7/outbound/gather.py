@@ -1,5 +1,6 @@
 """What a message speaks of, read from the store."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from fhir_server.server import Server
 CALLER: Final = Caller("hl7", "outbound")
 _ONCE: Final = 100
 _DEEPEST: Final = 6
+_NUMBER: Final = re.compile(r"\d+")
 _FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "DiagnosticReport": (
         *("subject", "encounter", "basedOn", "result", "specimen"),
@@ -28,7 +30,12 @@ _FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "ServiceRequest": (
         *("subject", "encounter", "requester", "specimen", "supportingInfo", "performer"),
+        "reasonReference",
     ),
+    "AllergyIntolerance": ("patient",),
+    "Condition": ("asserter",),
+    "Coverage": ("payor", "policyHolder", "subscriber"),
+    "Procedure": ("performer.actor", "location"),
     "Encounter": ("subject", "participant.individual", "location.location"),
     "Location": ("partOf",),
     "PractitionerRole": ("practitioner", "organization"),
@@ -51,10 +58,16 @@ async def version(
     return resource
 
 
-async def gather(server: Server, connection: Connection, first: Json) -> Record:
-    """Return a resource with what it refers to, and what that refers to."""
-    others: dict[str, Json] = {literal(first): first}
-    wanted = set(_references(first))
+async def gather(
+    server: Server, connection: Connection, first: Json, more: Iterable[Json] = ()
+) -> Record:
+    """Return a resource, and `more`, with what they refer to, and what that refers to.
+
+    Who was deleted is told as he was at last: what is said of him is understood by that.
+    """
+    told = [first, *more]
+    others: dict[str, Json] = {literal(one): one for one in reversed(told)}
+    wanted = {reference for one in told for reference in _references(one)}
     for _ in range(_DEEPEST):
         missing = sorted(one for one in wanted if one not in others)
         if not missing:
@@ -63,7 +76,53 @@ async def gather(server: Server, connection: Connection, first: Json) -> Record:
         others.update((literal(one), one) for one in found)
         others.update(await _binaries(server, connection, [*found, first]))
         wanted = {reference for one in found for reference in _references(one)}
+    for reference in _persons(first):
+        if reference not in others and (last := await _last(server, connection, reference)):
+            others[reference] = last
     return Record(others)
+
+
+def _persons(first: Json) -> Iterator[str]:
+    for name in ("subject", "patient"):
+        reference = str(first.get(name, {}).get("reference", ""))
+        if reference.startswith("Patient/") and reference.count("/") == 1:
+            yield reference
+
+
+async def _last(server: Server, connection: Connection, reference: str) -> Json | None:
+    """Return the last version of a resource that was deleted, None of others."""
+    kind, _, id_ = reference.partition("/")
+    try:
+        await read_on(server, connection, CALLER, kind, id_)
+    except NotFound:
+        return None
+    except Gone as gone:
+        number = _NUMBER.search(gone.headers.get("ETag", ""))
+        return await version(server, connection, kind, id_, int(number[0]) - 1 if number else 0)
+    return None
+
+
+async def belongings(server: Server, connection: Connection, first: Json) -> list[Json]:
+    """Return what belongs to a Patient, or to the patient of a visit or order, and to the visit."""
+    kind = first["resourceType"]
+    patient = literal(first) if kind == "Patient" else first.get("subject", {}).get("reference", "")
+    if not str(patient).startswith("Patient/"):
+        return []
+    asked = [
+        ("AllergyIntolerance", "patient", patient),
+        ("Coverage", "beneficiary", patient),
+    ]
+    if kind != "ServiceRequest":
+        asked.append(("RelatedPerson", "patient", patient))
+    if kind == "Encounter":
+        asked += [(one, "encounter", literal(first)) for one in ("Condition", "Procedure")]
+    found: list[Json] = []
+    for one, name, value in asked:
+        found += await searched(server, connection, one, [(name, value), ("_count", str(_ONCE))])
+    if kind == "Encounter":
+        listed = {each["condition"].get("reference", "") for each in first.get("diagnosis", ())}
+        found += await _read(server, connection, sorted(listed - {literal(o) for o in found}))
+    return found
 
 
 async def _binaries(

@@ -13,6 +13,15 @@ from adapters.hl7.outbound import datatypes as as_
 from adapters.hl7.outbound.er7 import Field, Segment, message, segment
 from adapters.hl7.outbound.peer import Peer
 from adapters.hl7.outbound.record import Json, Record, literal
+from adapters.hl7.outbound.segments.al1 import iam
+from adapters.hl7.outbound.segments.belongings import (
+    Belongings,
+    allergies,
+    clinical,
+    coverages,
+    diagnoses,
+    kin,
+)
 from adapters.hl7.outbound.segments.obx import documents, is_note, nte, obxs
 from adapters.hl7.outbound.segments.order import Ordered, control_of, obr, orc, tq1
 from adapters.hl7.outbound.segments.pid import mrg, pid
@@ -23,14 +32,18 @@ _STRUCTURES: Final[Mapping[str, str]] = {
     "ADT^A02": "ADT_A02",
     "ADT^A03": "ADT_A03",
     "ADT^A11": "ADT_A09",
+    "ADT^A23": "ADT_A21",
+    "ADT^A29": "ADT_A21",
     "ADT^A31": "ADT_A05",
     "ADT^A40": "ADT_A39",
+    "ADT^A60": "ADT_A60",
     "RSP^K22": "RSP_K21",
     "RSP^K23": "RSP_K23",
     "ORL^O34": "ORL_O42",
 }
 _SPECIMEN_SINCE: Final = (2, 5)
 _VERSION_WITH_STRUCTURE: Final = (2, 3, 1)
+NOTHING: Final = Belongings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +213,18 @@ def _person(holder: Json, record: Record, peer: Peer) -> Iterator[Segment]:
         yield pv1(visit, record, peer)
 
 
-def adt(event: str, subject: Json, record: Record, peer: Peer, at: str) -> Draft:
+def adt(
+    event: str,
+    subject: Json,
+    record: Record,
+    peer: Peer,
+    at: str,
+    own: Belongings = NOTHING,
+) -> Draft:
     """Return an ADT message of an Encounter or a Patient, recorded `at` (an instant).
 
-    A40 is of the Patient that was replaced.
+    A40 is of the Patient that was replaced, A60 of an AllergyIntolerance; `own` is what
+    belongs to person and visit.
     """
     recorded = as_.moment(at, peer.zone)
     evn = Segment("EVN", {1: event if peer.version < (2, 7) else "", 2: recorded})
@@ -214,10 +235,24 @@ def adt(event: str, subject: Json, record: Record, peer: Peer, at: str) -> Draft
         )
         survivor = [pid(other, peer)] if other else []
         return Draft("ADT^A40", (evn, *survivor, mrg(subject, peer)))
+    if event == "A60":
+        patient = record.get(subject.get("patient"))
+        person = [pid(patient, peer)] if patient else []
+        return Draft("ADT^A60", (evn, *person, iam(1, subject, peer)))
     if _is(subject, "Patient"):
-        visit = Segment("PV1", {1: "1", 2: "N"})
-        return Draft(f"ADT^{event}", (evn, pid(subject, peer), visit))
-    return Draft(f"ADT^{event}", (evn, *_person(_with_itself(subject), record, peer)))
+        person = [pid(subject, peer)]
+        visited, patient, visit = [Segment("PV1", {1: "1", 2: "N"})], subject, None
+    else:
+        person, visited = _apart(subject, record, peer)
+        patient, visit = record.get(subject.get("subject"), subject), subject
+    told = [*person, *kin(event, patient, own, record, peer), *visited]
+    return Draft(f"ADT^{event}", (evn, *told, *clinical(event, visit, own, record, peer)))
+
+
+def _apart(visit: Json, record: Record, peer: Peer) -> tuple[list[Segment], list[Segment]]:
+    """Return PID and PV1 of a visit."""
+    told = list(_person(_with_itself(visit), record, peer))
+    return [one for one in told if one.name == "PID"], [one for one in told if one.name == "PV1"]
 
 
 def _replaced(link: Json) -> bool:
@@ -234,8 +269,18 @@ def _with_itself(visit: Json) -> Json:
     }
 
 
-def oml(kind: str, control: str, request: Json, record: Record, peer: Peer) -> Draft:
-    """Return OML^O21 or OML^O33 of a ServiceRequest with `control` in ORC-1."""
+def oml(
+    kind: str,
+    control: str,
+    request: Json,
+    record: Record,
+    peer: Peer,
+    own: Belongings = NOTHING,
+) -> Draft:
+    """Return OML^O21 or OML^O33 of a ServiceRequest with `control` in ORC-1.
+
+    `own` are allergies and coverages of the patient, which OML^O21 has.
+    """
     asked = Ordered(request)
     person = list(_person(request, record, peer))
     specimens = [one for one in record.all(request.get("specimen")) if _is(one, "Specimen")]
@@ -247,6 +292,9 @@ def oml(kind: str, control: str, request: Json, record: Record, peer: Peer) -> D
     order += [nte(at, one, peer) for at, one in enumerate(request.get("note", ()), 1)]
     if kind == "OML^O33":
         return Draft(kind, (*person, *told, *order))
+    person += [*coverages(own, record, peer), *allergies(own, peer)]
+    reasons = [one for one in record.all(request.get("reasonReference")) if _is(one, "Condition")]
+    order += diagnoses(None, Belongings(reasons), record, peer)
     place = 1
     for one in record.all(request.get("supportingInfo")):
         if _is(one, "Observation"):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from adapters.hl7 import metrics
-from adapters.hl7.mapping.agreement import Codes
 from adapters.hl7.mapping.context import Profile
+from adapters.hl7.mapping.sender_rules import Codes
 from adapters.hl7.profiles import ledger, maps
-from adapters.hl7.profiles.agree import agree
+from adapters.hl7.profiles.compose import compose
 from adapters.hl7.profiles.directory import Directory
 from adapters.hl7.profiles.read import Loaded, Profiles
 from fhir_server.database import Database
@@ -85,7 +85,7 @@ class Agreements:
             return known[2]
         if sender not in self._maps:
             self._maps[sender] = await maps.stored(self._server, usual.base, sender)
-        made = agree(usual, loaded, self._maps[sender], hold=hold)
+        made = compose(usual, loaded, self._maps[sender], hold=hold)
         if len(self._agreed) >= _SENDERS:  # whoever sends names senders
             self._agreed.clear()
             self._maps.clear()

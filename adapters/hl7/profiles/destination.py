@@ -19,8 +19,11 @@ Trigger = Literal[
     "ADT^A08",
     "ADT^A11",
     "ADT^A13",
+    "ADT^A23",
+    "ADT^A29",
     "ADT^A31",
     "ADT^A40",
+    "ADT^A60",
     "OML^O21",
     "OML^O33",
 ]
@@ -78,7 +81,7 @@ class _Table(BaseModel):
 
 
 class OutboundTls(_Table):
-    """TLS to a destination: whom it is trusted by, and what we show."""
+    """TLS to whom we connect: by whom he is trusted, and what we show."""
 
     ca: str = ""
     certificate: str = ""

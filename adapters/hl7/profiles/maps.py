@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from adapters.hl7.mapping.agreement import Codes, Translation
+from adapters.hl7.mapping.sender_rules import Codes, Translation
 from fhir_server.server import Server
 from terminology.concept_map import ConceptMap, Target
 from terminology.issues import Refusal

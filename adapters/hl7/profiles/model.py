@@ -20,12 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from adapters.hl7.mapping.agreement import ExtensionType, Place, Trust
 from adapters.hl7.mapping.code_tables import SYSTEMS
 from adapters.hl7.mapping.context import slug
+from adapters.hl7.mapping.sender_rules import ExtensionType, Place, Trust
 from adapters.hl7.mapping.units import is_ucum
 from adapters.hl7.message.charsets import UnsupportedCharset, codec_of
-from adapters.hl7.profiles.destination import Law, Outbound
+from adapters.hl7.profiles.destination import Law, Outbound, OutboundTls
 from adapters.hl7.profiles.patterns import compiled
 from fhir_server.hl7_settings import Hl7Settings
 
@@ -363,8 +363,9 @@ class Astm(_Table):
     Fields count from 1 with the record's letter, so `R-4` is the value and `R-3.4` the
     fourth component of the test. `positions` moves what a sender puts elsewhere;
     `patient_ids` are tried in order. `address` is host:port of an analyzer that listens
-    (`role` client); `dialect` gives the size of a frame. `test_parts` are the components
-    that together are the code, joined by `^`, where one alone is ambiguous. `flags` and
+    (`role` client), `tls` how it is trusted; `dialect` gives the size of a frame.
+    `test_parts` are the components that together are the code, joined by `^`, where one
+    alone is ambiguous. `flags` and
     `statuses` turn the sender's codes into those of tables 0078 and 0085. `query` is how
     host queries are answered, `orders` whether results are those of the orders that are
     stored for their specimens. `numbers` says how long a specimen's number names the same
@@ -373,6 +374,7 @@ class Astm(_Table):
 
     role: Literal["server", "client"] = "server"
     address: str = Field("", pattern=r"^$|^.+:\d{1,5}$")
+    tls: OutboundTls | None = None
     dialect: Literal["E1381-95", "LIS01-A2"] = "LIS01-A2"
     patient_ids: tuple[PlaceText, ...] = ("P-3", "P-4", "P-5")
     positions: dict[AstmRole, PlaceText] = {}
@@ -390,6 +392,8 @@ class Astm(_Table):
     def _reachable(self) -> Self:
         if self.role == "client" and not self.address:
             raise ValueError("a client needs the address of the analyzer, such as 10.0.0.7:4000")
+        if self.tls is not None and self.role == "server":
+            raise ValueError("tls is of an analyzer that is connected to (role client)")
         return self
 
 

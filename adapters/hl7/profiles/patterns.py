@@ -8,7 +8,7 @@ from typing import Final
 
 import re2
 
-from adapters.hl7.mapping.agreement import Pattern
+from adapters.hl7.mapping.sender_rules import Pattern
 
 _MEMORY: Final = 2 << 20
 

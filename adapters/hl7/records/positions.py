@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.hl7.mapping.agreement import Place, QcRule
+from adapters.hl7.mapping.sender_rules import Place, QcRule
 from adapters.hl7.profiles.model import Astm, AstmRole, place_of
 from adapters.hl7.records.transmission import Leaf, Record
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Final
 
-from adapters.hl7.mapping.agreement import QcRule
 from adapters.hl7.mapping.context import Refusal
+from adapters.hl7.mapping.sender_rules import QcRule
 from adapters.hl7.message.accounting import (
     CONTROL,
     NO_TARGET,

@@ -6,8 +6,8 @@ CLSI LIS02-A2 (ASTM E1394), sections 6 to 10: https://clsi.org/shop/standards/li
 import re
 from typing import Final
 
-from adapters.hl7.mapping.agreement import Place
 from adapters.hl7.mapping.context import slug
+from adapters.hl7.mapping.sender_rules import Place
 from adapters.hl7.message.accounting import CONDITION_FALSE, INVALID_VALUE
 from adapters.hl7.records.answered import Answered, Candidate
 from adapters.hl7.records.draft import SUBCOMPONENT, Draft

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from adapters.hl7.simulate.persons import person, pid
+from adapters.hl7.simulate.values import CRITICAL_SHARE, Measured, measured, tests
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -36,47 +37,47 @@ PANEL: Final = """\
 2498-4|FE|Iron [Mass/volume] in Serum or Plasma|ug/dL|0|50|175
 1988-5|CRP|C reactive protein [Mass/volume] in Serum or Plasma|mg/L|1|0|5
 """
-_TESTS: Final = tuple(tuple(line.split("|")) for line in PANEL.splitlines())
+_TESTS: Final = tests(PANEL)
 
 
-def oru(seed: int, observations: int = 25) -> bytes:
+def oru(seed: int, observations: int = 25, critical_share: float = CRITICAL_SHARE) -> bytes:
     """Return an ORU^R01 message (HL7 2.5.1, UTF-8) that depends on `seed` alone.
 
     Each seed is an order and a specimen of its own; a patient comes back every
-    10,000 seeds.
+    10,000 seeds. Of the messages `critical_share` hold a value that the laboratory calls
+    about (HH or LL).
     """
     dice = random.Random(seed)  # noqa: S311  (a simulation, not a secret)
     taken = _START + timedelta(minutes=seed % 500_000)
-    measured = taken + timedelta(minutes=35)
+    at = taken + timedelta(minutes=35)
     number = seed % 10_000
     order = f"P{seed:010d}^SIMHIS|F{seed:010d}^SIMLAB"
     panel = "24323-8^Comprehensive metabolic 2000 panel - Serum or Plasma^LN^CHEM^Chemistry^L"
     received = _stamp(taken + timedelta(minutes=20))
-    header = f"MSH|^~\\&|CHEM-SIM|LAB|SANGAM|HOSPITAL|{_stamp(measured)}||ORU^R01^ORU_R01"
+    header = f"MSH|^~\\&|CHEM-SIM|LAB|SANGAM|HOSPITAL|{_stamp(at)}||ORU^R01^ORU_R01"
     segments = [
         f"{header}|SIM{seed:010d}|P|2.5.1||||||UNICODE UTF-8",
         pid(person(number)),
         f"PV1|1|O|OPD^12^^SIMHOSP||||||||||||||||V{number:06d}^^^SIMHOSP^VN",
         f"ORC|RE|{order}||CM",
-        f"OBR|1|{order}|{panel}|||{_stamp(taken)}|||||||||||||||{_stamp(measured)}||CH|F",
+        f"OBR|1|{order}|{panel}|||{_stamp(taken)}|||||||||||||||{_stamp(at)}||CH|F",
         f"SPM|1|^S{seed:010d}&SIMLAB||SER^Serum^HL70487|||||||||||||{_stamp(taken)}|{received}",
     ]
-    segments += (_obx(dice, place, measured) for place in range(observations))
+    wanted = [_TESTS[place % len(_TESTS)] for place in range(observations)]
+    results = measured(dice, wanted, critical_share)
+    segments += (_obx(place, each, at) for place, each in enumerate(results))
     return ("\r".join(segments) + "\r").encode()
 
 
-def _obx(dice: random.Random, place: int, measured: datetime) -> str:
-    loinc, local, name, unit, decimals, low, high = _TESTS[place % len(_TESTS)]
-    spread = float(high) - float(low)
-    value = dice.uniform(max(0, float(low) - spread / 4), float(high) + spread / 4)
-    shown = f"{value:.{decimals}f}"
-    flag = "L" if float(shown) < float(low) else "H" if float(shown) > float(high) else "N"
+def _obx(place: int, each: Measured, at: datetime) -> str:
+    test = each.test
     # A panel that is longer than the list measures the same again under other local codes.
-    local += f"-{place // len(_TESTS) + 1}" if place >= len(_TESTS) else ""
-    code = f"{loinc}^{name}^LN^{local}^{local}^L"
+    again = f"-{place // len(_TESTS) + 1}" if place >= len(_TESTS) else ""
+    local = test.local + again
+    code = f"{test.loinc}^{test.name}^LN^{local}^{local}^L"
     return (
-        f"OBX|{place + 1}|NM|{code}||{shown}|{unit}^{unit}^UCUM|{low}-{high}|{flag}|||F"
-        f"|||{_stamp(measured)}||||CHEM-SIM-01^SIMLAB"
+        f"OBX|{place + 1}|NM|{code}||{each.value}|{test.unit}^{test.unit}^UCUM"
+        f"|{test.low:g}-{test.high:g}|{each.flag}|||F|||{_stamp(at)}||||CHEM-SIM-01^SIMLAB"
     )
 
 

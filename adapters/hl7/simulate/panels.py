@@ -7,6 +7,7 @@ from typing import Final
 
 from adapters.hl7.simulate.chemistry import PANEL
 from adapters.hl7.simulate.persons import Person, person
+from adapters.hl7.simulate.values import CRITICAL_SHARE, Measured, Test, measured, tests
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _PERSONS: Final = 10_000
@@ -37,19 +38,6 @@ _GAS: Final = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
-    """A test: its LOINC and local code, its name, and what is usual."""
-
-    loinc: str
-    local: str
-    name: str
-    unit: str
-    decimals: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Panel:
     """The tests of an analyzer; `code` is the LOINC code, name and local code of the order.
 
@@ -61,15 +49,6 @@ class Panel:
     specimen: tuple[str, str]
     section: str
     tests: tuple[Test, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One value as an analyzer prints it, with its flag."""
-
-    test: Test
-    value: str
-    flag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,49 +73,35 @@ class Sample:
         return f"{self.panel.section}{self.seed:010d}"
 
 
-def _tests(text: str) -> tuple[Test, ...]:
-    found = []
-    for line in text.splitlines():
-        loinc, local, name, unit, decimals, low, high = line.split("|")
-        found.append(Test(loinc, local, name, unit, int(decimals), float(low), float(high)))
-    return tuple(found)
-
-
 CBC: Final = Panel(
     "CBC-SIM",
     ("58410-2", "CBC panel - Blood by Automated count", "CBC"),
     ("BLD", "Whole blood"),
     "HM",
-    _tests(_CBC),
+    tests(_CBC),
 )
 CHEMISTRY: Final = Panel(
     "CHEM-SIM",
     ("24323-8", "Comprehensive metabolic 2000 panel - Serum or Plasma", "CHEM"),
     ("SER", "Serum"),
     "CH",
-    _tests(PANEL),
+    tests(PANEL),
 )
 BLOOD_GAS: Final = Panel(
     "GAS-SIM",
     ("24336-0", "Gas panel - Arterial blood", "ABG"),
     ("BLDA", "Blood arterial"),
     "BG",
-    _tests(_GAS),
+    tests(_GAS),
 )
 
 
-def sample(panel: Panel, seed: int, *, repeat: int = 0) -> Sample:
+def sample(
+    panel: Panel, seed: int, *, repeat: int = 0, critical_share: float = CRITICAL_SHARE
+) -> Sample:
     """Return the specimen of a seed; a `repeat` of the measurement has other values."""
     dice = random.Random(f"{seed} {repeat}")  # noqa: S311  (a simulation, not a secret)
     taken = _START + timedelta(minutes=seed % 500_000)
-    measured = taken + timedelta(minutes=35 + 20 * repeat)
-    results = tuple(_measured(dice, test) for test in panel.tests)
-    return Sample(seed, panel, person(seed % _PERSONS), taken, measured, results)
-
-
-def _measured(dice: random.Random, test: Test) -> Measured:
-    spread = test.high - test.low
-    value = dice.uniform(max(0, test.low - spread / 4), test.high + spread / 4)
-    shown = f"{value:.{test.decimals}f}"
-    flag = "L" if float(shown) < test.low else "H" if float(shown) > test.high else "N"
-    return Measured(test, shown, flag)
+    at = taken + timedelta(minutes=35 + 20 * repeat)
+    results = measured(dice, panel.tests, critical_share)
+    return Sample(seed, panel, person(seed % _PERSONS), taken, at, results)

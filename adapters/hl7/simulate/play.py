@@ -10,6 +10,7 @@ from typing import Final, Literal
 from adapters.hl7.simulate import microbiology, orders, results
 from adapters.hl7.simulate.lines import Astm, Mllp, Reply, Talking
 from adapters.hl7.simulate.panels import BLOOD_GAS, CBC, CHEMISTRY, Panel, sample
+from adapters.hl7.simulate.values import CRITICAL_SHARE
 
 Kind = Literal["cbc", "chemistry", "gas", "microbiology", "corrections", "query"]
 Transport = Literal["mllp", "astm"]
@@ -28,7 +29,8 @@ class Plan:
     """What is played: `count` messages in all, of these kinds in turn, by so many analyzers.
 
     `rate` is messages a second in all, 0 as fast as they are answered; the same `seed`
-    gives the same messages. `seconds` is the patience with one answer.
+    gives the same messages. `seconds` is the patience with one answer. Of the panels of
+    numbers, `critical_share` hold a critical value.
     """
 
     host: str
@@ -40,6 +42,7 @@ class Plan:
     rate: float = 0
     seed: int = 1
     seconds: float = 30
+    critical_share: float = CRITICAL_SHARE
 
 
 @dataclass(slots=True)
@@ -76,10 +79,12 @@ class Item:
     asks: bool = False
 
 
-def item(kind: Kind, seed: int, transport: Transport) -> Item:
+def item(
+    kind: Kind, seed: int, transport: Transport, critical_share: float = CRITICAL_SHARE
+) -> Item:
     """Return the message of a kind and seed; ValueError where the transport has no such kind."""
     if transport == "astm":
-        return _records(kind, seed)
+        return _records(kind, seed, critical_share)
     if kind == "microbiology":
         return Item(microbiology.culture(seed))
     if kind == "query":
@@ -87,21 +92,21 @@ def item(kind: Kind, seed: int, transport: Transport) -> Item:
     if kind == "corrections":
         # A specimen in five messages: preliminary, final, corrected, final again, cancelled.
         step = seed % len(_LIFE)
-        one = sample(CHEMISTRY, seed // len(_LIFE), repeat=step)
+        one = sample(CHEMISTRY, seed // len(_LIFE), repeat=step, critical_share=critical_share)
         return Item(results.oru(one, _LIFE[step], step))
-    return Item(results.oru(sample(_PANELS[kind], seed)))
+    return Item(results.oru(sample(_PANELS[kind], seed, critical_share=critical_share)))
 
 
-def _records(kind: Kind, seed: int) -> Item:
+def _records(kind: Kind, seed: int, critical_share: float) -> Item:
     if kind == "query":
         return Item(orders.records(seed, sample(CHEMISTRY, seed).specimen), asks=True)
     if kind == "corrections":
         step = seed % 3
-        one = sample(CHEMISTRY, seed // 3, repeat=step)
+        one = sample(CHEMISTRY, seed // 3, repeat=step, critical_share=critical_share)
         return Item(results.records(one, _LIFE[step]))
     if kind not in _PANELS:
         raise ValueError(f"{kind} is played over MLLP only")
-    return Item(results.records(sample(_PANELS[kind], seed)))
+    return Item(results.records(sample(_PANELS[kind], seed, critical_share=critical_share)))
 
 
 def play(plan: Plan, advance: Callable[[Tally], None] = lambda _: None) -> Tally:
@@ -149,7 +154,9 @@ def _analyzer(plan: Plan, number: int, started: float) -> Iterator[tuple[Reply |
         if place // together % plan.analyzers != number:
             continue
         nth, which = divmod(place, len(plan.kinds))
-        one = item(plan.kinds[which], plan.seed * _SPACING + nth, plan.transport)
+        one = item(
+            plan.kinds[which], plan.seed * _SPACING + nth, plan.transport, plan.critical_share
+        )
         _pace(plan, place, started)
         begun = time.monotonic()
         try:

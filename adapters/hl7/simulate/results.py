@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.hl7.simulate.panels import Measured, Sample
+from adapters.hl7.simulate.panels import Sample
 from adapters.hl7.simulate.persons import pid
+from adapters.hl7.simulate.values import Measured
 
 _REPORT: Final = {"P": "P", "F": "F", "C": "C", "X": "X"}
 

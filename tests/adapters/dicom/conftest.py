@@ -16,7 +16,8 @@ from adapters.dicom import listener
 from adapters.dicom.network.scu import Instance, Sender
 from adapters.dicom.storage.store import archive_root
 from fhir_server.blobs import Blobs
-from fhir_server.config import DicomSettings, Settings
+from fhir_server.config import Settings
+from fhir_server.dicom_settings import DicomSettings
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from adapters.dicom.listener import allowed, networks
-from fhir_server.config import DicomSettings
+from fhir_server.dicom_settings import DicomSettings
 
 
 @pytest.mark.parametrize(

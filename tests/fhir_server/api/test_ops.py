@@ -7,7 +7,7 @@ import httpx
 import psycopg
 from prometheus_client import REGISTRY
 
-from fhir_server import jobs
+from fhir_server import feed_readers, jobs
 from fhir_server.api.app import create_app
 from fhir_server.database import Database
 from fhir_server.jobs import Job
@@ -68,6 +68,8 @@ async def test_an_unheard_of_method_makes_no_series_of_its_own(client: httpx.Asy
 async def test_what_waits_is_shown(client: httpx.AsyncClient, server: Server) -> None:
     async with server.database.transaction() as connection:
         await jobs.enqueue(connection, [Job("a", {}), Job("b", {})])
+        await feed_readers.take(connection, "hl7.outbound")
     text = (await client.get(f"{ROOT}/metrics")).text
     assert 'sangam_jobs_waiting{state="ready"} 2.0' in text
     assert "sangam_feed_lag_seconds 0.0" in text
+    assert 'sangam_feed_reader_lag_seconds{reader="hl7.outbound"} 0.0' in text

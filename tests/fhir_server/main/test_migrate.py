@@ -1,5 +1,11 @@
 """The schema that migrations make."""
 
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+
 from fhir_server.main import migrate
 
 
@@ -13,3 +19,26 @@ def test_a_migrated_database_is_current_and_migrating_again_changes_nothing(
     assert migrate.is_current(database_url)
     migrate.migrate(database_url)
     assert migrate.is_current(database_url)
+
+
+@pytest.fixture
+def empty_url(server_uri: str, worker_id: str) -> Iterator[str]:
+    """A database without a table."""
+    name = sql.Identifier(f"sangam_migrate_{worker_id}")
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
+    with psycopg.connect(server_uri, autocommit=True) as connection:
+        connection.execute(drop)
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+        yield conninfo.make_conninfo(server_uri, dbname=f"sangam_migrate_{worker_id}")
+        connection.execute(drop)
+
+
+def test_readers_of_the_change_feed_go_on_from_where_they_were(empty_url: str) -> None:
+    migrate.migrate(empty_url, "0021")
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO hl7_law_feed VALUES (1, 71, 5)")
+        connection.execute("INSERT INTO hl7_outbound_feed VALUES (1, 72, 6)")
+        migrate.migrate(empty_url, "0022")
+        query = "SELECT name, feed_xid::text, position FROM feed_reader ORDER BY name"
+        rows = connection.execute(query).fetchall()
+    assert rows == [("hl7.law", "71", 5), ("hl7.outbound", "72", 6)]

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.hl7.mapping import event_time
-from adapters.hl7.mapping.agreement import QcRule
 from adapters.hl7.mapping.code_tables import THO
 from adapters.hl7.mapping.context import Context, Json, add, coding, put
 from adapters.hl7.mapping.datatypes import cwe, dtm, hd
 from adapters.hl7.mapping.segments import obx, order, spm
 from adapters.hl7.mapping.segments.obx import Surroundings
+from adapters.hl7.mapping.sender_rules import QcRule
 from adapters.hl7.message.accounting import CONDITION_FALSE, PROFILE_IGNORED
 from adapters.hl7.message.grouping import OrderGroup, PatientGroup, SpecimenGroup
 from adapters.hl7.message.tokenizer import Message, Segment

@@ -1,12 +1,14 @@
-"""PID with PD1, NK1, ROL, AL1, IAM and IN1: the person that a message of any kind speaks of.
+"""PID with PD1, NK1, ROL, AL1, IAM, GT1, IN1, IN2: the person of a message of any kind.
 
 HL7 v2.9 chapter 3, section 3.3.1: the segments around PID are the same in all messages.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 from adapters.hl7.mapping.context import Context
-from adapters.hl7.mapping.segments import account, al1, evn, in1, nk1, pd1, pid, rol
+from adapters.hl7.mapping.segments import account, al1, evn, gt1, in1, nk1, pd1, pid, rol
 from adapters.hl7.message.grouping import PatientGroup
 from adapters.hl7.message.tokenizer import Segment
 
@@ -47,7 +49,8 @@ def roles(group: PatientGroup) -> list[Segment]:
 def _belongings(ctx: Context, group: PatientGroup, patient: str, first: Segment | None) -> None:
     """Add what is stored beside the Patient: account, mother, will, allergies, insurances."""
     if group.pid is not None:
-        account.account(ctx, group.pid, patient)
+        told = (gt1.guarantor(ctx, segment, patient) for segment in group.named("GT1"))
+        account.account(ctx, group.pid, patient, [one for one in told if one])
         nk1.mother(ctx, group.pid, patient)
         evn.last_update(ctx, group.pid, patient)
     if first is not None:
@@ -55,5 +58,14 @@ def _belongings(ctx: Context, group: PatientGroup, patient: str, first: Segment 
     for name in ("AL1", "IAM"):
         for segment in group.named(name):
             al1.allergy(ctx, segment, patient)
-    for segment in group.named("IN1"):
-        in1.coverage(ctx, segment, patient)
+    for segment, more in _insurances(group):
+        in1.coverage(ctx, segment, patient, more)
+
+
+def _insurances(group: PatientGroup) -> Iterator[tuple[Segment, Segment | None]]:
+    """Yield each IN1 with the IN2 that follows it."""
+    found = sorted([*group.named("IN1"), *group.named("IN2")], key=lambda one: one.index)
+    for first, second in pairwise([*found, None]):
+        if first is not None and first.name == "IN1":
+            follows = second is not None and second.name == "IN2"
+            yield first, second if follows else None

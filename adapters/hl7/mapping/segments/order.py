@@ -31,6 +31,11 @@ _PLACES: Final = {  # 0482
     "O": (THO + "v3-RoleCode", "OF"),
 }
 _FASTING: Final = "HL70916"
+_TIMED: Final = tq1.Elements(
+    "ServiceRequest.occurrenceTiming",
+    "ServiceRequest.quantityQuantity",
+    "ServiceRequest.note.text",
+)
 _INFORMATION: Final = EXTENSION_R5 + "ServiceRequest.supportingInfo"
 _CALLBACK: Final = EXTENSION + "servicerequest-order-callback-phone-number"
 _CLEARED_BY_ORC: Final = {
@@ -363,7 +368,7 @@ def _timing(ctx: Context, asked: Order, resource: Json) -> None:
         same = asked.obr.raw(27) == asked.orc.raw(7)
         asked.obr.refuse(27, DUPLICATE if same else CONDITION_FALSE)
     if timings or older:
-        found = tq1.first_timing(ctx, resource, timings, older)
+        found = tq1.first_timing(ctx, _TIMED, timings, older)
         _settle(asked.obr, resource, found)
         used = found.priority in PRIORITY and "priority" not in resource
         if used:

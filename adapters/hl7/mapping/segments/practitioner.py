@@ -19,6 +19,8 @@ _Place = tuple[int, int]
 _CHECK_DIGIT: Final = 10
 _RANGE: Final = 17
 _ASSEMBLY_ORDER: Final = 18
+# What an identifier says beside the number that it is.
+_BESIDE: Final = (".identifier.type", ".identifier.extension")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def _unsaid(rep: Repetition, written: Json) -> None:
     said = set(_values(written))
     mapped = rep.message.mapped
     for component, sub, path in rep.marks():
-        if ".identifier" not in path and rep.peek(component, sub) not in said:
+        names = ".identifier" in path and not path.endswith(_BESIDE)
+        if not names and rep.peek(component, sub) not in said:
             del mapped[(rep.segment.index, rep.number, rep.repetition, component, sub)]
             rep.refuse(component, CONDITION_FALSE, sub)
 
@@ -224,7 +227,7 @@ def organization(ctx: Context, rep: Repetition, address: Sequence[Repetition] = 
     if reference is None:
         return None
     written = ctx.writes.get(reference)
-    if written is not None and written.resource.get("name") != resource.get("name"):
+    if written is not None and written.resource is not resource:
         _unsaid(rep, written.resource)
     ctx.remember(rep, "Organization", reference)
     _addressed(ctx, reference, address)

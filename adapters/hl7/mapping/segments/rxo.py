@@ -19,6 +19,11 @@ from adapters.hl7.message.tokenizer import Segment
 # A request for medication is not revoked: it is cancelled before, or stopped after its start.
 _STATUS: Final = {"revoked": "cancelled"}
 _STOPPED: Final = frozenset(("DC", "DF", "DR", "OD"))
+_TIMED: Final = tq1.Elements(
+    "MedicationRequest.dosageInstruction.timing",
+    "MedicationRequest.dosageInstruction.doseAndRate.doseQuantity",
+    "MedicationRequest.dosageInstruction.text",
+)
 _ENDED: Final = frozenset(("completed", "cancelled", "stopped", "entered-in-error"))
 _ORDERED: Final[Json] = {
     "coding": [
@@ -137,7 +142,7 @@ def _timing(ctx: Context, asked: Order, resource: Json, dosage: Json) -> None:
     older = asked.orc.repetitions(7) if asked.orc.raw(7) else []
     if not timings and not older:
         return
-    found = tq1.first_timing(ctx, resource, timings, older)
+    found = tq1.first_timing(ctx, _TIMED, timings, older)
     put(dosage, "timing", found.timing)
     if found.condition and timings:
         text = timings[0].take(10, "MedicationRequest.dosageInstruction.additionalInstruction")

@@ -55,6 +55,15 @@ _NO_OFFSET: Final = frozenset(("C", "CM", "CD", "CV"))  # tim-9
 _DURATION: Final = re.compile(r"([SMHDWL])(\d+)\Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """The elements of a resource to which a timing, its quantity and its text go."""
+
+    timing: str
+    quantity: str
+    text: str
+
+
 @dataclass(slots=True)
 class Timed:
     """What a timing says: a Timing, a quantity, a priority, texts and a condition."""
@@ -72,9 +81,10 @@ class Timed:
         return found
 
 
-def of_tq1(ctx: Context, tq1: Segment, path: str) -> Timed:
-    """Return what a TQ1 says; `path` is the element of the timing."""
-    found = Timed(quantity=cq.cq(tq1.first(2), "quantityQuantity"))
+def of_tq1(ctx: Context, tq1: Segment, elements: Elements) -> Timed:
+    """Return what a TQ1 says; `elements` are those in which it is put."""
+    path = elements.timing
+    found = Timed(quantity=cq.cq(tq1.first(2), elements.quantity))
     pattern = tq1.first(3)
     if pattern is not None:
         _pattern(found, pattern, path)
@@ -86,15 +96,16 @@ def of_tq1(ctx: Context, tq1: Segment, path: str) -> Timed:
     _count(found, tq1.first(14), 1, path)
     priority = tq1.first(9)
     found.priority = priority.peek() if priority is not None else ""
-    if text := tq1.take(11, "note.text"):
+    if text := tq1.take(11, elements.text):
         found.notes.append({"text": text})
     found.condition = tq1.peek(10)
     return _without_empty(found)
 
 
-def of_tq(ctx: Context, rep: Repetition, path: str) -> Timed:
+def of_tq(ctx: Context, rep: Repetition, elements: Elements) -> Timed:
     """Return what a TQ of a version before 2.5 says."""
-    found = Timed(quantity=_tq_quantity(rep))
+    path = elements.timing
+    found = Timed(quantity=_tq_quantity(rep, elements.quantity))
     if code := rep.peek(2):
         rep.mark(2, f"{path}.code")
         found.timing["code"] = _code(code)
@@ -103,7 +114,7 @@ def of_tq(ctx: Context, rep: Repetition, path: str) -> Timed:
     _put_bounds(found, period.period(ctx, (rep, 4), (rep, 5), where))
     _count(found, rep, 12, path)
     found.priority = rep.peek(6)
-    if text := rep.take(8, "note.text"):
+    if text := rep.take(8, elements.text):
         found.notes.append({"text": text})
     return _without_empty(found)
 
@@ -114,13 +125,13 @@ def _without_empty(found: Timed) -> Timed:
     return found
 
 
-def _tq_quantity(rep: Repetition) -> Json | None:
+def _tq_quantity(rep: Repetition, path: str) -> Json | None:
     """TQ.1 is a CQ of which the parts are subcomponents."""
     number = nm.number(rep.peek(1))
     if number is None or number.comparator:
         return None
-    rep.mark(1, "quantityQuantity.value")
-    unit = rep.take(1, "quantityQuantity.unit", 2)
+    rep.mark(1, f"{path}.value")
+    unit = rep.take(1, f"{path}.unit", 2)
     return nm.quantity(number, units.members(unit))
 
 
@@ -214,6 +225,7 @@ def _duration(rep: Repetition | None) -> tuple[Decimal, str] | None:
     number, unit = nm.number(rep.peek(1)), _UNIT.get(rep.peek(2).upper())
     if number is None or number.comparator or unit is None or number.value < 0:
         rep.refuse(1, INVALID_VALUE)
+        rep.refuse(2, INVALID_VALUE)
         return None
     return number.value, unit
 
@@ -297,19 +309,18 @@ def _tq_duration(found: Timed, rep: Repetition, path: str) -> None:
 
 
 def first_timing(
-    ctx: Context, resource: Json, timings: list[Segment], older: list[Repetition]
+    ctx: Context, elements: Elements, timings: list[Segment], older: list[Repetition]
 ) -> Timed:
     """Return what the first timing says; a second one has no place in R4.
 
     `timings` are TQ1, `older` the repetitions of ORC-7 or else of OBR-27, which TQ1
     replaces.
     """
-    path = f"{resource['resourceType']}.timing"
     if not timings:
-        return of_tq(ctx, older[0], path)
+        return of_tq(ctx, older[0], elements)
     for rep in older:
         rep.segment.refuse(rep.number, CONDITION_FALSE)
-    return of_tq1(ctx, timings[0], path)
+    return of_tq1(ctx, timings[0], elements)
 
 
 def take_priority(

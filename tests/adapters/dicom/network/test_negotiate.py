@@ -4,7 +4,8 @@ import pytest
 
 from adapters.dicom.network.associate import APPLICATION_CONTEXT, Proposal, Request, Role, User
 from adapters.dicom.network.negotiate import Negotiated, Policy, Rejected, negotiate, policy
-from fhir_server.config import DicomSettings, Settings
+from fhir_server.config import Settings
+from fhir_server.dicom_settings import DicomSettings
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ECHO = "1.2.840.10008.1.1"

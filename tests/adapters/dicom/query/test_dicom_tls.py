@@ -25,7 +25,8 @@ from adapters.dicom.network.wire import Closed
 from adapters.dicom.query.calling import accepting, call
 from adapters.dicom.query.peers import Known, add
 from adapters.dicom.simulate import Study, instances
-from fhir_server.config import DicomSettings, Settings
+from fhir_server.config import Settings
+from fhir_server.dicom_settings import DicomSettings
 
 VERIFICATION = ("1.2.840.10008.1.1", "1.2.840.10008.1.2")
 

@@ -160,7 +160,7 @@ def test_files_are_sent_found_and_taken_back_by_commands(archive: Archive, tmp_p
     peer = f"SANGAM@{host}:{port}"
     study = Study(3, 2, size=8)
     write(tmp_path / "ct", study)
-    assert sangam(archive, "send", peer, str(tmp_path / "ct")).output == "2 sent, 0 refused\n"
+    assert sangam(archive, "send", peer, str(tmp_path / "ct")).stdout == "2 sent, 0 refused\n"
     key = f"StudyInstanceUID={uid(3, 'study')}"
     found = sangam(archive, "find", peer, "-k", key, "-k", "NumberOfStudyRelatedInstances").output
     assert "NumberOfStudyRelatedInstances: 2\n" in found

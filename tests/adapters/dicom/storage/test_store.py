@@ -220,6 +220,13 @@ def test_a_truncated_data_set_is_refused(archive: Archive) -> None:
     assert archive.send(replace(one, data_set=one.data_set[:700])) == [0xC000]
 
 
+def test_a_denied_class_is_refused(start: Callable[..., Archive]) -> None:
+    [one] = slices(1)
+    archive = start(denied_sop_classes=(one.sop_class_uid,))
+    assert archive.send(one) == [0x0122]
+    assert archive.rows("SELECT FROM dicom_instance") == []
+
+
 def test_a_context_that_is_not_for_storage_stores_nothing(archive: Archive) -> None:
     [one] = slices(1)
     with Sender(archive.address, called="SANGAM", calling="ODD") as sender:

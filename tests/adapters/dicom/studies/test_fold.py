@@ -12,7 +12,8 @@ from adapters.dicom.network.scu import Instance
 from adapters.dicom.studies import fold
 from fhir_server import jobs
 from fhir_server.caller import Caller
-from fhir_server.config import DicomSettings, Settings
+from fhir_server.config import Settings
+from fhir_server.dicom_settings import DicomSettings
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server

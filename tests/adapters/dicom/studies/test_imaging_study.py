@@ -3,11 +3,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.dicom.studies.imaging_study import Instance, Rules, imaging_study
+from adapters.dicom.studies.found import Found, Rules
+from adapters.dicom.studies.imaging_study import imaging_study
+from adapters.dicom.studies.series import Instance, merged
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SR = "1.2.840.10008.5.1.4.1.1.88.11"
 SUBJECT = {"reference": "Patient/1"}
+FOUND = Found(SUBJECT)
 RULES = Rules(ZoneInfo("Asia/Kolkata"), keep_study_id=True, max_shown=10)
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 SCT = "http://snomed.info/sct"
@@ -19,8 +22,11 @@ def instance(uid: str, series: str = "1.2.1", sop_class: str = CT, **attributes:
     return Instance(uid, series, sop_class, {"Modality": ["CT"], **listed})
 
 
-def made(*instances: Instance, rules: Rules = RULES) -> dict[str, Any]:
-    return imaging_study("1.2", instances, SUBJECT, rules)
+def made(
+    *instances: Instance, rules: Rules = RULES, found: Found = FOUND, status: str = "available"
+) -> dict[str, Any]:
+    said = merged([one.attributes for one in instances])
+    return imaging_study("1.2", said, instances, found, rules, status=status)
 
 
 def test_the_least_study() -> None:

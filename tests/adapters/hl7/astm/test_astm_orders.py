@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from adapters.hl7.astm import connection, downloads, work
+from adapters.hl7.astm import connection, downloads
+from adapters.hl7.laboratory import specimen_orders
 from adapters.hl7.profiles.read import Loaded, read
 from fhir_server.r4 import json
 from fhir_server.server import Server
@@ -259,7 +260,9 @@ async def watching(server: Server) -> None:
     async with asyncio.timeout(20):
         while True:
             async with server.database.connection() as connection:
-                cursor = await connection.execute("SELECT 1 FROM hl7_astm_feed")
+                cursor = await connection.execute(
+                    "SELECT 1 FROM feed_reader WHERE name = 'hl7.astm'"
+                )
                 if await cursor.fetchone():
                     return
             await asyncio.sleep(0.01)
@@ -345,7 +348,7 @@ async def test_no_order_is_forgotten_however_many_come_at_once(
     said = PROFILE.format(match="", astm='role = "server"')
     analyzers: list[tuple[Loaded, tzinfo]] = [(read("bench.toml", said.encode()), UTC)]
     await downloads.look(server, analyzers)
-    orders = [order(n, GLUCOSE) for n in range(work.MOST + 1)]
+    orders = [order(n, GLUCOSE) for n in range(specimen_orders.MOST + 1)]
     entries = [
         {"resource": one, "request": {"method": "PUT", "url": f"ServiceRequest/{one['id']}"}}
         for one in orders

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.mapping.agreement import Place, QcRule
 from adapters.hl7.mapping.context import Profile, Refusal
+from adapters.hl7.mapping.sender_rules import Place, QcRule
 from adapters.hl7.mapping.transform import Mapped, transform
 from adapters.hl7.message.tokenizer import MOST_PARTS, BadHeader, TooManyParts
 from adapters.hl7.profiles.model import Astm, AstmSelect

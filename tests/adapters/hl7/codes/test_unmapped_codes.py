@@ -72,7 +72,7 @@ async def comes_back(server: Server) -> tuple[int, int]:
     await look(server)
     async with server.database.connection() as connection:
         cursor = await connection.execute(
-            "SELECT (SELECT count(*) FROM hl7_code_feed),"
+            "SELECT (SELECT count(*) FROM feed_reader WHERE name = 'hl7.codes'),"
             " (SELECT count(*) FROM job WHERE kind = 'hl7.codes')"
         )
         row = await cursor.fetchone()

@@ -247,3 +247,81 @@ def test_end_that_is_the_start_is_listed_as_the_same() -> None:
     at = "20260301080000+0000"
     found = lines(explained(PID, f"OBR|1||F1|A|||{at}|{at}", "OBX|1|NM|G||1||||||F"))
     assert found["OBR[1]-8[1].1.1"].reason == "duplicate_of"
+
+
+def test_timing_is_where_a_request_has_it() -> None:
+    found = targets(
+        explained(
+            PID,
+            "ORC|NW|O1|F1",
+            "TQ1|1|2^mg|BID^^^^6^h|0800|||20260101||S||slowly||30^min|5",
+            "OBR|1|O1|F1|LYTES^Electrolytes",
+            header=MSH.replace("ORU^R01", "OML^O21"),
+        )
+    )
+    timing = "ServiceRequest.occurrenceTiming"
+    assert {at: to for at, to in found.items() if at.startswith("TQ1")} == {
+        "TQ1[1]-2[1].1.1": [("ServiceRequest", "ServiceRequest.quantityQuantity.value")],
+        "TQ1[1]-2[1].2.1": [("ServiceRequest", "ServiceRequest.quantityQuantity.unit")],
+        "TQ1[1]-3[1].1.1": [("ServiceRequest", f"{timing}.code.coding[0].code")],
+        "TQ1[1]-3[1].5.1": [("ServiceRequest", f"{timing}.repeat.period")],
+        "TQ1[1]-3[1].6.1": [("ServiceRequest", f"{timing}.repeat.periodUnit")],
+        "TQ1[1]-4[1].1.1": [("ServiceRequest", f"{timing}.repeat.timeOfDay[0]")],
+        "TQ1[1]-7[1].1.1": [("ServiceRequest", f"{timing}.repeat.boundsPeriod.start")],
+        "TQ1[1]-9[1].1.1": [("ServiceRequest", "ServiceRequest.priority")],
+        "TQ1[1]-11[1].1.1": [("ServiceRequest", "ServiceRequest.note[0].text")],
+        "TQ1[1]-13[1].1.1": [("ServiceRequest", f"{timing}.repeat.duration")],
+        "TQ1[1]-13[1].2.1": [("ServiceRequest", f"{timing}.repeat.durationUnit")],
+        "TQ1[1]-14[1].1.1": [("ServiceRequest", f"{timing}.repeat.count")],
+    }
+
+
+def test_timing_of_a_medicine_is_in_its_dosage() -> None:
+    found = targets(
+        explained(
+            PID,
+            "ORC|NW|O1|F1",
+            "TQ1|1|2^mg|BID||||||||slowly",
+            "RXO|R03^Aspirin^L|||||||||",
+            header=MSH.replace("ORU^R01", "ORM^O01"),
+        )
+    )
+    dosage = "MedicationRequest.dosageInstruction[0]"
+    assert {at: to for at, to in found.items() if at.startswith("TQ1")} == {
+        "TQ1[1]-2[1].1.1": [
+            ("MedicationRequest", f"{dosage}.doseAndRate[0].doseQuantity.value"),
+        ],
+        "TQ1[1]-2[1].2.1": [
+            ("MedicationRequest", f"{dosage}.doseAndRate[0].doseQuantity.unit"),
+        ],
+        "TQ1[1]-3[1].1.1": [("MedicationRequest", f"{dosage}.timing.code.coding[0].code")],
+        "TQ1[1]-11[1].1.1": [("MedicationRequest", f"{dosage}.text")],
+    }
+
+
+def test_number_of_the_insured_is_an_identifier_and_a_text() -> None:
+    fields = {4: "Payer", 49: "S99^^^INS^SN^^20250101"}
+    in1 = "|".join(["IN1", "1", *(fields.get(n, "") for n in range(2, 50))])
+    found = targets(
+        explained("EVN|A01|2026", PID, "PV1|1|I", in1, header=MSH.replace("ORU^R01", "ADT^A01"))
+    )
+    number = "Coverage.extension[0].valueIdentifier"
+    assert {at: to for at, to in found.items() if "-49" in at} == {
+        "IN1[1]-49[1].1.1": [
+            ("Coverage", f"{number}.value"),
+            ("Coverage", "Coverage.subscriberId"),
+        ],
+        "IN1[1]-49[1].4.1": [("Coverage", f"{number}.system")],
+        "IN1[1]-49[1].5.1": [("Coverage", f"{number}.type.coding[0].code")],
+        "IN1[1]-49[1].7.1": [("Coverage", f"{number}.period.start")],
+    }
+
+
+def test_laboratory_of_the_same_number_keeps_the_type_that_was_said_first() -> None:
+    obx = "OBX|{0}|NM|K{0}||7.2|mmol/L|||||F||||||||||||LAB^^^^^CLIA^{1}^^^05D99"
+    found = lines(
+        explained(PID, "OBR|1|O1|F1|LYTES", *(obx.format(n, k) for n, k in ((1, "XX"), (2, "TAX"))))
+    )
+    first, second = (found[f"OBX[{n}]-23[1].7.1"] for n in (1, 2))
+    assert [one.path for one in first.targets] == ["Organization.identifier[0].type.coding[0].code"]
+    assert (second.targets, second.reason) == ((), "condition_false")

@@ -7,6 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from adapters.hl7.inbox import asked
+from adapters.hl7.laboratory import specimen_orders
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
@@ -65,8 +66,8 @@ ALL = {"S-1": {"Patient/p0", "Patient/p1", "Patient/p2"}, "S-2": {"Patient/p3"}}
 async def test_orders_of_all_pages_are_found(
     ordered: None, server: Server, monkeypatch: pytest.MonkeyPatch, page: int, specimens: int
 ) -> None:
-    monkeypatch.setattr(asked, "_PAGE", page)
-    monkeypatch.setattr(asked, "_SPECIMENS_AT_ONCE", specimens)
+    monkeypatch.setattr(specimen_orders, "MOST", page)
+    monkeypatch.setattr(specimen_orders, "_SPECIMENS_AT_ONCE", specimens)
     assert await whose(server) == ALL
 
 

@@ -199,6 +199,53 @@ async def test_older_adt_fills_only_what_is_empty(
     )
 
 
+BORN = "PID|1||P1^^^H^MR||Rao^Asha||19800102|F"
+NOT_SAID = "PID|1||P1^^^H^MR||Rao^Asha|||F"
+DELETED = 'PID|1||P1^^^H^MR||Rao^Asha||""|F'
+
+
+@pytest.mark.parametrize(
+    ("messages", "born"),
+    [
+        pytest.param([("0105", BORN), ("0107", DELETED), ("0106", BORN)], None, id="late"),
+        pytest.param([("0107", DELETED), ("0106", BORN)], None, id="first"),
+        pytest.param(
+            [("0105", DELETED), ("0107", NOT_SAID), ("0106", BORN)], None, id="not_said_since"
+        ),
+        pytest.param(
+            [("0105", DELETED), ("0107", BORN), ("0108", DELETED), ("0109", BORN)],
+            "1980-01-02",
+            id="said_again",
+        ),
+        pytest.param([("0107", NOT_SAID), ("0106", BORN)], "1980-01-02", id="never_deleted"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["in_one_group", "one_by_one"])
+async def test_older_adt_does_not_fill_what_a_newer_one_deleted(
+    server: Server,
+    client: httpx.AsyncClient,
+    messages: list[tuple[str, str]],
+    born: str | None,
+    *,
+    together: bool,
+) -> None:
+    sent = [adt("A31", at, pid) for at, pid in messages]
+    for group in [sent] if together else [[one] for one in sent]:
+        await done(server, *group)
+    patient = await only(client, "/Patient")
+    assert patient.get("birthDate") == born
+
+
+async def test_what_is_said_after_a_deletion_may_be_filled_again(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    for at, pid in (("0105", DELETED), ("0107", BORN)):
+        await done(server, adt("A31", at, pid))
+    async with server.database.connection() as connection:
+        cursor = await connection.execute("SELECT cleared FROM hl7_applied")
+        assert await cursor.fetchall() == [(None,)]
+
+
 async def test_results_may_change_patients(server: Server, client: httpx.AsyncClient) -> None:
     all_ = with_hl7(server, patient_update="all")
     other = result("0106", "6").replace(b"Rao^Asha", b"Iyer^Asha")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.inbox.reconcile import reconciled, same
+from adapters.hl7.inbox.reconcile import reconciled, same, still_cleared
 from adapters.hl7.mapping.context import Write
 
 EARLY, NOW, LATE = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))
@@ -71,6 +71,18 @@ def test_null_deletes() -> None:
     stored = patient(id="1", birthDate="1980", _birthDate={"id": "x"}, gender="male")
     found = reconciled(stored, write(patient(), cleared=frozenset(["birthDate"])), EARLY)
     assert found.resource == patient(id="1", gender="male")
+
+
+def test_late_message_does_not_fill_what_was_deleted() -> None:
+    late = write(patient(birthDate="1980", gender="male"), EARLY)
+    found = reconciled(patient(id="1"), late, NOW, cleared=frozenset(["birthDate"]))
+    assert found.resource == patient(id="1", gender="male")
+
+
+def test_what_a_message_says_is_deleted_no_more() -> None:
+    before = frozenset(["birthDate", "telecom(use=home)"])
+    said = write(patient(birthDate="1980"), NOW, cleared=frozenset(["gender"]))
+    assert still_cleared(before, said) == {"gender", "telecom(use=home)"}
 
 
 def test_late_message_deletes_nothing_and_has_no_effect() -> None:

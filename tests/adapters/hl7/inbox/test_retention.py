@@ -1,9 +1,11 @@
+import httpx
 import pytest
 
 from adapters.hl7.inbox import retention
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
 from tests.adapters.hl7.inbox.joining import A, keep, result, rows
+from tests.cluster import no_others
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +124,24 @@ async def test_critical_results_that_ended_are_forgotten(server: Server) -> None
         assert await cursor.fetchall() == [
             (str(number),) for number, (*_, stays) in enumerate(_ALERTS) if stays
         ]
+
+
+async def test_time_of_a_resource_that_was_deleted_is_forgotten(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    def patient(name: str) -> dict[str, str]:
+        return {"resourceType": "Patient", "id": name}
+
+    for name in ("gone", "here", "again"):
+        assert (await client.put(f"/Patient/{name}", json=patient(name))).status_code == 201
+    async with server.database.statement() as connection:
+        query = "INSERT INTO hl7_applied SELECT 'Patient/' || n, now() FROM unnest(%s::text[]) n"
+        await connection.execute(query, (["gone", "here", "again"],))
+    for name in ("gone", "again"):
+        assert (await client.delete(f"/Patient/{name}")).status_code < 300
+    assert (await client.put("/Patient/again", json=patient("again"))).status_code == 201
+    await no_others(server.database)
+    await retention.run(server, {})
+    async with server.database.connection() as connection:
+        cursor = await connection.execute("SELECT resource FROM hl7_applied ORDER BY 1")
+        assert await cursor.fetchall() == [("Patient/again",), ("Patient/here",)]

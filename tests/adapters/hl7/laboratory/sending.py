@@ -7,9 +7,11 @@ import httpx
 
 from adapters.hl7.inbox import process
 from adapters.hl7.inbox.receive import store
+from adapters.hl7.laboratory import following
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
 from fhir_server.server import Server
+from tests.cluster import no_others
 
 PID = "PID|1||P1^^^H^MR||Rao^Asha||19800102|F"
 
@@ -34,3 +36,9 @@ async def found(client: httpx.AsyncClient, query: str) -> list[dict[str, Any]]:
     response = await client.get(query)
     assert response.status_code == 200
     return [entry["resource"] for entry in response.json().get("entry", [])]
+
+
+async def look(server: Server) -> None:
+    """Look for acknowledgements when the feed shows all that was written."""
+    await no_others(server.database)
+    await following.run(server, {})

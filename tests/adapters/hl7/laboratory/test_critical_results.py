@@ -9,7 +9,7 @@ from adapters.hl7.laboratory import following
 from adapters.hl7.laboratory.figures import figures
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
-from tests.adapters.hl7.laboratory.sending import found, oru, take
+from tests.adapters.hl7.laboratory.sending import found, look, oru, take
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +93,7 @@ async def test_correction_withdraws(
 ) -> None:
     await take(server, oru(OBR, CRITICAL), oru(OBR, correction, control_id="C2"))
     assert await statuses(client) == ([flag], [request_], [])
-    await following.run(server, {})
+    await look(server)
     assert await statuses(client) == ([flag], [request_], [])
 
 
@@ -128,7 +128,7 @@ async def test_completed_request_is_an_acknowledgement(
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await take(server, oru(OBR, CRITICAL))
-    await following.run(server, {})
+    await look(server)
     assert await open_rows(server) == [("open",)]
     assert await gauges(server) == (1, True)
     (request,) = await found(client, "/CommunicationRequest")
@@ -136,7 +136,7 @@ async def test_completed_request_is_an_acknowledgement(
         f"/CommunicationRequest/{request['id']}", json={**request, "status": "completed"}
     )
     assert done.status_code == 200
-    await following.run(server, {})
+    await look(server)
     assert await statuses(client) == (["inactive"], ["completed"], [])
     assert await open_rows(server) == [("acknowledged",)]
     assert await gauges(server) == (0, False)
@@ -153,7 +153,7 @@ async def test_communication_on_the_request_is_an_acknowledgement(
         "basedOn": [{"reference": f"CommunicationRequest/{first['id']}"}],
     }
     assert (await client.post("/Communication", json=told)).status_code == 201
-    await following.run(server, {})
+    await look(server)
     assert await statuses(client) == (["active", "inactive"], ["active", "completed"], [])
 
 
@@ -168,7 +168,7 @@ async def test_communication_that_is_not_completed_acknowledges_nothing(
         "basedOn": [{"reference": f"CommunicationRequest/{request['id']}"}],
     }
     assert (await client.post("/Communication", json=told)).status_code == 201
-    await following.run(server, {})
+    await look(server)
     assert await open_rows(server) == [("open",)]
 
 
@@ -180,7 +180,7 @@ async def test_acknowledged_result_that_is_critical_in_another_way_is_told_again
     await client.put(
         f"/CommunicationRequest/{request['id']}", json={**request, "status": "completed"}
     )
-    await following.run(server, {})
+    await look(server)
     low = "OBX|1|NM|K^Potassium||2.10|mmol/L|3.5-5.1|LL|||C"
     await take(server, oru(OBR, low, control_id="C2"))
     assert await statuses(client) == (["active"], ["active"], [])
@@ -193,8 +193,8 @@ async def test_unacknowledged_result_becomes_one_task(
 ) -> None:
     soon = with_hl7(server, critical_escalation_seconds=1e-6)
     await take(soon, oru(OBR, CRITICAL))
-    await following.run(soon, {})
-    await following.run(soon, {})
+    await look(soon)
+    await look(soon)
     (task,) = await found(client, "/Task")
     (request,) = await found(client, "/CommunicationRequest")
     assert task["focus"] == {"reference": f"CommunicationRequest/{request['id']}"}
@@ -204,7 +204,7 @@ async def test_unacknowledged_result_becomes_one_task(
     await client.put(
         f"/CommunicationRequest/{request['id']}", json={**request, "status": "completed"}
     )
-    await following.run(soon, {})
+    await look(soon)
     assert await statuses(client) == (["inactive"], ["completed"], ["completed"])
 
 
@@ -215,7 +215,7 @@ async def test_request_that_was_deleted_is_not_escalated(
     await take(soon, oru(OBR, CRITICAL))
     (request,) = await found(client, "/CommunicationRequest")
     assert (await client.delete(f"/CommunicationRequest/{request['id']}")).status_code < 300
-    await following.run(soon, {})
+    await look(soon)
     assert await statuses(client) == (["inactive"], [], [])
 
 
@@ -226,13 +226,104 @@ async def test_request_that_is_on_hold_is_still_awaited(
     (request,) = await found(client, "/CommunicationRequest")
     held = {**request, "status": "on-hold"}
     await client.put(f"/CommunicationRequest/{request['id']}", json=held)
-    await following.run(server, {})
+    await look(server)
     assert await open_rows(server) == [("open",)]
+
+
+async def tell(client: httpx.AsyncClient, request: dict[str, Any]) -> None:
+    told = {
+        "resourceType": "Communication",
+        "status": "completed",
+        "basedOn": [{"reference": f"CommunicationRequest/{request['id']}"}],
+    }
+    assert (await client.post("/Communication", json=told)).status_code == 201
+
+
+async def test_communication_answers_nothing_that_is_raised_after_it(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    await take(server, oru(OBR, CRITICAL))
+    (request,) = await found(client, "/CommunicationRequest")
+    await tell(client, request)
+    await look(server)
+    low = "OBX|1|NM|K^Potassium||2.10|mmol/L|3.5-5.1|LL|||C"
+    await take(server, oru(OBR, low, control_id="C2"))
+    await look(server)
+    assert await open_rows(server) == [("open",)]
+    await tell(client, request)
+    await look(server)
+    assert await open_rows(server) == [("acknowledged",)]
+
+
+async def test_look_costs_what_changed_and_not_what_is_open(
+    server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await take(server, *(oru(OBR.replace("F1", f"F{n}"), CRITICAL, control_id=n) for n in "123"))
+    await look(server)
+    first, *_ = await found(client, "/CommunicationRequest?_sort=_lastUpdated")
+    await tell(client, first)
+    looked: list[str] = []
+    close = following._close  # noqa: SLF001
+
+    async def seen(server: Server, observation_id: str) -> bool:
+        looked.append(f"Observation/{observation_id}")
+        return await close(server, observation_id)
+
+    monkeypatch.setattr(following, "_close", seen)
+    await look(server)
+    assert looked == [first["about"][0]["reference"]]
+    await look(server)
+    assert looked == [first["about"][0]["reference"]]
+
+
+async def test_answer_to_what_a_message_holds_is_taken_up_afterwards(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    await take(server, oru(OBR, CRITICAL))
+    await look(server)
+    (request,) = await found(client, "/CommunicationRequest")
+    await tell(client, request)
+    async with server.database.transaction() as connection:
+        await connection.execute("SELECT FROM hl7_critical FOR UPDATE")
+        await look(server)
+    assert await open_rows(server) == [("open",)]
+    await look(server)
+    assert await open_rows(server) == [("acknowledged",)]
+
+
+async def test_answer_that_is_not_yet_shown_is_not_escalated(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    soon = with_hl7(server, critical_escalation_seconds=1e-6)
+    await take(server, oru(OBR, CRITICAL))
+    await look(server)
+    (request,) = await found(client, "/CommunicationRequest")
+    async with server.database.transaction() as connection:
+        await connection.execute("SELECT pg_current_xact_id()")
+        await tell(client, request)
+        await look(server)
+        assert await open_rows(server) == [("open",)]
+        await look(soon)
+    assert await statuses(client) == (["inactive"], ["completed"], [])
+
+
+async def test_request_that_was_deleted_is_awaited_no_more(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    at_once = with_hl7(server, critical_result_task=True)
+    await take(at_once, oru(OBR, CRITICAL))
+    await look(at_once)
+    (request,) = await found(client, "/CommunicationRequest")
+    (task,) = await found(client, "/Task")
+    assert (await client.delete(f"/Task/{task['id']}")).status_code < 300
+    assert (await client.delete(f"/CommunicationRequest/{request['id']}")).status_code < 300
+    await look(at_once)
+    assert await open_rows(server) == [("acknowledged",)]
 
 
 async def test_no_task_before_the_time(server: Server, client: httpx.AsyncClient) -> None:
     await take(server, oru(OBR, CRITICAL))
-    await following.run(server, {})
+    await look(server)
     assert await found(client, "/Task") == []
 
 

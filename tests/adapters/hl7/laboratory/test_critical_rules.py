@@ -7,7 +7,7 @@ import pytest
 from adapters.hl7.laboratory import alerts
 from adapters.hl7.laboratory.alerts import step, told
 from adapters.hl7.laboratory.rules import NOBODY, Person, asks_for_person, judge
-from adapters.hl7.mapping.agreement import USUAL_CRITICAL, Critical, CriticalRule
+from adapters.hl7.mapping.sender_rules import USUAL_CRITICAL, Critical, CriticalRule
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import load
 from fhir_server.validation.structure import Validator

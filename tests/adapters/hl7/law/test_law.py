@@ -119,7 +119,7 @@ async def working(server: Server, place: Path) -> AsyncIterator[Analyzer]:
 
     try:
         async with asyncio.timeout(15):
-            await _until(there, "SELECT 1 FROM hl7_law_feed")
+            await _until(there, "SELECT 1 FROM feed_reader WHERE name = 'hl7.law'")
         yield connect
     finally:
         stop.set()

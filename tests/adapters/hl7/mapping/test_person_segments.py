@@ -380,3 +380,75 @@ def test_key_is_that_of_the_patient() -> None:
     mine, yours = (keys("AllergyIntolerance", f"PID|1||{p}", allergy) for p in ("P1", "P2"))
     assert mine != yours
     assert keys("AllergyIntolerance", "PID|1||P1~P9", allergy) == mine
+
+
+GT1 = {
+    "f2": "G9^^^HOSP^XX",
+    "f3": "Rao^Ravi",
+    "f5": "1 Lane^^Pune",
+    "f6": "^PRN^PH^^91^20^7654321",
+    "f8": "19780203",
+    "f9": "M",
+    "f11": "SPO",
+    "f12": "123",
+    "f13": "20260101",
+}
+
+
+def test_guarantor_is_a_related_person_of_the_account() -> None:
+    found = said(segment("PID", f3="P1^^^H^MR", f18="A1^^^H"), segment("GT1", **GT1))
+    (account,), (person,) = resources(found, "Account"), resources(found, "RelatedPerson")
+    url = next(one.full_url for one in found.writes if one.resource is person)
+    (write,) = [one for one in found.writes if one.resource is account]
+    assert (write.method, write.identity) == ("PUT", (f"{IDS}/H|A1",))
+    assert account["guarantor"] == [
+        {"party": {"reference": url}, "period": {"start": "2026-01-01"}}
+    ]
+    assert person["name"] == [{"family": "Rao", "given": ["Ravi"]}]
+    assert [one["value"] for one in person["identifier"][:2]] == ["G9", "123"]
+    assert (person["gender"], person["birthDate"]) == ("male", "1978-02-03")
+    assert person["telecom"][0]["use"] == "home"
+    assert person["address"] == [{"line": ["1 Lane"], "city": "Pune"}]
+    assert not [at for at, _ in found.unmapped if at.startswith("GT1") and "-1[" not in at]
+
+
+def test_spouse_who_is_next_of_kin_guarantor_and_insured_is_one_person() -> None:
+    found = said(
+        segment("NK1", f2="Rao^Ravi", f3="SPO"),
+        segment("GT1", f3="Rao^Ravi", f11="SPO"),
+        segment("IN1", f2="PLAN", f16="Rao^Ravi", f17="SPO"),
+    )
+    assert len(resources(found, "RelatedPerson")) == 1
+
+
+@pytest.mark.parametrize(
+    ("gt1", "kind"),
+    [
+        pytest.param(segment("GT1", f3="Rao^Asha", f11="SEL"), "Patient", id="self"),
+        pytest.param(segment("GT1", f21="Works Ltd"), "Organization", id="employer"),
+    ],
+)
+def test_guarantor_may_be_the_patient_or_an_organization(gt1: str, kind: str) -> None:
+    found = said(gt1)
+    (account,) = resources(found, "Account")
+    party = account["guarantor"][0]["party"]["reference"]
+    assert next(w.resource["resourceType"] for w in found.writes if w.full_url == party) == kind
+
+
+def test_guarantor_who_is_not_named_makes_no_account() -> None:
+    assert resources(said(segment("GT1", f11="SPO")), "Account") == []
+
+
+def test_second_insurance_segment_is_of_the_first_before_it() -> None:
+    found = said(
+        segment("IN1", f2="PLAN", f16="Rao^Ravi", f17="SPO"),
+        segment("IN2", f2="123", f6="M-1", f61="MEM-1^^^PAY", f63="^PRN^PH^^91^20^7654321"),
+        segment("IN1", f2="OTHER"),
+    )
+    first, second = resources(found, "Coverage")
+    (person,) = resources(found, "RelatedPerson")
+    told = [(one["value"], one["type"]["coding"][0]["code"]) for one in first["identifier"][1:3]]
+    assert told == [("M-1", "MC"), ("MEM-1", "MB")]
+    assert [one["value"] for one in second["identifier"] if "key" not in one["system"]] == ["OTHER"]
+    assert person["identifier"][0]["value"] == "123"
+    assert person["telecom"][0]["use"] == "home"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.mapping.agreement import Place, QcRule
 from adapters.hl7.mapping.context import Refusal
+from adapters.hl7.mapping.sender_rules import Place, QcRule
 from adapters.hl7.mapping.transform import Mapped
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import load

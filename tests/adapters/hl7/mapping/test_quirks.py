@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.mapping.agreement import Condition, LocalExtension, Place, Quirk
 from adapters.hl7.mapping.quirks import corrected, settle
+from adapters.hl7.mapping.sender_rules import Condition, LocalExtension, Place, Quirk
 from adapters.hl7.mapping.transform import Mapped, transform
 from adapters.hl7.message.accounting import valued, written
 from adapters.hl7.message.tokenizer import Message, parse

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.mapping.agreement import Dictionary, Translation
 from adapters.hl7.mapping.context import Untranslated
+from adapters.hl7.mapping.sender_rules import Dictionary, Translation
 from tests.adapters.hl7.reading import CODES, PID, mapped, resources
 
 LOINC = "http://loinc.org"

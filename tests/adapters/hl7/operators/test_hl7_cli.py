@@ -128,6 +128,37 @@ def test_replay_by_id(sangam: Invoke, database_url: str) -> None:
     assert states(database_url)[1] == ("rejected", "UNSUPPORTED_MESSAGE")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        pytest.param(("replay", "3", "99"), ["1 messages", "There is no message 99."], id="replay"),
+        pytest.param(
+            ("replay", "3", "1", "--preview"),
+            ["Message 1 is stored, and was not previewed."],
+            id="preview",
+        ),
+        pytest.param(
+            ("dismiss", "4", "3", "--comment", "no"),
+            ["1 messages are", "Message 3 is rejected, and was not dismissed."],
+            id="dismiss",
+        ),
+        pytest.param(
+            ("release", "4", "98"),
+            ["Message 4 is dead, and was not released: it holds nothing.", "no message 98."],
+            id="release",
+        ),
+    ],
+)
+def test_named_messages_that_are_left_are_told_and_end_with_one(
+    command: tuple[str, ...], said: list[str], sangam: Invoke, database_url: str, settings: Settings
+) -> None:
+    env = {"SANGAM_DATABASE_URL": database_url, "SANGAM_DATA_DIR": str(settings.data_dir)}
+    result = CliRunner().invoke(sangam_app, ["hl7", *command], env={**env, "COLUMNS": "200"})
+    assert result.exit_code == 1, result.output
+    for one in said:
+        assert one in result.output
+
+
 def test_replay_by_reason(sangam: Invoke, database_url: str) -> None:
     sangam("replay", "--state", "rejected", "--reason", "UNSUPPORTED_MESSAGE")
     assert [state for state, _ in states(database_url)] == [
@@ -158,14 +189,14 @@ def test_replay_is_recorded_and_leaves_a_job(sangam: Invoke, database_url: str) 
 
 def test_dismiss_needs_a_dead_letter_and_a_comment(sangam: Invoke, database_url: str) -> None:
     assert "--comment" in sangam("dismiss", "4", code=2)
-    assert "1 messages" in sangam("dismiss", "1", "4", "--comment", "noise")
+    assert "1 messages" in sangam("dismiss", "1", "4", "--comment", "noise", code=1)
     assert [state for state, _ in states(database_url)] == [
         *("stored", "rejected", "rejected", "dismissed")
     ]
 
 
 def test_release_is_for_what_holds(sangam: Invoke, database_url: str) -> None:
-    assert "0 messages" in sangam("release", "4")
+    assert "0 messages" in sangam("release", "4", code=1)
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE hl7_message SET holds = true WHERE id = 4")
     assert "1 messages" in sangam("release", "4")
@@ -205,4 +236,4 @@ def test_commands_open_what_they_need(database_url: str, settings: Settings) -> 
 
     assert "survivor" in said("merges")
     assert "There is no such merge" in said("unmerge", "1")
-    assert said("replay", "1", "--preview") == ""
+    assert said("replay", "--all", "--preview") == ""

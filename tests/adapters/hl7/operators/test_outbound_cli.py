@@ -64,3 +64,21 @@ def test_dead_letters_are_listed_sent_again_and_dismissed(place: str) -> None:
     result = sangam(place, "outbound", "dismiss", "1", "--comment", "told by telephone")
     assert "1 messages are dismissed" in result.output
     assert states(place) == [("C1", "dismissed"), ("C2", "queued")]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        pytest.param(("retry", "2", "3"), "Message 3 is done, and was not sent again.", id="retry"),
+        pytest.param(("retry", "99"), "There is no message 99.", id="retry_none"),
+        pytest.param(("dismiss", "99", "--comment", "x"), "There is no message 99.", id="dismiss"),
+    ],
+)
+def test_named_messages_that_are_left_are_told_and_end_with_one(
+    command: tuple[str, ...], said: str, place: str
+) -> None:
+    with psycopg.connect(place, autocommit=True) as connection:
+        connection.execute(INSERT, ("C3", "done", ""))
+    result = sangam(place, "outbound", *command)
+    assert result.exit_code == 1, result.output
+    assert said in result.output

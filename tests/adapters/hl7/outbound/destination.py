@@ -145,7 +145,9 @@ async def _watching(server: Server) -> None:
     async with asyncio.timeout(15):
         while True:
             async with server.database.connection() as connection:
-                cursor = await connection.execute("SELECT 1 FROM hl7_outbound_feed")
+                cursor = await connection.execute(
+                    "SELECT 1 FROM feed_reader WHERE name = 'hl7.outbound'"
+                )
                 if await cursor.fetchone():
                     return
             await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from adapters.hl7.message.tokenizer import Message, parse
 from adapters.hl7.outbound.messages import Draft, adt, oml, oru, oul, written
 from adapters.hl7.outbound.peer import Peer, peer_of
 from adapters.hl7.outbound.record import Json, Record
+from adapters.hl7.outbound.segments.belongings import Belongings
 from adapters.hl7.profiles.model import SourceProfile
 
 BASE = "http://b"
@@ -65,6 +66,32 @@ NEW_ORDER = (
     "SPM|1|S-1&HIS||119297000^Blood^SCT",
 )
 ADMISSION = ("EVN||20260110080000+0530", *PERSON)
+BELONGINGS = (
+    "EVN||20260110080000+0530",
+    PERSON[0],
+    (
+        "NK1|1|Rao^Ravi|SPO^Spouse^HL70063|1 Lane^^Pune^MH^411001^IN^H|^PRN^PH^^91^20^7654321|"
+        "^WPN^PH^^^^5550000|EMC^^HL70131|20200101|||||||M|19780203"
+    ),
+    PERSON[1],
+    "AL1|1|DA|P1^Penicillin^L|SV|Rash~Hives|2010",
+    "AL1|2|FA|N1^Nuts^L|MI",
+    (
+        "DG1|1||R73.9^Hyperglycaemia^I10||20260109|A|||||||||2|1234^Doc^Ann^^^Dr^^^HOSP|||"
+        "20260110070000+0530|D-1^HIS"
+    ),
+    "DG1|2||J45^Asthma^I10|||W",
+    (
+        "PR1|1||OP1^Appendectomy^L||20260109100000+0530|D|45|88^Sleep^Sue^^^^^^HOSP|||"
+        "99^Cut^Carl^^^^^^HOSP||||R10^Pain^I10|M1||||||||"
+    ),
+    (
+        "IN1|1|GOLD|C9^^^PAY^XX|Payer Ltd^^^^^PAYERS^XX^^^C9|1 Bank St^^Mumbai^^400001^IN||||||"
+        "|20260101|20261231||PPO|Rao^Ravi|SPO|19780203|1 Lane^^Pune^MH^411001^IN^H|"
+        + "|" * 16
+        + "POL-7|||||||M||||||S99^^^INSURED^XX"
+    ),
+)
 # Said in another place, or not at all: set ids, what the mapping does not keep.
 _ELSEWHERE = {("PID", 33)}
 
@@ -145,6 +172,19 @@ def at(message: Message, place: tuple[str, int, int, int, int, int]) -> str:
                 "A01", one(found, "Encounter"), Record(found), to, "2026-01-10T02:30:00Z"
             ),
             id="ADT_A01",
+        ),
+        pytest.param(
+            "ADT^A01^ADT_A01",
+            BELONGINGS,
+            lambda found, to: adt(
+                "A01",
+                one(found, "Encounter"),
+                Record(found),
+                to,
+                "2026-01-10T02:30:00Z",
+                Belongings([each for each in found.values() if "id" in each]),
+            ),
+            id="ADT_A01_belongings",
         ),
     ],
 )

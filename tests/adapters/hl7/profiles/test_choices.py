@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 import pytest
 
-from adapters.hl7.inbox.apply import profile_of
 from adapters.hl7.mapping.context import Profile
 from adapters.hl7.message.tokenizer import parse
-from adapters.hl7.profiles.agree import agree
+from adapters.hl7.profiles.compose import compose
+from adapters.hl7.profiles.configured import profile_of
 from adapters.hl7.profiles.model import Choices, SourceProfile
 from adapters.hl7.profiles.read import Loaded
 from fhir_server.config import Settings
@@ -37,9 +37,9 @@ def profile(settings: Settings) -> Profile:
 @pytest.mark.parametrize("name", sorted(Choices.model_fields))
 def test_choice_of_a_profile_reaches_the_mapping(name: str) -> None:
     said = SourceProfile(version="1", mapping=Choices(**{name: other(name)}))
-    agreed = agree(profile(USUAL), Loaded("lis", "f", said, ""), {}, hold=False)
+    agreed = compose(profile(USUAL), Loaded("lis", "f", said, ""), {}, hold=False)
     assert agreed == dataclasses.replace(
-        agree(profile(USUAL), Loaded("lis", "f", SourceProfile(version="1"), ""), {}, hold=False),
+        compose(profile(USUAL), Loaded("lis", "f", SourceProfile(version="1"), ""), {}, hold=False),
         **{name: other(name)},
     )
 

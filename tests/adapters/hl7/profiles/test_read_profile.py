@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.hl7.mapping.agreement import Place
+from adapters.hl7.mapping.sender_rules import Place
 from adapters.hl7.profiles.model import place_of, target_of
 from adapters.hl7.profiles.read import Unusable, read, together
 

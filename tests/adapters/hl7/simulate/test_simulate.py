@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,16 +14,20 @@ from typer.testing import CliRunner
 
 from adapters.hl7.astm.listener import serve as serve_analyzers
 from adapters.hl7.inbox import process
+from adapters.hl7.laboratory.rules import judge
 from adapters.hl7.mapping.transform import transform
 from adapters.hl7.message.tokenizer import parse
 from adapters.hl7.mllp.listener import serve
 from adapters.hl7.operators.cli import app
+from adapters.hl7.profiles.configured import critical_of
 from adapters.hl7.queries.dialogue import dialogue
 from adapters.hl7.records import results
 from adapters.hl7.simulate.chemistry import oru
 from adapters.hl7.simulate.orders import accepted
 from adapters.hl7.simulate.panels import CHEMISTRY, sample
 from adapters.hl7.simulate.play import KINDS, Kind, Plan, Tally, item, play
+from adapters.hl7.simulate.values import CRITICAL_SHARE
+from fhir_server.hl7_settings import Hl7Settings
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import load
 from fhir_server.server import Server
@@ -90,6 +95,44 @@ def test_chemistry_of_the_benchmarks_stays_as_it_was() -> None:
     first = oru(1, 1).decode().split("\r")
     assert first[1].startswith("PID|1||T000001^^^SIMHOSP^MR||")
     assert first[6].startswith("OBX|1|NM|2345-7^Glucose")
+
+
+def criticals(kind: Kind, seeds: range, share: float) -> list[list[dict[str, Any]]]:
+    """Return the critical Observations of the messages of seeds that have any."""
+    settings = critical_of(Hl7Settings())
+    found = []
+    for seed in seeds:
+        mapped = transform(parse(item(kind, seed, "mllp", share).content.decode()), profile())
+        own = [o for o in resources(mapped, "Observation") if judge(o, settings) is not None]
+        found += [own] if own else []
+    return found
+
+
+def test_few_messages_hold_one_critical_value() -> None:
+    found = criticals("chemistry", range(400), CRITICAL_SHARE)
+    assert {len(own) for own in found} == {1}
+    assert 2 <= len(found) <= 12
+
+
+@pytest.mark.parametrize("kind", ["cbc", "chemistry", "gas"])
+def test_as_many_messages_hold_a_critical_value_as_are_wanted(kind: Kind) -> None:
+    assert criticals(kind, range(60), 0) == []
+    assert [len(own) for own in criticals(kind, range(20), 1)] == [1] * 20
+
+
+def test_most_values_are_usual_and_some_are_not() -> None:
+    flags = Counter(one.flag for seed in range(400) for one in sample(CHEMISTRY, seed).results)
+    assert 0.9 < flags["N"] / flags.total() < 0.97
+
+
+def test_simulated_share_is_settable(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr(
+        "adapters.hl7.operators.analyzers.play", lambda plan, _: plans.append(plan) or Tally()
+    )
+    for arguments in ([], ["--critical-share", "0.5"]):
+        CliRunner().invoke(app, ["simulate", "cbc", "--port", "1", *arguments])
+    assert [plan.critical_share for plan in plans] == [CRITICAL_SHARE, 0.5]
 
 
 def test_work_is_accepted_order_by_order() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any
 
-from adapters.hl7.mapping.agreement import (
+from adapters.hl7.mapping.context import Profile
+from adapters.hl7.mapping.sender_rules import (
     Codes,
     Condition,
     Critical,
@@ -17,7 +18,6 @@ from adapters.hl7.mapping.agreement import (
     Translation,
     Trust,
 )
-from adapters.hl7.mapping.context import Profile
 from adapters.hl7.profiles import model
 from adapters.hl7.profiles.model import EXTENSIBLE, SourceProfile, place_of, target_of
 from adapters.hl7.profiles.patterns import compiled
@@ -26,7 +26,7 @@ from adapters.hl7.profiles.read import Loaded
 UNIT_FIELD = "OBX-6"
 
 
-def agree(
+def compose(
     usual: Profile, loaded: Loaded | None, stored: Mapping[str, Codes], *, hold: bool
 ) -> Profile:
     """Return the sender's profile: what its file says, over what is usual on this server.

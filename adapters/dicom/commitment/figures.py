@@ -1,0 +1,31 @@
+"""Commitments that wait to be reported, in numbers that are read when they are asked for."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from fhir_server.database import Connection
+
+_OPEN: Final = """
+SELECT states.state, count(c.id),
+       coalesce(extract(epoch FROM clock_timestamp() - min(c.requested_at)), 0)::float8
+FROM unnest(ARRAY['waiting', 'decided']) AS states(state)
+LEFT JOIN dicom_commitment c USING (state)
+GROUP BY 1
+"""
+
+
+async def figures(connection: Connection, registry: CollectorRegistry) -> None:
+    """Add the gauges of open commitments to a registry."""
+    counts = Gauge(
+        "dicom_commitments", "Storage commitments not reported.", ("state",), registry=registry
+    )
+    oldest = Gauge(
+        "dicom_commitment_oldest_seconds",
+        "Age of the oldest storage commitment that is not reported.",
+        ("state",),
+        registry=registry,
+    )
+    for state, count, age in await (await connection.execute(_OPEN)).fetchall():
+        counts.labels(state).set(count)
+        oldest.labels(state).set(max(0.0, age))

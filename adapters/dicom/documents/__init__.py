@@ -1,0 +1,1 @@
+"""Structured reports and encapsulated documents as FHIR resources."""

@@ -1,0 +1,1 @@
+"""What the people who run the image archive see and do."""

@@ -1,0 +1,1 @@
+"""Frames of stored instances as a screen shows them."""

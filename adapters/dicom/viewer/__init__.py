@@ -1,0 +1,1 @@
+"""Studies in a browser: a list to search, and a viewer."""

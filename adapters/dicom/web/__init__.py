@@ -1,0 +1,1 @@
+"""DICOMweb: search, retrieval and storage of instances over HTTP."""

@@ -1,0 +1,147 @@
+"""STOW-RS: instances stored over HTTP, on the same path as by C-STORE.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from adapters.dicom.network.association import Peer
+from adapters.dicom.storage.beside import Beside
+from adapters.dicom.storage.index import Rules as Policies
+from adapters.dicom.storage.quota import Loop, Quota, Reserve
+from adapters.dicom.storage.store import Archive
+from adapters.dicom.web.refusal import refused
+from adapters.dicom.web.service import STUDY, Web, place, route
+from adapters.dicom.web.stow_answer import body as answer
+from adapters.dicom.web.stow_answer import http_status
+from adapters.dicom.web.stow_multipart import Malformed, media_type
+from adapters.dicom.web.stow_parts import Outcome, Rules
+from adapters.dicom.web.stow_request import DICOM_JSON, Body, body
+from fhir_server.errors import NotAcceptable, TooLarge, Unavailable
+
+log = logging.getLogger(__name__)
+
+SENDER = "STOW-RS"
+"""What stands for the calling AE title of instances that came over HTTP."""
+
+_PIECE = 256 << 10
+_RETRY = {"Retry-After": "30"}
+_ACCEPTED = frozenset((DICOM_JSON, "application/json", "application/*", "*/*"))
+
+_T = TypeVar("_T")
+
+
+def routes(web: Web) -> Sequence[Route]:
+    """Return the paths to which instances are posted."""
+    handler = _Store(web)
+    return [route(web, path, handler, "POST") for path in ("/studies", STUDY)]
+
+
+class _Store:
+    """What the store requests of a process share: places, and the archive they store to."""
+
+    def __init__(self, web: Web) -> None:
+        self._slots = asyncio.Semaphore(web.settings.store_requests)
+        self._archive: Archive | None = None
+
+    async def __call__(self, web: Web, request: Request) -> Response:
+        """Store what a request holds, and return what became of it."""
+        _check_accept(request.headers.get("accept", "*/*"))
+        if self._slots.locked():
+            raise Unavailable("Too many requests store at this time", headers=_RETRY)
+        async with self._slots:
+            self._archive = archive = self._archive or _archive(web)
+            taken = body(request.headers.get("content-type", ""), _rules(web, request, archive))
+            try:
+                outcomes = await _taken(web, request, taken)
+            except Malformed as error:
+                return refused(400, str(error))
+            except TimeoutError:
+                return refused(408, "The body stopped coming", {"Connection": "close"})
+            finally:
+                await asyncio.to_thread(archive.quota.settle)
+        status = http_status(outcomes)
+        headers = _RETRY if status == Unavailable.status else None
+        return Response(answer(web.base, outcomes), status, headers, DICOM_JSON)
+
+
+def _check_accept(accept: str) -> None:
+    asked = [media_type(one)[0] for one in accept.split(",")]
+    if not _ACCEPTED.intersection(asked):
+        raise NotAcceptable(f"The answer is {DICOM_JSON}")
+
+
+def _archive(web: Web) -> Archive:
+    """Return the archive as a thread beside this event loop stores to it."""
+    settings, database = web.server.settings.dicom, web.server.database
+    loop = asyncio.get_running_loop()
+    index = Beside(
+        database,
+        loop,
+        quiet_seconds=settings.quiet_seconds,
+        rules=Policies(settings.on_conflict, settings.rejected == "refuse"),
+    )
+    quota = Quota(Loop(database, loop), settings.quota_bytes)
+    reserve = Reserve(settings.reserve_bytes)
+    denied = frozenset(settings.denied_sop_classes)
+    return Archive(web.blobs, index, settings.max_object_bytes, reserve, quota, denied)
+
+
+def _rules(web: Web, request: Request, archive: Archive) -> Rules:
+    settings = web.server.settings.dicom
+    return Rules(
+        archive=archive,
+        peer=Peer(request.client.host if request.client else "", SENDER, ""),
+        study=place(request).study or None,
+        accept_unknown=settings.accept_unknown_sop_classes,
+        transfer_syntaxes=frozenset(settings.transfer_syntaxes),
+    )
+
+
+async def _taken(web: Web, request: Request, taken: Body) -> list[Outcome]:
+    """Feed a body to what takes it, on a thread of its own."""
+    worker = ThreadPoolExecutor(1, thread_name_prefix="stow")
+    loop = asyncio.get_running_loop()
+
+    async def run(step: Callable[..., _T], *arguments: object) -> _T:
+        return await loop.run_in_executor(worker, partial(step, *arguments))
+
+    try:
+        async for piece in _pieces(web, request):
+            await run(taken.feed, piece)
+        return await run(taken.close)
+    finally:
+        worker.submit(taken.discard)
+        worker.shutdown(wait=False)
+
+
+async def _pieces(web: Web, request: Request) -> AsyncIterator[bytes]:
+    """Yield the body in larger pieces than it comes in. Raises TooLarge and TimeoutError."""
+    most = web.settings.max_request_bytes
+    if int(request.headers.get("content-length") or 0) > most:
+        raise TooLarge("The request is larger than max_request_bytes")
+    received = 0
+    gathered = bytearray()
+    stream = request.stream()
+    while True:
+        async with asyncio.timeout(web.settings.stall_seconds):
+            piece = await anext(stream, None)
+        if piece is None:
+            break
+        received += len(piece)
+        if received > most:
+            raise TooLarge("The request is larger than max_request_bytes")
+        gathered += piece
+        if len(gathered) >= _PIECE:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)

@@ -1,0 +1,197 @@
+"""What operators see and do over HTTP and on the command line."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+import httpx
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from adapters.dicom.cli import app
+from adapters.dicom.operators.api import routes
+from adapters.dicom.operators.candidates import judged
+from fhir_server.api.app import create_app
+from fhir_server.main.wiring import running
+from fhir_server.server import Server
+from tests.adapters.dicom.studies.archive import SYSTEM, Held, check, image
+
+STUDY = "1.2.1"
+SENT = {
+    "PatientID": "P1",
+    "PatientName": "Rao^Asha",
+    "PatientBirthDate": "19800102",
+    "PatientSex": "F",
+    "StudyDate": "20240131",
+    "StudyDescription": "Chest",
+}
+KNOWN = {
+    "resourceType": "Patient",
+    "id": "a",
+    "identifier": [{"system": SYSTEM, "value": "P7"}],
+    "name": [{"family": "Rao", "given": ["Asha"]}],
+    "birthDate": "1980-01-02",
+    "gender": "female",
+}
+
+
+@pytest.fixture
+async def web(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=create_app(server, (), routes(server)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://sangam/dicom") as http:
+        yield http
+
+
+async def get(web: httpx.AsyncClient, path: str) -> Any:
+    response = await web.get(path)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def post(web: httpx.AsyncClient, path: str, **body: Any) -> Any:
+    response = await web.post(path, json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_a_study_that_waits_is_looked_at_and_linked(
+    archive: Held, web: httpx.AsyncClient
+) -> None:
+    await archive.put(KNOWN)
+    await archive.send(image("1.2.3", **SENT))
+    [waiting] = (await get(web, "/unmatched"))["studies"]
+    assert (waiting["study"], waiting["match"]) == (STUDY, "held")
+    assert not {"Rao", "P1"} & set(map(str, waiting.values()))
+    found = await get(web, f"/studies/{STUDY}")
+    assert found["says"]["PatientName"] == "Rao^Asha"
+    [offered] = found["candidates"]
+    assert (offered["patient"], offered["score"]) == ("Patient/a", 55)
+    assert offered["agrees"] == ["birth date", "family name", "given name", "sex"]
+    [event] = await archive.found("AuditEvent")
+    assert event["entity"][0]["what"]["identifier"]["value"] == f"urn:oid:{STUDY}"
+    done = await post(web, f"/studies/{STUDY}/link", patient="Patient/a", by="Ann")
+    events = await archive.found("AuditEvent")
+    assert sorted(one["subtype"][0]["code"] for one in events) == ["link", "read"]
+    for one in events:
+        check(archive.server.validator, one)
+    assert (await get(web, "/unmatched"))["studies"] == []
+    [action] = (await get(web, f"/actions?study={STUDY}"))["actions"]
+    assert (action["id"], action["action"], action["undoable"]) == (done["action"], "link", True)
+    assert action["actor"].startswith("Ann at ")
+    await post(web, f"/actions/{done['action']}/undo")
+    assert (await get(web, "/overview"))["unmatched"] == 1
+
+
+async def test_what_is_rejected_is_listed_and_removed_by_another(
+    archive: Held, web: httpx.AsyncClient
+) -> None:
+    await archive.send(image("1.2.3", **SENT))
+    assert await post(web, f"/studies/{STUDY}/reject", code="113037", by="Ann") == {"instances": 1}
+    [row] = (await get(web, "/rejected"))["rejected"]
+    assert (row["code"], row["instances"], row["approved_by"]) == ("113037", 1, None)
+    refused = await web.post(f"/studies/{STUDY}/approve", json={"by": "Ann"})
+    assert refused.status_code == 409
+    assert await post(web, f"/studies/{STUDY}/approve", by="Bob") == {"instances": 1}
+    assert await post(web, f"/studies/{STUDY}/restore", by="Bob") == {"instances": 1}
+    assert (await get(web, "/rejected"))["rejected"] == []
+
+
+async def test_a_conflict_is_decided(archive: Held, web: httpx.AsyncClient) -> None:
+    await archive.send(image("1.2.3", **SENT), image("1.2.3", StudyDescription="Knee"))
+    [one] = (await get(web, "/conflicts"))["conflicts"]
+    taken = await post(web, f"/conflicts/{one['id']}/accept")
+    [kept] = (await get(web, "/conflicts?everything=true"))["conflicts"]
+    assert (kept["id"], kept["state"]) == (taken["conflict"], "replaced")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/studies/1.9/link", {"patient": "Patient/a"}, 404),
+        ("/studies/1.9/link", {"patient": "Group/a"}, 422),
+        ("/studies/1.9/reject", {"code": "113037"}, 404),
+        ("/studies/1.9/reject", {"code": "1"}, 400),
+        ("/studies/1.9/correct", {"values": {"Rows": "1"}}, 400),
+        ("/conflicts/7/keep", {}, 404),
+        ("/actions/7/undo", {}, 404),
+    ],
+)
+async def test_what_cannot_be_done_is_told(
+    web: httpx.AsyncClient, path: str, body: dict[str, Any], status: int
+) -> None:
+    assert (await web.post(path, json=body)).status_code == status
+
+
+async def test_the_page_of_another_site_does_nothing(archive: Held, web: httpx.AsyncClient) -> None:
+    await archive.send(image("1.2.3", **SENT))
+    headers = {"Origin": "http://elsewhere.example"}
+    body = {"code": "113037"}
+    answer = await web.post(f"/studies/{STUDY}/reject", json=body, headers=headers)
+    assert answer.status_code == 403
+    assert (await get(web, "/rejected"))["rejected"] == []
+
+
+async def test_the_page_is_served_with_what_it_needs(web: httpx.AsyncClient) -> None:
+    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css")):
+        answer = await web.get(path)
+        assert (answer.status_code, kind in answer.headers["content-type"]) == (200, True)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_patient_of_whom_all_agrees_has_all_points() -> None:
+    said = {name: [value] for name, value in SENT.items()} | {"PatientID": ["P7"]}
+    assert judged(said, KNOWN).score == 100
+    assert judged({}, KNOWN).score == 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What commands open, as `sangam` gives it."""
+
+    of: Server
+
+    def server(self) -> AbstractAsyncContextManager[Server]:
+        return running(self.of.settings, self.of.database.conninfo, self.of.base)
+
+
+async def invoke(archive: Held, *arguments: str) -> Result:
+    run = partial(CliRunner().invoke, app, arguments, obj=Target(archive.server))
+    result = await anyio.to_thread.run_sync(run)
+    await archive.work()
+    return result
+
+
+async def test_the_commands_do_the_same(archive: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    await archive.put(KNOWN)
+    await archive.send(image("1.2.3", **SENT), image("1.2.4", series="1.2.1.2", **SENT))
+    listed = await invoke(archive, "unmatched", "list")
+    assert STUDY in listed.output
+    assert "Rao" not in listed.output
+    shown = await invoke(archive, "unmatched", "show", STUDY)
+    assert "Patient/a" in shown.output
+    linked = await invoke(archive, "unmatched", "link", STUDY, "a")
+    assert linked.exit_code == 0
+    action = linked.output.split()[-1]
+    assert (await archive.found("ImagingStudy"))[0]["subject"] == {"reference": "Patient/a"}
+    assert (await invoke(archive, "studies", "undo", action)).exit_code == 0
+    corrected = await invoke(archive, "studies", "correct", STUDY, "StudyDescription=Knee")
+    assert corrected.exit_code == 0
+    assert (await archive.found("ImagingStudy"))[0]["description"] == "Knee"
+    split = await invoke(archive, "unmatched", "split", STUDY, "1.2.1.2")
+    assert len(await archive.found("ImagingStudy")) == 2
+    assert (await invoke(archive, "studies", "undo", split.output.split()[-1])).exit_code == 0
+    rejected = await invoke(archive, "studies", "reject", STUDY, "--code", "113037", "--by", "x")
+    assert rejected.output == "2 instances rejected\n"
+    assert "113037" in (await invoke(archive, "studies", "rejected")).output
+    assert (await invoke(archive, "studies", "approve", STUDY, "--by", "y")).exit_code == 0
+    assert (await invoke(archive, "studies", "restore", STUDY)).output == "2 instances restored\n"
+    history = await invoke(archive, "studies", "history", STUDY)
+    assert history.exit_code == 0
+    assert (await invoke(archive, "studies", "list")).exit_code == 0
+    wrong = await invoke(archive, "unmatched", "link", STUDY, "nobody")
+    assert wrong.exit_code != 0
