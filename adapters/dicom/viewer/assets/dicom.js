@@ -64,7 +64,7 @@ async function reason(answer) {
   } catch {
     // The status says enough.
   }
-  return known[answer.status] || detail || `The server answered with status ${answer.status}.`;
+  return detail || known[answer.status] || `The server answered with status ${answer.status}.`;
 }
 
 function element(name, attributes, ...children) {

@@ -47,8 +47,8 @@ function ofFrame(item, frame) {
       if (vr === "SQ" && Value && Value[0]) Object.assign(found, Value[0]);
     }
   }
-  delete found["52009229"];
-  delete found["52009230"];
+  // With these the library would take the first frame's attributes for every frame.
+  for (const tag of ["00280008", "52009229", "52009230"]) delete found[tag];
   return found;
 }
 

@@ -180,11 +180,11 @@ async def test_frames_have_the_windows_of_their_groups(
     def look() -> None:
         browser.open(f"{http.base_url}/viewer?study={uid}")
         for index, said in enumerate(("W 20  L 10", "W 40  L 30")):
-            browser.wait(
-                f"document.querySelector('#image')?.dataset.index === '{index + 1}' && "
-                f"document.querySelector('#bottom-left').innerText.startsWith({said!r})"
-            )
-            browser.see("toIndex(image, 1); ACTIONS.reset()")
+            browser.wait("document.querySelector('#image')?.dataset.index === '1'")
+            browser.see(f"toIndex(image, {index})")
+            browser.wait(f"document.querySelector('#image').dataset.index === '{index + 1}'")
+            browser.see("ACTIONS.reset()")
+            browser.wait(f"document.querySelector('#bottom-left').innerText.startsWith({said!r})")
 
     await aside(look)
 
