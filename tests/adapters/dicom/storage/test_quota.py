@@ -140,8 +140,10 @@ class Target:
     async def __call__(self) -> Any:
         pool = Database(self._archive.conninfo, size=2)
         await pool.open()
-        yield pool
-        await pool.close()
+        try:
+            yield pool
+        finally:
+            await pool.close()
 
 
 def sangam(archive: Archive, *arguments: str) -> str:

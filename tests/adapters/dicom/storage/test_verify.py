@@ -63,7 +63,8 @@ def test_orphans_are_removed_once_they_are_old(archive: Archive) -> None:
     for path in (young, old):
         path.write_bytes(b"x")
     os.utime(old, (1, 1))
-    assert "1 files read, 0 damaged, 1 orphans removed" in sangam(archive, "verify")
+    # The listener's own sweep, as it starts, may have been first.
+    assert "1 files read, 0 damaged" in sangam(archive, "verify")
     assert (young.exists(), old.exists()) == (True, False)
 
 
@@ -106,8 +107,8 @@ async def test_a_days_part_is_a_share_of_the_archive_and_a_round_is_all_of_it(
     assert await one(state) == ("", 0, 1)
 
 
-def test_a_part_is_due_once_a_day(archive: Archive) -> None:
-    with psycopg.connect(archive.conninfo, autocommit=True) as connection:
+def test_a_part_is_due_once_a_day(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
         jobs = "SELECT count(*) FROM job WHERE kind = 'dicom.verify'"
         verify.start(connection, 90)
         assert connection.execute(jobs).fetchone() == (0,)
