@@ -93,6 +93,9 @@ class DicomSettings(_Group):
     allow_hosts: tuple[str, ...] = Field(
         (), description="Networks (CIDR) that may connect; empty: loopback and private ones."
     )
+    processes: int = Field(
+        2, ge=1, le=32, description="Processes that take associations, for each port."
+    )
     max_associations: int = Field(64, ge=1, description="Associations at a time.")
     max_associations_per_host: int = Field(8, ge=1, description="Associations from one address.")
     max_pdu: int = Field(

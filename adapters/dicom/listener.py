@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,8 +30,9 @@ from adapters.dicom.network.association import (
     echo,
 )
 from adapters.dicom.network.command import Field
-from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected, policy
+from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, policy
 from adapters.dicom.network.wire import Wire
+from adapters.dicom.places import Limits, Places
 from adapters.dicom.query import backfill
 from adapters.dicom.query.calling import accepting, call
 from adapters.dicom.query.find import Pool, Queries, find
@@ -56,6 +56,9 @@ log = logging.getLogger(__name__)
 THREAD = "dicom-association"
 """Name of the threads that serve associations."""
 
+PLACES = "dicom-associations"
+"""The file, beside the data, by which processes share how many associations there may be."""
+
 _POLL_SECONDS = 0.2
 _SWEEP_SECONDS = 6 * 3600.0
 # Connections that only wait to be told of the limit may be this many times the limit.
@@ -65,25 +68,22 @@ Secure = Callable[[socket.socket], socket.socket]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many associations there may be, in all and from one address."""
-
-    total: int
-    per_host: int
-
-
 def serve(
-    server: Server, sock: socket.socket, stop: threading.Event, *, with_tls: bool = False
+    server: Server,
+    sock: socket.socket,
+    stop: threading.Event,
+    *,
+    with_tls: bool = False,
+    upkeep: bool = True,
 ) -> None:
     """Accept associations on the listening socket until `stop` is set.
 
     Messages under way are then finished; idle associations are aborted. Raises OSError
-    where a file of TLS is missing or wrong.
+    where a file of TLS is missing or wrong. One process of several has the `upkeep`.
     """
     secure = accepting(server.settings.dicom) if with_tls else None
     conninfo, root = server.database.conninfo, server.blobs.root
-    listen(server.settings, conninfo, root, sock, stop, secure=secure)
+    listen(server.settings, conninfo, root, sock, stop, secure=secure, upkeep=upkeep)
 
 
 def listen(
@@ -94,10 +94,12 @@ def listen(
     stop: threading.Event,
     *,
     secure: Secure | None = None,
+    upkeep: bool = True,
 ) -> None:
     """Serve with the database of `conninfo` and an archive under the blobs' `root`.
 
-    `secure` puts TLS on what was accepted.
+    `secure` puts TLS on what was accepted. `upkeep`: also remove what a crash left behind,
+    count anew what is held, and bring files to the object store.
     """
     dicom = settings.dicom
     queries = query_pool(conninfo, connections=dicom.query_connections, seconds=dicom.find_seconds)
@@ -112,20 +114,23 @@ def listen(
     reserve = Reserve(dicom.reserve_bytes)
     denied = frozenset(dicom.denied_sop_classes)
     archive = Archive(blobs, index, dicom.max_object_bytes, reserve, quota, denied)
+    limits = Limits(dicom.max_associations, dicom.max_associations_per_host)
+    places = Places(settings.data_dir / PLACES, limits)
     listener = Listener(
         policy=policy(settings),
         networks=networks(dicom),
-        limits=Limits(dicom.max_associations, dicom.max_associations_per_host),
+        places=places,
         patience=Patience(dicom.artim_seconds, dicom.dimse_seconds, dicom.idle_seconds),
         services=_services(settings, archive, queries),
         admit=admission(queries.connection, unlisted(settings)),
         secure=secure,
     )
-    beside = [
-        threading.Thread(target=partial(_sweep_often, conninfo, blobs, quota, dicom, stop)),
-        threading.Thread(target=partial(tend, blobs, dicom.s3.cache_bytes, stop)),
-        threading.Thread(target=partial(quota.settle_often, stop)),
-    ]
+    beside = [threading.Thread(target=partial(quota.settle_often, stop))]
+    if upkeep:
+        beside += [
+            threading.Thread(target=partial(_sweep_often, conninfo, blobs, quota, dicom, stop)),
+            threading.Thread(target=partial(tend, blobs, dicom.s3.cache_bytes, stop)),
+        ]
     index.open()
     queries.open()
     for thread in beside:
@@ -140,6 +145,7 @@ def listen(
         quota.settle()
         queries.close()
         index.close()
+        places.close()
 
 
 def _services(settings: Settings, archive: Archive, queries: Pool) -> Mapping[int, Service]:
@@ -179,7 +185,7 @@ class Listener:
         *,
         policy: Policy,
         networks: tuple[Network, ...],
-        limits: Limits,
+        places: Places,
         patience: Patience,
         services: Mapping[int, Service],
         admit: Admission = anyone,
@@ -187,7 +193,7 @@ class Listener:
     ) -> None:
         self._policy = policy
         self._networks = networks
-        self._limits = limits
+        self._places = places
         self._patience = patience
         self._services = services
         self._admission = admit
@@ -237,46 +243,54 @@ class Listener:
                 return
             if self._secure:
                 connection = self._secure(connection)
+            give_back = self._places.take(host)
             association = Association(
                 Wire(connection, limit=MAX_REQUEST),
                 host,
                 policy=self._policy,
                 patience=self._patience,
                 services=self._services,
-                refusal=self._refusal(host),
+                refusal=None if give_back else LOCAL_LIMIT_EXCEEDED,
                 admit=self._admission,
             )
             thread = threading.Thread(
-                target=self._run, args=(association, host), daemon=True, name=THREAD
+                target=self._run, args=(association, host, give_back), daemon=True, name=THREAD
             )
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                _done(give_back)
+                raise
             self._running[association] = thread
             self._per_host[host] += 1
 
     def _crowded(self, host: str) -> bool:
         """Return whether there are too many connections even to be told of the limit."""
         return (
-            len(self._running) >= _LOBBY * self._limits.total
-            or self._per_host[host] >= _LOBBY * self._limits.per_host
+            len(self._running) >= _LOBBY * self._places.limits.total
+            or self._per_host[host] >= _LOBBY * self._places.limits.per_host
         )
 
-    def _refusal(self, host: str) -> Rejected | None:
-        full = len(self._running) >= self._limits.total
-        if full or self._per_host[host] >= self._limits.per_host:
-            return LOCAL_LIMIT_EXCEEDED
-        return None
-
-    def _run(self, association: Association, host: str) -> None:
+    def _run(
+        self, association: Association, host: str, give_back: Callable[[], None] | None
+    ) -> None:
         metrics.associations.inc()
         try:
             association.run()
         finally:
             metrics.associations.dec()
+            _done(give_back)
             with self._lock:
                 del self._running[association]
                 self._per_host[host] -= 1
                 if not self._per_host[host]:
                     del self._per_host[host]
+
+
+def _done(give_back: Callable[[], None] | None) -> None:
+    """Give a place back, if there was one."""
+    if give_back:
+        give_back()
 
 
 def networks(settings: DicomSettings) -> tuple[Network, ...]:

@@ -88,7 +88,7 @@ def _data_set(study: Study, number: int, sop_instance_uid: str, pixels: bytes) -
         (0x00080031, b"TM", clock),
         (0x00080032, b"TM", clock),
         (0x00080033, b"TM", clock),
-        (0x00080050, b"SH", study.accession_number or f"A{study.seed:08d}"),
+        (0x00080050, b"SH", study.accession_number or f"SIM{study.seed:08d}"),
         (0x00080060, b"CS", "CT"),
         (0x00080070, b"LO", "Sangam"),
         (0x00080090, b"PN", "Referrer^Simulated"),

@@ -9,7 +9,6 @@ import psycopg
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Gauge,
     generate_latest,
     multiprocess,
 )
@@ -21,6 +20,7 @@ from starlette.routing import Route
 from fhir_server import changes, feed_readers, jobs
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
+from fhir_server.figures import Figure
 from fhir_server.server import Server
 
 Figures: TypeAlias = Callable[[Connection, CollectorRegistry], Awaitable[None]]
@@ -95,16 +95,16 @@ async def _waiting(server: Server, figures: Sequence[Figures]) -> bytes:
                 await add(connection, registry)
     except (Unavailable, TimeoutError):
         return b""
-    waiting = Gauge("sangam_jobs_waiting", "Jobs by state.", ("state",), registry=registry)
-    age = Gauge(
+    waiting = Figure("sangam_jobs_waiting", "Jobs by state.", ("state",), registry=registry)
+    age = Figure(
         "sangam_jobs_oldest_seconds", "Age of the oldest job.", ("state",), registry=registry
     )
     for state, (count, seconds) in backlog.items():
         waiting.labels(state).set(count)
         age.labels(state).set(seconds)
-    feed = Gauge("sangam_feed_lag_seconds", "Age of the oldest hidden change.", registry=registry)
+    feed = Figure("sangam_feed_lag_seconds", "Age of the oldest hidden change.", registry=registry)
     feed.set(lag)
-    unread = Gauge(
+    unread = Figure(
         "sangam_feed_reader_lag_seconds",
         "Age of the oldest change that a reader has not passed.",
         ("reader",),

@@ -111,17 +111,10 @@ def mapper(context: Context, _: socket.socket | None) -> None:
     _until_stopped(context, "mapper", assist)
 
 
-def images(context: Context, listening: socket.socket | None) -> None:
-    """Take DICOM associations until SIGTERM."""
-    _images(context, listening, with_tls=False)
-
-
-def images_by_tls(context: Context, listening: socket.socket | None) -> None:
-    """Take DICOM associations over TLS until SIGTERM."""
-    _images(context, listening, with_tls=True)
-
-
-def _images(context: Context, listening: socket.socket | None, *, with_tls: bool) -> None:
+def images(
+    context: Context, listening: socket.socket | None, *, with_tls: bool, upkeep: bool
+) -> None:
+    """Take DICOM associations until SIGTERM; one process has the upkeep of the archive."""
     assert listening is not None
     _begin(context, "dicom")
     stop = threading.Event()
@@ -129,7 +122,10 @@ def _images(context: Context, listening: socket.socket | None, *, with_tls: bool
 
     async def main() -> None:
         async with running(context.settings, context.conninfo, context.base) as server:
-            await asyncio.to_thread(dicom.serve, server, listening, stop, with_tls=with_tls)
+            gc.freeze()
+            await asyncio.to_thread(
+                dicom.serve, server, listening, stop, with_tls=with_tls, upkeep=upkeep
+            )
 
     asyncio.run(main())
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -203,7 +204,7 @@ def _supervise(
         *(Child(f"http {n}", children.web, sockets["http"]) for n in range(settings.processes)),
         Child("mllp", children.messages, sockets.get("mllp")),
         *_analyzers(settings, sockets.get("astm")),
-        *_images(sockets),
+        *_images(settings, sockets),
         Child("worker", children.worker, None),
         # The worker is the first of them.
         *(Child(f"mapper {n}", children.mapper, None) for n in range(1, settings.hl7.processes)),
@@ -229,10 +230,15 @@ def _supervise(
         (settings.data_dir / READY_FILE).unlink(missing_ok=True)
 
 
-def _images(sockets: dict[str, socket.socket]) -> list[Child]:
-    """Return a DICOM process for each of its ports."""
-    entries = {"dicom": children.images, "dicom-tls": children.images_by_tls}
-    return [Child(name, entries[name], sockets[name]) for name in entries if name in sockets]
+def _images(settings: Settings, sockets: dict[str, socket.socket]) -> list[Child]:
+    """Return the DICOM processes of each of its ports; the first of all has the upkeep."""
+    found: list[Child] = []
+    for port in ("dicom", "dicom-tls"):
+        for number in range(settings.dicom.processes if port in sockets else 0):
+            name = f"{port} {number}" if number else port
+            entry = partial(children.images, with_tls=port == "dicom-tls", upkeep=not found)
+            found.append(Child(name, entry, sockets[port]))
+    return found
 
 
 def _analyzers(settings: Settings, listening: socket.socket | None) -> list[Child]:

@@ -1,4 +1,4 @@
-"""DICOM: quota, recompression, de-identification.
+"""DICOM: DICOMweb, quota, recompression, de-identification.
 
 Revision 0024, after 0023.
 """
@@ -28,6 +28,32 @@ def _count(name: str) -> sa.Column[object]:
 
 def upgrade() -> None:
     """Bring the schema to this revision."""
+    _web()
+    _store()
+
+
+def _web() -> None:
+    op.create_table(
+        "dicom_metadata",
+        sa.Column("study_instance_uid", _UID, nullable=False),
+        sa.Column("series_instance_uid", _UID, nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), server_default=_NOW, nullable=False),
+        sa.PrimaryKeyConstraint(
+            "study_instance_uid", "series_instance_uid", name=op.f("dicom_metadata_pk")
+        ),
+    )
+    op.create_table(
+        "dicom_frames",
+        sa.Column("blob", sa.LargeBinary(), nullable=False),
+        sa.Column("spans", sa.LargeBinary(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), server_default=_NOW, nullable=False),
+        sa.PrimaryKeyConstraint("blob", name=op.f("dicom_frames_pk")),
+    )
+
+
+def _store() -> None:
     op.create_table(
         "dicom_usage",
         sa.Column("name", _UID, nullable=False),
@@ -77,3 +103,5 @@ def downgrade() -> None:
     """Bring the schema back to the revision before."""
     for name in ("recompressed", "project", "damage", "verification", "usage"):
         op.drop_table(f"dicom_{name}")
+    op.drop_table("dicom_frames")
+    op.drop_table("dicom_metadata")

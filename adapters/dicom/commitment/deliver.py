@@ -18,7 +18,6 @@ from adapters.dicom.commitment import rows
 from adapters.dicom.commitment.provide import SAME_SECONDS, callable_
 from adapters.dicom.commitment.rows import Commitment
 from adapters.dicom.commitment.transaction import (
-    CLASS_NOT_SUPPORTED,
     Failed,
     Stored,
     delay,
@@ -30,11 +29,12 @@ from adapters.dicom.commitment.transaction import (
 )
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, is_storage
 from adapters.dicom.network.associate import Role
-from adapters.dicom.network.association import SUCCESS, Fixed
+from adapters.dicom.network.association import Fixed
 from adapters.dicom.network.classes import COMMITMENT
 from adapters.dicom.network.command import Answer, Element
 from adapters.dicom.network.pdu import Fault
 from adapters.dicom.network.scu import Refusal
+from adapters.dicom.network.statuses import CLASS_NOT_SUPPORTED, SUCCESS
 from adapters.dicom.network.wire import Closed, TimedOut
 from adapters.dicom.query import peers
 from adapters.dicom.query.calling import call

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from fhir_server.database import Connection
+from fhir_server.figures import Figure
 
 _OPEN: Final = """
 SELECT states.state, count(c.id),
@@ -17,10 +18,10 @@ GROUP BY 1
 
 async def figures(connection: Connection, registry: CollectorRegistry) -> None:
     """Add the gauges of open commitments to a registry."""
-    counts = Gauge(
+    counts = Figure(
         "dicom_commitments", "Storage commitments not reported.", ("state",), registry=registry
     )
-    oldest = Gauge(
+    oldest = Figure(
         "dicom_commitment_oldest_seconds",
         "Age of the oldest storage commitment that is not reported.",
         ("state",),

@@ -12,20 +12,20 @@ from adapters.dicom.dataset.head import valid_uid
 from adapters.dicom.dataset.identifier import Key, Keys, read, tag_of, vr_of, write
 from adapters.dicom.network.classes import COMMITMENT, COMMITMENT_INSTANCE
 from adapters.dicom.network.command import Command, Element, Field
+from adapters.dicom.network.statuses import (
+    CLASS_INSTANCE_CONFLICT,
+    CLASS_NOT_SUPPORTED,
+    INVALID_ARGUMENT,
+    INVALID_INSTANCE,
+    MISTYPED_ARGUMENT,
+    NO_SUCH_ACTION,
+    NO_SUCH_ARGUMENT,
+    NO_SUCH_CLASS,
+    NO_SUCH_INSTANCE,
+    PROCESSING_FAILURE,
+)
 
-# Statuses of N-ACTION (PS3.7, Annex C).
-PROCESSING_FAILURE: Final = 0x0110
-NO_SUCH_INSTANCE: Final = 0x0112
-NO_SUCH_ARGUMENT: Final = 0x0114
-INVALID_ARGUMENT: Final = 0x0115
-INVALID_INSTANCE: Final = 0x0117
-NO_SUCH_CLASS: Final = 0x0118
-CLASS_INSTANCE_CONFLICT: Final = 0x0119
-NO_SUCH_ACTION: Final = 0x0123
-MISTYPED_ARGUMENT: Final = 0x0212
-RESOURCE_LIMITATION: Final = 0x0213
-# Further failure reasons (PS3.3, C.14.1.1).
-CLASS_NOT_SUPPORTED: Final = 0x0122
+# A failure reason of its own; the others are statuses (PS3.3, C.14.1.1).
 DUPLICATE_TRANSACTION: Final = 0x0131
 
 REQUEST: Final = 1

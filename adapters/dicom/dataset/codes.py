@@ -8,16 +8,19 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters.dicom.dataset.attributes import Attributes, text
+from adapters.dicom.dataset.retired_ids import RETIRED
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 SCT = "http://snomed.info/sct"
 
-# SRT, SNM3 and 99SDM hold old SNOMED-RT ids, which are no SNOMED CT ids: they stay text.
+# Theirs are no ids of SNOMED CT; those that the table does not know stay text.
+RETIRED_SCHEMES = frozenset(("SRT", "SNM3", "99SDM"))
 _SYSTEMS = {
     "SCT": SCT,
     "LN": "http://loinc.org",
     "UCUM": "http://unitsofmeasure.org",
     "DCM": DCM,
+    "RPID": "http://radlex.org",
     "RADLEX": "http://radlex.org",
     "I10C": "http://hl7.org/fhir/sid/icd-10-cm",
     "I10": "http://hl7.org/fhir/sid/icd-10",
@@ -46,6 +49,8 @@ def coding(item: Attributes, local: Mapping[str, str] = _NO_SCHEMES) -> dict[str
     value = next(
         (v for key in ("CodeValue", "LongCodeValue", "URNCodeValue") if (v := text(item, key))), ""
     )
+    if designator in RETIRED_SCHEMES:
+        system, value = SCT, RETIRED.get(value, "")
     if not system or not value:
         return None
     coded: dict[str, Any] = {"system": system, "code": " ".join(value.split())}

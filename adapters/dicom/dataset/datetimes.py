@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 
 _DA = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
 _TM = re.compile(r"(\d{2}):?(?:(\d{2}):?(?:(\d{2})(?:\.(\d{1,6}))?)?)?", re.ASCII)
+_DT = re.compile(r"(\d{4})(\d{2})?(\d{2})?([\d.]*)([+-]\d{4})?", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})", re.ASCII)
 _WEST = timedelta(hours=-12)
 _EAST = timedelta(hours=14)
@@ -60,3 +61,20 @@ def date_time(da: str, tm: str, zone: tzinfo = UTC) -> str | None:
     except ValueError:
         return on.isoformat()
     return at.isoformat(timespec="milliseconds" if match[4] else "seconds")
+
+
+def moment(dt: str, zone: tzinfo) -> str | None:
+    """Return a DT value as a FHIR dateTime, None when there is no such day.
+
+    Its own offset wins over `zone`; year, and year and month, stay as they are.
+    """
+    match = _DT.fullmatch(dt.strip())
+    if match is None:
+        return None
+    year, month, of_month, clock, own = match.groups()
+    if month is None:
+        return year if int(year) else None
+    if of_month is None:
+        whole = day(f"{year}{month}01")
+        return whole.isoformat()[:7] if whole else None
+    return date_time(f"{year}{month}{of_month}", clock, offset(own or "") or zone)

@@ -14,18 +14,14 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from adapters.dicom.dataset.charset import CharacterSet, character_set, decode
 from adapters.dicom.dataset.elements import (
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
     Broken,
     Encoding,
     Found,
     Scan,
     scan,
 )
+from adapters.dicom.dataset.identifier import encoding_of
 from adapters.dicom.dataset.syntaxes import DEFLATED
-from adapters.dicom.dataset.syntaxes import EXPLICIT_BIG as EXPLICIT_BIG_UID
-from adapters.dicom.dataset.syntaxes import IMPLICIT_LITTLE as IMPLICIT_LITTLE_UID
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
@@ -58,7 +54,7 @@ _KEYWORDS = (
     "SpecimenUID", "PatientAge", "PatientSize", "PatientWeight", "PatientBirthTime",
     "OtherPatientNames", "PatientComments", "PerformedProcedureStepID",
     "PerformedProcedureStepDescription", "IssuerOfAdmissionIDSequence", "OtherPatientIDs",
-    "SoftwareVersions", "DeviceUID",
+    "SoftwareVersions", "DeviceUID", "UDISequence", "UniqueDeviceIdentifier",
 )
 # fmt: on
 
@@ -115,7 +111,7 @@ def head(data: bytes | bytearray | memoryview, total: int, transfer_syntax: str)
     Raises MoreNeeded when `data` is too short, Broken when it cannot be parsed,
     MissingUid and BadUid when the instance cannot be identified.
     """
-    scanned = scan(data, total, _WANTED, _encoding(transfer_syntax))
+    scanned = scan(data, total, _WANTED, encoding_of(transfer_syntax))
     sop_class, sop_instance, study, series = (_uid(scanned.found, keyword) for keyword in UIDS)
     flags = set(scanned.flags)
     attributes = _attributes(scanned, flags)
@@ -156,12 +152,6 @@ def is_deflated(transfer_syntax: str) -> bool:
 def valid_uid(uid: str) -> bool:
     """Return whether this is 1 to 64 digits and dots; zeros in front are let pass."""
     return _UID.fullmatch(uid) is not None
-
-
-def _encoding(transfer_syntax: str) -> Encoding:
-    if transfer_syntax == IMPLICIT_LITTLE_UID:
-        return IMPLICIT_LITTLE
-    return EXPLICIT_BIG if transfer_syntax == EXPLICIT_BIG_UID else EXPLICIT_LITTLE
 
 
 def _uid(found: Found, keyword: str) -> str:

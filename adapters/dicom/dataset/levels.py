@@ -51,6 +51,7 @@ SERIES = frozenset((
     "OperatorIdentificationSequence", "PerformingPhysicianName",
     "PerformingPhysicianIdentificationSequence", "Manufacturer", "ManufacturerModelName",
     "DeviceSerialNumber", "DeviceUID", "SoftwareVersions", "ProtocolName",
+    "UDISequence",
 ))
 IMAGE = frozenset((
     "SOPClassUID", "InstanceNumber", "ContentDate", "ContentTime", "AcquisitionDate",

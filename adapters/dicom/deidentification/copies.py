@@ -7,22 +7,19 @@ import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomIO
-from pydicom.filewriter import write_dataset
 
+from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.dataset.identifier import encoding_of
 from adapters.dicom.dataset.syntaxes import (
     DEFLATED,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
 )
 from adapters.dicom.deidentification.clean import cleaned
 from adapters.dicom.deidentification.pixels import (
@@ -117,7 +114,7 @@ def _copied(path: Path, source: Source, project: Project, review: Review, *, apa
     syntax = EXPLICIT_LITTLE if syntax == DEFLATED else syntax
     meta = file_meta(str(found.SOPClassUID), str(found.SOPInstanceUID), syntax)
     uids = (str(found.StudyInstanceUID), str(found.SeriesInstanceUID), str(found.SOPInstanceUID))
-    return Copy(*uids, face, _pieces(meta + _written(found, syntax), pixels, syntax))
+    return Copy(*uids, face, _pieces(meta + encoded(found, syntax), pixels, syntax))
 
 
 def _pieces(head: bytes, pixels: _Pixels | None, syntax: str) -> Iterator[bytes]:
@@ -132,15 +129,6 @@ def _pieces(head: bytes, pixels: _Pixels | None, syntax: str) -> Iterator[bytes]
     else:
         yield encoding.implicit_header.pack(group, element, pixels.length)
     yield from pixels.value
-
-
-def _written(found: Dataset, syntax: str) -> bytes:
-    buffer = BytesIO()
-    stream = DicomIO(buffer)
-    stream.is_little_endian = syntax != EXPLICIT_BIG
-    stream.is_implicit_VR = syntax == IMPLICIT_LITTLE
-    write_dataset(stream, found)
-    return buffer.getvalue()
 
 
 def _of_data_set(found: Dataset) -> _Pixels | None:

@@ -2,7 +2,8 @@
 
 A document's row and its job are one transaction (storage/index.py). The job runs again
 when the ImagingStudy changes: a report follows it to another patient, and one that is
-rejected is withdrawn.
+rejected is withdrawn. It holds the lock of the fold, so that what a document says goes to the
+subject that the fold wrote.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from adapters.dicom.documents.values import agreed
 from adapters.dicom.documents.withdraw import withdraw
 from adapters.dicom.storage.index import DOCUMENTS, documents_job
 from adapters.dicom.storage.tiered import archive_blobs
+from adapters.dicom.studies.project import lock
 from adapters.dicom.studies.reading import CALLER
 from fhir_server import jobs
 from fhir_server.database import Connection
@@ -56,8 +58,6 @@ _WHOLE, _ONCE_MORE, _RENDERED = _ATTEMPTS = range(3)
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 600.0
 _REPORTS = UUID("c1a5ad0e-2f0c-4f0e-8a35-0a3d54d1c9f4")
 _EXTENDS = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-extends"
-# The same lock as that of the fold: what a document says goes to the subject that it wrote.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 async def run(server: Server, payload: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
         lost = await rows.gone(connection, study)
     for known in lost:
         async with server.database.transaction() as connection:
-            await connection.execute(_LOCK, (study,))
+            await lock(connection, study)
             await _withdraw(server, connection, known, "It is no longer in the archive")
     complete = [await _one(server, one) for one in found]
     if not all(complete):
@@ -87,6 +87,10 @@ async def _one(server: Server, one: Stored) -> bool:
     found = await asyncio.to_thread(read, archive, server.blobs, one)
     schemes = server.settings.dicom.coding_schemes
     found = replace(found, attributes=agreed(found.attributes, schemes))
+    selected = key_objects(found.attributes)
+    if selected is not None and selected.rejection:  # one that was itself rejected, and restored
+        await _hidden(server, replace(one, state="note"))
+        return True
     refused: SangamError | None = None
     for attempt in _ATTEMPTS:
         if attempt == _ONCE_MORE and not isinstance(refused, Conflict | PreconditionFailed):
@@ -94,7 +98,7 @@ async def _one(server: Server, one: Stored) -> bool:
         whole = attempt != _RENDERED
         try:
             async with server.database.transaction() as connection:
-                await connection.execute(_LOCK, (one.study_instance_uid,))
+                await lock(connection, one.study_instance_uid)
                 why = None if whole else refused
                 return await _apply(server, connection, one, found, why)
         except Unavailable:
@@ -126,7 +130,7 @@ async def _failed(server: Server, one: Stored, reason: str) -> None:
 async def _hidden(server: Server, one: Stored) -> None:
     """Take back what a document that is rejected said; a rejection note says nothing in FHIR."""
     async with server.database.transaction() as connection:
-        await connection.execute(_LOCK, (one.study_instance_uid,))
+        await lock(connection, one.study_instance_uid)
         known = (await rows.known(connection, [one.sop_instance_uid])).get(one.sop_instance_uid)
         if one.state == "note":
             if known is None:
@@ -269,7 +273,6 @@ def _made(
 ) -> tuple[list[Made], Result]:
     if encapsulated.is_encapsulated(one.sop_class_uid):
         return _reference(found, around, one)
-    selected = key_objects(found.attributes)
     state, reason = (rows.MAPPED, "") if whole else (rows.RENDERED, "")
     try:
         mapped = mapping.mapped(found.attributes, around, whole=whole)
@@ -284,7 +287,6 @@ def _made(
     if found.broken:
         state, reason = rows.RENDERED, found.broken
         mapped = mapping.unreadable(found.attributes, around, found.broken)
-    assert selected is None or not selected.rejection, "a note is no report"
     return list(mapped.resources), Result(
         state, reason, items=len(mapped.lines), unmapped=mapped.unmapped, flags=mapped.flags
     )

@@ -7,6 +7,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part16.html#sect_TID_10
 
 from collections.abc import Iterable
 
+from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import text
 from adapters.dicom.dataset.codes import DCM
 from adapters.dicom.documents.draft import Draft, Json, Made, oid
@@ -20,7 +21,7 @@ from adapters.dicom.documents.observations import (
     qualify,
 )
 from adapters.dicom.documents.tree import Item, label
-from adapters.dicom.documents.values import concept, date_time, shown, value
+from adapters.dicom.documents.values import concept, shown, value
 
 ROOTS = frozenset(("DCM:113701", "DCM:113500"))
 
@@ -160,7 +161,7 @@ def _effective(draft: Draft, made: Made, event: Item) -> None:
     times = {
         key: at
         for key, one in sorted(found.items(), reverse=True)
-        if (at := date_time(text(one.attributes, "DateTime"), draft.around.zone))
+        if (at := datetimes.moment(text(one.attributes, "DateTime"), draft.around.zone))
     }
     if times.keys() == {"start", "end"} and times["start"] <= times["end"]:
         made.resource.pop("effectiveDateTime", None)

@@ -6,7 +6,9 @@ from datetime import tzinfo
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
+from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import Attributes, text
 from adapters.dicom.documents.tree import Item, Position
 
@@ -39,6 +41,15 @@ class Surroundings:
     procedures: Sequence[Json] = ()
     modalities: Sequence[str] = ()
     dose_codes: tuple[str, str] = ("73569-6", "113852")
+
+
+def zone_of(document: Attributes, indexed: Attributes, agreed: str) -> tzinfo:
+    """Return the zone of times without an offset, also of those inside of the tree.
+
+    (0008,0201) as it was sent, else as the index has it of the peer, else the agreed IANA zone.
+    """
+    sent = (text(each, "TimezoneOffsetFromUTC") for each in (document, indexed))
+    return next(filter(None, map(datetimes.offset, sent)), None) or ZoneInfo(agreed)
 
 
 @dataclass(slots=True)

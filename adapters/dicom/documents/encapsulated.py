@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/documentreference.html
 
 from uuid import UUID, uuid5
 
+from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import Attributes, items, text
 from adapters.dicom.dataset.names import display
 from adapters.dicom.documents.draft import Json, Made, Surroundings, filled, oid, token
@@ -17,7 +18,7 @@ from adapters.dicom.documents.report import (
     predecessors,
     reference,
 )
-from adapters.dicom.documents.values import concept, date_time
+from adapters.dicom.documents.values import concept
 
 CLASSES = {
     "1.2.840.10008.5.1.4.1.1.104.1": "application/pdf",
@@ -156,7 +157,7 @@ def _other_identifiers(document: Attributes) -> list[Json]:
 def _instant(document: Attributes, around: Surroundings) -> str:
     """Return when the document was made, else received: an instant has a time."""
     made = effective(document, around) or ""
-    acquired = date_time(text(document, "AcquisitionDateTime"), around.zone) or ""
+    acquired = datetimes.moment(text(document, "AcquisitionDateTime"), around.zone) or ""
     return next((at for at in (made, acquired) if "T" in at), around.received)
 
 

@@ -17,7 +17,7 @@ from adapters.dicom.dataset.elements import Broken
 from adapters.dicom.dataset.head import BadUid, MissingUid, head
 from adapters.dicom.dataset.part10 import opened
 from adapters.dicom.documents import encapsulated, mapping, reading
-from adapters.dicom.documents.draft import Json, Surroundings
+from adapters.dicom.documents.draft import Json, Surroundings, zone_of
 from adapters.dicom.documents.key_objects import key_objects
 from adapters.dicom.documents.mapping import Mapped
 from adapters.dicom.documents.tree import label
@@ -80,7 +80,7 @@ def _around(document: Mapping[str, Any], settings: Settings, base: str) -> Surro
     """Return surroundings with references that a server would have found."""
     return Surroundings(
         subject=held(document, None),
-        zone=ZoneInfo(settings.dicom.timezone),
+        zone=zone_of(document, {}, settings.dicom.timezone),
         received=datetime.now(UTC).isoformat(timespec="milliseconds"),
         endpoint=dicomweb(settings.dicom, base),
         study={"type": "ImagingStudy", "display": "the study"},

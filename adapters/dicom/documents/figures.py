@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from adapters.dicom.documents.rows import STATES
 from fhir_server.database import Connection
+from fhir_server.figures import Figure
 
 _COUNTS: Final = """
 SELECT state, count(*), coalesce(sum(jsonb_array_length(unmapped)), 0)::bigint
@@ -15,8 +16,8 @@ FROM dicom_document GROUP BY 1
 
 async def figures(connection: Connection, registry: CollectorRegistry) -> None:
     """Add the gauges of documents by state, and of items that only renderings have."""
-    states = Gauge("dicom_documents", "Documents by state.", ("state",), registry=registry)
-    unmapped = Gauge(
+    states = Figure("dicom_documents", "Documents by state.", ("state",), registry=registry)
+    unmapped = Figure(
         "dicom_document_items_unmapped",
         "Content items that only the rendering of their document has.",
         registry=registry,

@@ -1,22 +1,13 @@
 """Key Object Selections: what they select, and whether they reject it.
 
 https://dicom.nema.org/medical/dicom/current/output/html/part03.html#sect_C.17.6
-https://dicom.nema.org/medical/dicom/current/output/html/part16.html#sect_CID_7011
 """
 
 from dataclasses import dataclass
 
 from adapters.dicom.dataset.attributes import Attributes, items, text
+from adapters.dicom.dataset.rejections import KEY_OBJECTS, TITLES
 from adapters.dicom.documents.tree import named
-
-KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
-
-REJECTIONS = {
-    "DCM:113001": "113001",  # Rejected for Quality Reasons
-    "DCM:113037": "113037",  # Rejected for Patient Safety Reasons
-    "DCM:113038": "113038",  # Incorrect Modality Worklist Entry
-    "DCM:113039": "113039",  # Data Retention Policy Expired
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,7 @@ def key_objects(document: Attributes) -> KeyObjects | None:
 
     The instances are those of the evidence (0040,A375), which names all of them.
     """
-    if text(document, "SOPClassUID") != KEY_OBJECT_SELECTION:
+    if text(document, "SOPClassUID") != KEY_OBJECTS:
         return None
     title = named(next(iter(items(document, "ConceptNameCodeSequence")), {}))
     instances = tuple(
@@ -61,4 +52,6 @@ def key_objects(document: Attributes) -> KeyObjects | None:
         for one in items(series, "ReferencedSOPSequence")
         if (uid := text(one, "ReferencedSOPInstanceUID"))
     )
-    return KeyObjects(title, REJECTIONS.get(title, ""), instances)
+    scheme, _, code = title.partition(":")
+    rejection = code if scheme == "DCM" and code in TITLES else ""
+    return KeyObjects(title, rejection, instances)

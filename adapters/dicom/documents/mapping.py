@@ -11,19 +11,18 @@ from hashlib import sha1
 from uuid import UUID, uuid5
 
 from adapters.dicom.dataset.attributes import Attributes, text
+from adapters.dicom.dataset.rejections import KEY_OBJECTS
 from adapters.dicom.documents import dose, measurements, observations, rendering, report
 from adapters.dicom.documents.draft import Draft, Json, Made, Surroundings
-from adapters.dicom.documents.key_objects import KEY_OBJECT_SELECTION
 from adapters.dicom.documents.tree import Item, label, parse
 
-VERSION = 1
+VERSION = 2
 """Of the mapping; documents that another made are mapped again when they are looked at."""
 
 MAX_INLINE = 256 << 10
 """A rendering of more bytes than this is a Binary of its own."""
 
 _BINARIES = UUID("7f3c2a1e-8a40-4c43-9d6e-0b0a4fb7a6b2")
-_SR = "1.2.840.10008.5.1.4.1.1.88."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,6 @@ class Mapped:
         ]
 
 
-def is_report(sop_class_uid: str) -> bool:
-    """Return whether instances of a class have a content tree."""
-    return sop_class_uid.startswith(_SR)
-
-
 def mapped(document: Attributes, around: Surroundings, *, whole: bool = True) -> Mapped:
     """Return what a structured report becomes; without `whole` only the report itself.
 
@@ -89,7 +83,7 @@ def unreadable(document: Attributes, around: Surroundings, reason: str) -> Mappe
 
 
 def _results(draft: Draft) -> list[Made]:
-    if text(draft.document, "SOPClassUID") == KEY_OBJECT_SELECTION:
+    if text(draft.document, "SOPClassUID") == KEY_OBJECTS:
         return []
     found = dose.doses(draft) if draft.root.name in dose.ROOTS else []
     found += measurements.groups(draft)

@@ -7,17 +7,21 @@ https://hl7.org/fhir/R4/observation.html
 from collections.abc import Iterable
 from typing import Any
 
+from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import items, text, texts
 from adapters.dicom.dataset.codes import DCM
 from adapters.dicom.documents import context
 from adapters.dicom.documents.draft import CATEGORY, Draft, Json, Made, filled, oid
 from adapters.dicom.documents.tree import Item, label
-from adapters.dicom.documents.values import concept, date_time, shown, uid_value, value
+from adapters.dicom.documents.values import concept, shown, uid_value, value
 
 REGION = "urn:sangam:dicom:image-region"
 """Extension of a reference to an ImagingStudy: which instance, frames and coordinates."""
 
 FINDING = "DCM:121071"
+PAST = frozenset(("DCM:121060", "DCM:121062", "DCM:121068"))
+"""Sections of history, request and previous findings: what they say is text (TID 2000)."""
+
 TRACKING_ID, TRACKING_UID = "DCM:112039", "DCM:112040"
 FINDING_SITE, LATERALITY, MODIFIER = "SCT:363698007", "SCT:272741003", "SCT:106233006"
 METHOD = "SCT:370129005"
@@ -33,7 +37,7 @@ def observation(draft: Draft, item: Item, code: Json, identifier: Json | None = 
     own = draft.identifier(item)
     if identifier is not None and not draft.known("Observation", identifier):
         own = identifier
-    at = date_time(text(item.attributes, "ObservationDateTime"), draft.around.zone)
+    at = datetimes.moment(text(item.attributes, "ObservationDateTime"), draft.around.zone)
     report = draft.made[0].resource
     made = draft.add(
         filled(
@@ -265,9 +269,12 @@ def refer(draft: Draft) -> None:
 
 
 def findings(draft: Draft) -> list[Made]:
-    """Return Observations of what no template took: findings, and numbers wherever they are."""
+    """Return Observations of what no template took: findings, and numbers wherever they are.
+
+    What is told of the past is none: it would stand as found now.
+    """
     made = []
-    for item in draft.root.walk():
+    for item in draft.root.walk(besides=PAST):
         if draft.is_used(item) or item.reference:
             continue
         is_finding = item.name == FINDING and item.value_type in {"TEXT", "CODE"}

@@ -12,11 +12,12 @@ from urllib.parse import quote
 from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import Attributes, items, text
 from adapters.dicom.dataset.names import display
+from adapters.dicom.dataset.rejections import KEY_OBJECTS
 from adapters.dicom.documents import context
 from adapters.dicom.documents.draft import Draft, Json, Made, Surroundings, filled, oid
-from adapters.dicom.documents.key_objects import KEY_OBJECT_SELECTION
+from adapters.dicom.documents.observations import PAST
 from adapters.dicom.documents.tree import Item, Position, label, uids
-from adapters.dicom.documents.values import code_of, concept, date_time, shown
+from adapters.dicom.documents.values import code_of, concept, shown
 
 LOINC_REPORT = {
     "system": "http://loinc.org",
@@ -41,6 +42,7 @@ _PROCEDURE = "DCM:121058"
 _BCP47 = re.compile(r"[a-z]{2}(-[A-Z]{2})?", re.ASCII)
 # Basic and Enhanced Text: their containers are sections, by whatever name.
 _TEXT_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.88.22"))
+_TOLD = frozenset(("CONTAINER", "TEXT", "CODE", "DATE", "TIME", "DATETIME", "PNAME"))
 _MAX_NARRATIVE = 64 << 10
 _MAX_MEDIA = 1000
 _TAGS = re.compile(r"<[^>]*>")
@@ -69,7 +71,7 @@ def status(document: Attributes) -> str:
     A document that takes the place of another is an amendment once it is verified; before
     that it is as preliminary as any (FHIR: amended is "subsequent to being final").
     """
-    if text(document, "SOPClassUID") == KEY_OBJECT_SELECTION:
+    if text(document, "SOPClassUID") == KEY_OBJECTS:
         return "final"  # It has none of the flags (PS3.3, C.17.6.1).
     if text(document, "PreliminaryFlag") == "PRELIMINARY":
         return "preliminary"
@@ -149,19 +151,17 @@ def categories(around: Surroundings, sop_class: str) -> list[Json]:
 
 def effective(document: Attributes, around: Surroundings) -> str | None:
     """Return date and time of the content, else of the study."""
-    zone = datetimes.offset(text(document, "TimezoneOffsetFromUTC")) or around.zone
     return datetimes.date_time(
-        text(document, "ContentDate"), text(document, "ContentTime"), zone
-    ) or datetimes.date_time(text(document, "StudyDate"), text(document, "StudyTime"), zone)
+        text(document, "ContentDate"), text(document, "ContentTime"), around.zone
+    ) or datetimes.date_time(text(document, "StudyDate"), text(document, "StudyTime"), around.zone)
 
 
 def issued(document: Attributes, around: Surroundings) -> str:
     """Return when the document was last verified, else when it was received."""
-    zone = datetimes.offset(text(document, "TimezoneOffsetFromUTC")) or around.zone
     times = [
         at
         for one in items(document, "VerifyingObserverSequence")
-        if (at := date_time(text(one, "VerificationDateTime"), zone)) and "T" in at
+        if (at := datetimes.moment(text(one, "VerificationDateTime"), around.zone)) and "T" in at
     ]
     return times[-1] if times else around.received
 
@@ -239,7 +239,7 @@ def conclude(draft: Draft) -> None:
 def _conclusion(draft: Draft, made: Made) -> None:
     texts = []
     codes: list[Json] = []
-    for item in draft.root.walk():
+    for item in draft.root.walk(besides=PAST):
         if item.name not in _CONCLUSIONS or not shown(item):
             continue
         if item.value_type == "TEXT":
@@ -344,7 +344,7 @@ def _narrative(draft: Draft, made: Made) -> None:
         return
     made.resource["text"] = {"status": "generated", "div": f'<div xmlns="{_XHTML}">{div}</div>'}
     for item in told:
-        if item.value_type in {"CONTAINER", "TEXT", "CODE", "DATE", "TIME", "DATETIME", "PNAME"}:
+        if item.value_type in _TOLD or (item.value_type == "NUM" and not draft.is_used(item)):
             draft.mark(item, made, "text.div")
 
 

@@ -1,11 +1,10 @@
 """What the FHIR server knows of a document's study: whose it is, and what asked for it."""
 
 from collections.abc import Iterable
-from zoneinfo import ZoneInfo
 
 from adapters.dicom.address import dicomweb
 from adapters.dicom.dataset.attributes import Attributes, items, text
-from adapters.dicom.documents.draft import Json, Surroundings, oid
+from adapters.dicom.documents.draft import Json, Surroundings, oid, zone_of
 from adapters.dicom.documents.rows import Stored
 from adapters.dicom.studies import reading
 from adapters.dicom.studies.ids import imaging_study_id
@@ -35,7 +34,7 @@ async def surroundings(
     subject = dict(study.get("subject", {}))
     return Surroundings(
         subject=subject,
-        zone=ZoneInfo(settings.timezone),
+        zone=zone_of(document, one.attributes, settings.timezone),
         received=one.received_at.isoformat(timespec="milliseconds"),
         endpoint=dicomweb(settings, server.base),
         study={"reference": reading.literal(study)},
@@ -100,12 +99,13 @@ async def _order(
     server: Server, connection: Connection, numbers: Iterable[tuple[str, str]], study: Json
 ) -> Json:
     known = list(numbers)
-    for value, _ in known:
+    subject = study.get("subject", {}).get("reference")
+    for value, _ in known if subject else ():
         url = f"ServiceRequest?identifier={reading.token('', value)}&_count=10"
         matching = [
             one
             for one in await reading.search(server, connection, url)
-            if one.get("subject", {}).get("reference") == study.get("subject", {}).get("reference")
+            if one.get("subject", {}).get("reference") == subject
         ]
         if len(matching) == 1:
             return {"reference": reading.literal(matching[0])}

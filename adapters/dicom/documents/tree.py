@@ -3,13 +3,13 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part03.html#sect_C.17.3
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from pydicom.sr._snomed_dict import mapping
-
 from adapters.dicom.dataset.attributes import Attributes, items, text, texts
+from adapters.dicom.dataset.codes import RETIRED_SCHEMES
 from adapters.dicom.dataset.elements import Broken
+from adapters.dicom.dataset.retired_ids import RETIRED
 
 MAX_LEVELS = 64
 MAX_ITEMS = 100_000
@@ -49,23 +49,22 @@ class Item:
         """Return the coded value, empty where there is none."""
         return next(iter(items(self.attributes, "ConceptCodeSequence")), {})
 
-    def walk(self) -> Iterator["Item"]:
-        """Yield this item and all below it, in the order of the document."""
+    def walk(self, *, besides: Collection[str] = ()) -> Iterator["Item"]:
+        """Yield this item and all below it, in the order of the document.
+
+        Items named in `besides` are left out with what is below them.
+        """
         ahead = [self]
         while ahead:
             one = ahead.pop()
+            if one.name in besides:
+                continue
             yield one
             ahead.extend(reversed(one.children))
 
     def child(self, *names: str) -> "Item | None":
         """Return the first child with one of these names."""
         return next((one for one in self.children if one.name in names), None)
-
-
-# Ids of SNOMED RT, which templates named their concepts by before 2020, as those of SNOMED CT
-# (PS3.16, 8.1.1). pydicom compares codes by the same table.
-RETIRED: Mapping[str, str] = mapping["SRT"]
-_OLD = frozenset(("SRT", "SNM3", "99SDM"))
 
 
 def named(concept: Attributes) -> str:
@@ -75,7 +74,7 @@ def named(concept: Attributes) -> str:
         (v for key in ("CodeValue", "LongCodeValue", "URNCodeValue") if (v := text(concept, key))),
         "",
     )
-    if scheme in _OLD and value in RETIRED:
+    if scheme in RETIRED_SCHEMES and value in RETIRED:
         return f"SCT:{RETIRED[value]}"
     return f"{scheme}:{value}" if value else ""
 
@@ -83,7 +82,7 @@ def named(concept: Attributes) -> str:
 def current(concept: Attributes) -> Attributes:
     """Return a coded entry with the id of SNOMED CT that took the place of a retired one."""
     value = text(concept, "CodeValue")
-    if text(concept, "CodingSchemeDesignator") in _OLD and value in RETIRED:
+    if text(concept, "CodingSchemeDesignator") in RETIRED_SCHEMES and value in RETIRED:
         return {**concept, "CodingSchemeDesignator": ["SCT"], "CodeValue": [RETIRED[value]]}
     return concept
 

@@ -26,7 +26,6 @@ _MAX_EXPONENT = 300
 _DS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 _URI = re.compile(r"\S+")
-_DT = re.compile(r"(\d{4})(\d{2})?(\d{2})?([\d.]*)([+-]\d{4})?", re.ASCII)
 
 # CID 42 Numeric Value Qualifier: why there is no number.
 _QUALIFIERS = {
@@ -166,7 +165,7 @@ def _date(item: Item, zone: tzinfo) -> Json:
         day = datetimes.day(text(item.attributes, "Date"))
         at = day.isoformat() if day else None
     else:
-        at = date_time(text(item.attributes, "DateTime"), zone)
+        at = datetimes.moment(text(item.attributes, "DateTime"), zone)
     return {"valueDateTime": at} if at else _string(item)
 
 
@@ -180,24 +179,6 @@ def _time(item: Item) -> Json:
     if at is None or "T" not in at:
         return _string(item)
     return {"valueTime": re.split(r"[+-]", at.partition("T")[2])[0]}
-
-
-def date_time(sent: str, zone: tzinfo) -> str | None:
-    """Return a DT value as a FHIR dateTime, None when there is no such day.
-
-    Its own offset wins over `zone`; year, and year and month, stay as they are.
-    """
-    match = _DT.fullmatch(sent)
-    if match is None:
-        return None
-    year, month, day, clock, offset = match.groups()
-    if month is None:
-        return year if int(year) else None
-    if day is None:
-        whole = datetimes.day(f"{year}{month}01")
-        return whole.isoformat()[:7] if whole else None
-    own = datetimes.offset(offset or "")
-    return datetimes.date_time(f"{year}{month}{day}", clock, own or zone)
 
 
 _VALUES = {

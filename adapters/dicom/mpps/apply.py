@@ -22,7 +22,15 @@ from adapters.dicom.storage.defaults import completed as with_defaults
 from adapters.dicom.studies.expected import Expected, expect, withdraw
 from adapters.dicom.studies.patients import held, identifier
 from adapters.dicom.studies.project import bring_up_to_date, lock
-from adapters.dicom.studies.reading import CALLER, literal, read, search, survivor, token
+from adapters.dicom.studies.reading import (
+    CALLER,
+    literal,
+    location,
+    read,
+    search,
+    survivor,
+    token,
+)
 from adapters.dicom.studies.subject import Subject, agreed_issuers, subject
 from adapters.dicom.worklist import progress
 from adapters.dicom.worklist.progress import Reference, Step
@@ -207,12 +215,8 @@ async def _location(
     named = text(attributes, "PerformedLocation")
     if not named:
         return None
-    value = token("", named)
-    for criteria in ("identifier", "name:exact"):
-        found = await search(server, connection, f"Location?{criteria}={value}&_count=2")
-        if len(found) == 1:
-            return {"reference": literal(found[0]), "display": named}
-    return {"display": named}
+    found = await location(server, connection, named)
+    return {"reference": found, "display": named} if found else {"display": named}
 
 
 async def _of_order(
@@ -267,13 +271,14 @@ async def _appointments(
     server: Server, connection: Connection, one: _Performed, order: Json
 ) -> list[Json]:
     """Return the Appointments of what was completed."""
-    if one.step.state != COMPLETED:
-        return []
     own = [step for step in one.scheduled if step.service_request == order["id"]]
     if own:
+        # What else was begun for the step may have been broken off after it was completed.
         ids = dict.fromkeys(s.appointment for s in own if s.is_completed and s.appointment)
         known = [await read(server, connection, f"Appointment/{id_}") for id_ in ids]
         return [found for found in known if found]
+    if one.step.state != COMPLETED:
+        return []
     url = f"Appointment?based-on={literal(order)}&_count=2"
     found = await search(server, connection, url)
     return found if len(found) == 1 else []

@@ -7,14 +7,12 @@ https://hl7.org/fhir/R4/appointment.html#statemachine
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from adapters.dicom.mpps.state import COMPLETED, DISCONTINUED, IN_PROGRESS
+from adapters.dicom.studies import tasks
 
 Json = dict[str, Any]
-
-MATCH_STUDY: Final = "match-imaging-study"
-"""The code of Tasks that are about a study and not about the fulfilment of an order."""
 
 _WAITING = frozenset(("draft", "requested", "received", "accepted", "ready", "on-hold"))
 _RUNNING = frozenset(("in-progress",))
@@ -47,7 +45,7 @@ def task(
 def fulfils(resource: Mapping[str, Any]) -> bool:
     """Return whether a Task is about the fulfilment of its order."""
     codings = resource.get("code", {}).get("coding", ())
-    return all(one.get("code") != MATCH_STUDY for one in codings)
+    return all(one.get("code") != tasks.CODE for one in codings)
 
 
 def appointment(resource: Mapping[str, Any]) -> Json | None:

@@ -74,11 +74,12 @@ def _of_step(item: Attributes, known: Sequence[Json]) -> list[Json]:
 
 def _by_accession(item: Attributes, accession: str, known: Sequence[Json]) -> list[Json]:
     issuer = next(iter(items(item, _ISSUERS)), {})
-    system = universal_system(
-        text(issuer, "UniversalEntityID"), text(issuer, "UniversalEntityIDType")
-    )
+    universal = text(issuer, "UniversalEntityID")
+    system = universal_system(universal, text(issuer, "UniversalEntityIDType"))
     if system:
         return [one for one in known if _has(one, accession, "ACSN", system)]
+    if universal or text(issuer, "LocalNamespaceEntityID"):
+        return []  # It is a number of somebody whom we do not know.
     found = [one for one in known if _has(one, accession, "ACSN")]
     return found if len(found) == 1 else []
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -24,17 +23,20 @@ from adapters.dicom.network.association import Fixed, Gathered, Intake, Peer
 from adapters.dicom.network.classes import MPPS, MPPS_RETRIEVE
 from adapters.dicom.network.command import Answer, Command, Element, attribute_tags
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.statuses import (
+    CLASS_INSTANCE_CONFLICT,
+    DUPLICATE_INSTANCE,
+    INVALID_INSTANCE,
+    MISTYPED_ARGUMENT,
+    NO_SUCH_CLASS,
+    NO_SUCH_INSTANCE,
+    PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
+)
 from adapters.dicom.query.find import Pool
 
 log = logging.getLogger(__name__)
 
-DUPLICATE_INSTANCE: Final = 0x0111
-NO_SUCH_INSTANCE: Final = 0x0112
-INVALID_INSTANCE: Final = 0x0117
-NO_SUCH_CLASS: Final = 0x0118
-CLASS_INSTANCE_CONFLICT: Final = 0x0119
-MISTYPED_ARGUMENT: Final = 0x0212
-RESOURCE_LIMITATION: Final = 0x0213
 
 _WAIT_SECONDS = 10.0
 
@@ -133,7 +135,7 @@ def _guarded(respond: Callable[[bytes], Answer], data: bytes) -> Answer:
     try:
         return respond(data)
     except Broken:
-        return Answer(state.PROCESSING_FAILURE, "The data set cannot be parsed")
+        return Answer(PROCESSING_FAILURE, "The data set cannot be parsed")
     except (psycopg.Error, PoolTimeout) as error:
         log.warning("a performed procedure step was not kept: %s", type(error).__name__)
         return Answer(RESOURCE_LIMITATION, "The index is not available")

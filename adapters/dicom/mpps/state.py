@@ -14,6 +14,16 @@ from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.codes import DCM, coding
 from adapters.dicom.dataset.identifier import Key, Keys, tag_of
 from adapters.dicom.mpps.content import CHARACTER_SET, by_keyword
+from adapters.dicom.network.statuses import (
+    INVALID_VALUE,
+    LIST_ERROR,
+    MISSING_ATTRIBUTE,
+    MISSING_VALUE,
+    OPTIONAL_NOT_SUPPORTED,
+    OUT_OF_RANGE,
+    PROCESSING_FAILURE,
+    SUCCESS,
+)
 
 IN_PROGRESS: Final = "IN PROGRESS"
 COMPLETED: Final = "COMPLETED"
@@ -21,14 +31,6 @@ DISCONTINUED: Final = "DISCONTINUED"
 FINAL: Final = frozenset((COMPLETED, DISCONTINUED))
 STATES: Final = FINAL | {IN_PROGRESS}
 
-SUCCESS: Final = 0x0000
-OPTIONAL_NOT_SUPPORTED: Final = 0x0001
-INVALID_VALUE: Final = 0x0106
-LIST_ERROR: Final = 0x0107
-PROCESSING_FAILURE: Final = 0x0110
-OUT_OF_RANGE: Final = 0x0116
-MISSING_ATTRIBUTE: Final = 0x0120
-MISSING_VALUE: Final = 0x0121
 MAY_NO_LONGER_BE_UPDATED: Final = 0xA710
 """Error ID of an N-SET after the end (PS3.4, F.7.2.2.2)."""
 

@@ -20,6 +20,15 @@ from adapters.dicom.network.classes import service_of
 from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field, Notice
 from adapters.dicom.network.negotiate import Agreed, Negotiated, Policy, Rejected, negotiate
 from adapters.dicom.network.pdu import Fault, Kind
+from adapters.dicom.network.statuses import (
+    CLASS_NOT_SUPPORTED,
+    NOT_AUTHORIZED,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    SUCCESS,
+    UNABLE_TO_PROCESS,
+    UNRECOGNIZED_OPERATION,
+)
 from adapters.dicom.network.tls import Certificate
 from adapters.dicom.network.wire import Closed, TimedOut, Wire
 
@@ -207,15 +216,6 @@ def _guarded(respond: Callable[[], Answer]) -> Answer:
     except Exception as error:  # noqa: BLE001  (an association outlives any data set)
         log.error("a message failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
         return Answer(PROCESSING_FAILURE, "The request cannot be processed")
-
-
-SUCCESS = 0x0000
-PROCESSING_FAILURE = 0x0110
-CLASS_NOT_SUPPORTED = 0x0122
-NOT_AUTHORIZED = 0x0124
-UNRECOGNIZED_OPERATION = 0x0211
-OUT_OF_RESOURCES = 0xA700
-UNABLE_TO_PROCESS = 0xC000
 
 
 def by_class(services: Mapping[str, Service]) -> Service:

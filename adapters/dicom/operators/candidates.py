@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
 
 from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import Attributes, text
 from adapters.dicom.dataset.names import families, folded, human_names
-from adapters.dicom.studies.reading import Json, literal, search, token
+from adapters.dicom.studies.patients import GENDERS
+from adapters.dicom.studies.reading import Json, escaped, literal, search, token
 from fhir_server.database import Connection
 from fhir_server.server import Server
 
-_SEXES: Final = {"M": "male", "F": "female", "O": "other"}
 _IDENTIFIER, _BORN, _FAMILY, _GIVEN, _SEX = 45, 25, 15, 10, 5
 _MOST: Final = 10
 
@@ -79,7 +78,7 @@ def judged(attributes: Attributes, patient: Json) -> Candidate:
             _GIVEN,
             bool(given & {folded(part) for one in names for part in one.get("given", ())}),
         ),
-        ("sex", _SEX, patient.get("gender") == _SEXES.get(text(attributes, "PatientSex"), "-")),
+        ("sex", _SEX, patient.get("gender") == GENDERS.get(text(attributes, "PatientSex"), "-")),
     ]
     agreeing = [(name, weight) for name, weight, agrees in facts if agrees]
     score = sum(weight for _, weight in agreeing)
@@ -91,15 +90,11 @@ def _questions(attributes: Attributes) -> list[str]:
     if value := text(attributes, "PatientID"):
         asked.append(f"identifier={token('', value)}")
     names: list[dict[str, Any]] = human_names(text(attributes, "PatientName"))[:1]
-    family = quote(_plain(names[0].get("family", "")), safe="") if names else ""
+    family = escaped(names[0].get("family", "")) if names else ""
     born = datetimes.day(text(attributes, "PatientBirthDate"))
     if born:
         asked.append(f"birthdate={born.isoformat()}" + (f"&family={family}" if family else ""))
     if family:
-        first = quote(_plain((names[0].get("given") or [""])[0]), safe="")
+        first = escaped((names[0].get("given") or [""])[0])
         asked.append(f"family={family}" + (f"&given={first}" if first else ""))
     return asked
-
-
-def _plain(value: str) -> str:
-    return "".join(f"\\{c}" if c in "\\|,$" else c for c in value)

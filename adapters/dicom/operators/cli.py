@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from adapters.dicom.dataset.rejections import QUALITY, TITLES
 from adapters.dicom.operators import desk, views
 from adapters.dicom.studies import conflicts, corrections
-from adapters.dicom.studies.rejection import CODES, QUALITY, Target
+from adapters.dicom.studies.rejection import Target
 from fhir_server.database import Connection
 from fhir_server.server import Server
 
@@ -129,7 +130,7 @@ def reject_study(
     study: StudyUid,
     *,
     code: Annotated[
-        str, typer.Option(help="; ".join(f"{one} {text}" for one, text in CODES.items()))
+        str, typer.Option(help="; ".join(f"{one} {text}" for one, text in TITLES.items()))
     ] = QUALITY,
     series: SeriesOption = None,
     instance: InstanceOption = None,

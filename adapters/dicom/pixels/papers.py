@@ -9,6 +9,7 @@ from typing import BinaryIO, Final, Literal
 from adapters.dicom.dataset.elements import Broken
 from adapters.dicom.documents import encapsulated, reading, rendering, tree
 from adapters.dicom.pixels.refusals import NoPixels, NotShown
+from adapters.dicom.studies.overlay import Overlay, corrected
 
 Paper = Literal["pdf", "html"]
 MEDIA_TYPES: Final[Mapping[Paper, str]] = {"pdf": "application/pdf", "html": "text/html"}
@@ -24,15 +25,18 @@ def paper(sop_class_uid: str) -> Paper | None:
     return "html" if sop_class_uid.startswith(_REPORTS) else None
 
 
-def printed(file: BinaryIO, offset: int, syntax: str, kind: Paper) -> bytes:
+def printed(
+    file: BinaryIO, offset: int, syntax: str, kind: Paper, overlay: Overlay | None = None
+) -> bytes:
     """Return the document whose data set begins at `offset`.
 
+    A report is headed by what `overlay` says of its study; a document is its author's, and stays.
     Raises NoPixels where there is none, NotShown when it cannot be read.
     """
     file.seek(offset)
     try:
         data = reading.plain(file.read(), syntax)
-        document = reading.read(data, syntax)
+        document = corrected(reading.read(data, syntax), overlay)
         if kind == "html":
             return rendering.html(document, tree.parse(document)).encode()
         span = encapsulated.original(document)

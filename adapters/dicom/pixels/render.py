@@ -23,6 +23,7 @@ from adapters.dicom.pixels.refusals import BY_NAME
 from adapters.dicom.pixels.request import Answer, Order, Picture
 from adapters.dicom.pixels.voi import Window
 from adapters.dicom.query.transcode import transcoded
+from adapters.dicom.studies import output, overlay
 
 MOST_FRAMES: Final = 256
 """Frames of a moving picture; of more, every second, third... is taken."""
@@ -76,16 +77,20 @@ def image(frame: Frame, picture: Picture) -> Image.Image:
 
 def _made(order: Order) -> Answer:
     picture, place = order.picture, Path(order.path)
+    corrected = overlay.parsed(order.overlay)
     if order.whole:
         return Answer(content=transcoded(place, place.stat().st_size, order.whole))
     with place.open("rb") as file:
         kind = picture.format
         if kind == "pdf" or kind == "html":  # noqa: PLR1714  (a type checker reads this form)
-            return Answer(content=papers.printed(file, order.offset, order.syntax, kind))
+            found = papers.printed(file, order.offset, order.syntax, kind, corrected)
+            return Answer(content=found)
         data_set, stream = attributes(file, order.offset, order.syntax)
         start = stream.tell()
         if order.raw:
             return Answer(content=_raw(decoded(data_set, stream, order.syntax, order.frame or 0)))
+        if corrected and picture.annotation:
+            output.apply(data_set, corrected)
         images = []
         for index in _indices(order, data_set):
             stream.seek(start)

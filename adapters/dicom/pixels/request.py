@@ -1,6 +1,6 @@
 """What a client asks for when it asks for a picture."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -38,6 +38,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `frame` counts from 0; None: the representative frame, or all of them in a GIF.
     `raw`: not a picture, but the frame's values as they are stored, in little endian.
     `whole`: the data set in this transfer syntax, Explicit or Implicit VR Little Endian.
+    `overlay`: what was corrected of the study, as its row has it (studies/overlay.py); texts in
+    pictures and reports say that.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     picture: Picture
     raw: bool = False
     whole: str = ""
+    overlay: dict[str, Any] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

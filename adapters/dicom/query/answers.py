@@ -13,9 +13,9 @@ import msgspec
 from adapters.dicom.dataset.charset import defined_terms
 from adapters.dicom.dataset.identifier import Key, Keys, keyword, tag_of, terms_of, vr_of, write
 from adapters.dicom.dataset.levels import UNIQUE, Level
+from adapters.dicom.network.statuses import PENDING
 from adapters.dicom.query.statement import Statement, returnable
 
-PENDING = 0xFF00
 PENDING_WITHOUT_KEYS = 0xFF01
 
 Record = Mapping[str, Sequence[Any]]

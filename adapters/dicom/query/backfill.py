@@ -3,8 +3,10 @@
 It reads the heads of the stored files, as the store path does.
 """
 
+import asyncio
 import logging
 import mmap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +78,8 @@ async def _rewrite(connection: Connection, blobs: Blobs) -> int:
     cursor = await connection.execute(_OLD, (VERSION, _BATCH))
     found = await cursor.fetchall()
     for sop_instance_uid, study, series, syntax, blob, offset, size, known in found:
-        attributes = msgspec.json.decode(known)
-        try:
-            read = stored_head(blobs.path(blob), offset, size, syntax)
-            attributes = {**read.attributes, **attributes}
-        except (OSError, Broken, MoreNeeded, BadUid, MissingUid) as error:
-            log.warning("an instance was not read again: %s", type(error).__name__)
+        read = await asyncio.to_thread(_attributes, blobs, blob, offset, size, syntax)
+        attributes = {**read, **msgspec.json.decode(known)}
         values = {
             "sop_instance_uid": sop_instance_uid,
             "attributes": msgspec.json.encode(attributes).decode(),
@@ -90,6 +88,17 @@ async def _rewrite(connection: Connection, blobs: Blobs) -> int:
         }
         await connection.execute(_REWRITE, values)
     return len(found)
+
+
+def _attributes(
+    blobs: Blobs, blob: str, offset: int, size: int, transfer_syntax: str
+) -> Mapping[str, Any]:
+    """Return what the stored data set says, nothing where it cannot be read."""
+    try:
+        return stored_head(blobs.path(blob), offset, size, transfer_syntax).attributes
+    except (OSError, Broken, MoreNeeded, BadUid, MissingUid) as error:
+        log.warning("an instance was not read again: %s", type(error).__name__)
+        return {}
 
 
 def stored_head(path: Path, offset: int, size: int, transfer_syntax: str) -> Head:

@@ -14,18 +14,10 @@ from psycopg_pool import ConnectionPool
 
 from adapters.dicom import metrics
 from adapters.dicom.dataset.levels import Level
-from adapters.dicom.network.association import (
-    OUT_OF_RESOURCES,
-    SUCCESS,
-    Exchange,
-    Fixed,
-    Intake,
-    Operation,
-    Peer,
-    Streamed,
-)
+from adapters.dicom.network.association import Exchange, Fixed, Intake, Operation, Peer, Streamed
 from adapters.dicom.network.command import Answer, Command
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.statuses import CANCELLED, DOES_NOT_MATCH, OUT_OF_RESOURCES, SUCCESS
 from adapters.dicom.query import models
 from adapters.dicom.query.answers import Asked, answer, limited, record
 from adapters.dicom.query.matching import Malformed, criteria
@@ -35,8 +27,6 @@ from fhir_server.database import SESSION
 log = logging.getLogger(__name__)
 
 LIMIT_REACHED = 0xB001
-DOES_NOT_MATCH_CLASS = 0xA900
-CANCELLED = 0xFE00
 
 _RELATIONAL = 0
 _COMBINED = 1
@@ -71,7 +61,7 @@ def pool(conninfo: str, *, connections: int, seconds: float) -> Pool:
 def find(queries: Queries, peer: Peer, context: Agreed, command: Command) -> Intake | Operation:
     """Return the operation that answers a C-FIND."""
     if not command.has_data_set:
-        return Fixed(Answer(DOES_NOT_MATCH_CLASS, "There is no identifier"))
+        return Fixed(Answer(DOES_NOT_MATCH, "There is no identifier"))
     return Streamed(lambda data, exchange: _found(queries, peer, context, data, exchange))
 
 
@@ -118,7 +108,7 @@ def answered(
     try:
         asked = question()
     except Malformed as error:
-        yield Answer(DOES_NOT_MATCH_CLASS, str(error))
+        yield Answer(DOES_NOT_MATCH, str(error))
         return
     try:
         with metrics.querying(asked.level):

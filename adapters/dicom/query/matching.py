@@ -118,14 +118,18 @@ def fuzzy(value: str) -> Match:
     return Fuzzy(tuple(words)) if words else Universal()
 
 
+def within(keys: Mapping[str, Criterion]) -> Match:
+    """Return what one item of a sequence must match, all of these; universal keys ask nothing."""
+    asked = {name: one for name, one in keys.items() if not isinstance(one.match, Universal)}
+    return Within(asked) if asked else Universal()
+
+
 def _within(key: Key) -> Match:
     if not key.values:
         return Universal()
     if len(key.values) > 1:
         raise Malformed("A sequence of the identifier has more than one item")
-    inner = criteria(key.values[0])
-    asked = {name: one for name, one in inner.items() if not isinstance(one.match, Universal)}
-    return Within(asked) if asked else Universal()
+    return within(criteria(key.values[0]))
 
 
 def _dated(vr: str, value: str) -> Match:

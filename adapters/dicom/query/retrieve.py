@@ -20,21 +20,14 @@ from adapters.dicom.network.command import DATA_SET, Answer, Command, Element, F
 from adapters.dicom.network.negotiate import Agreed
 from adapters.dicom.network.pdu import Fault
 from adapters.dicom.network.scu import Refusal, Sender
+from adapters.dicom.network.statuses import CANCELLED, DOES_NOT_MATCH
 from adapters.dicom.network.wire import Closed, TimedOut
 from adapters.dicom.query import models, peers
-from adapters.dicom.query.find import DOES_NOT_MATCH_CLASS, Pool, agreed_on, rows
+from adapters.dicom.query.find import Pool, agreed_on, rows
 from adapters.dicom.query.matching import Malformed, criteria
 from adapters.dicom.query.peers import Known
 from adapters.dicom.query.statement import instances
-from adapters.dicom.query.suboperations import (
-    CANCELLED,
-    UNREACHABLE,
-    Held,
-    Pair,
-    Tally,
-    batches,
-    chosen,
-)
+from adapters.dicom.query.suboperations import UNREACHABLE, Held, Pair, Tally, batches, chosen
 from adapters.dicom.query.transcode import Undecodable, transcoded
 from adapters.dicom.studies import output, overlay
 from adapters.dicom.studies.overlay import Overlay
@@ -68,7 +61,7 @@ def move(
 ) -> Intake | Operation:
     """Return the operation that answers a C-MOVE."""
     if not command.has_data_set:
-        return Fixed(Answer(DOES_NOT_MATCH_CLASS, "There is no identifier"))
+        return Fixed(Answer(DOES_NOT_MATCH, "There is no identifier"))
     to = command.text(Element.MoveDestination)
 
     def moved(data: bytes, exchange: Exchange) -> Iterator[Answer]:
@@ -80,7 +73,7 @@ def move(
                 return
             found = _held(retrievals.pool, wanted)
         except Malformed as error:
-            yield Answer(DOES_NOT_MATCH_CLASS, str(error))
+            yield Answer(DOES_NOT_MATCH, str(error))
             return
         except psycopg.Error:
             yield Answer(CANNOT_CALCULATE, "The index is not available")
@@ -100,13 +93,13 @@ def get(
 ) -> Intake | Operation:
     """Return the operation that answers a C-GET."""
     if not command.has_data_set:
-        return Fixed(Answer(DOES_NOT_MATCH_CLASS, "There is no identifier"))
+        return Fixed(Answer(DOES_NOT_MATCH, "There is no identifier"))
 
     def got(data: bytes, exchange: Exchange) -> Iterator[Answer]:
         try:
             found = _held(retrievals.pool, understood(context, data))
         except Malformed as error:
-            yield Answer(DOES_NOT_MATCH_CLASS, str(error))
+            yield Answer(DOES_NOT_MATCH, str(error))
             return
         except psycopg.Error:
             yield Answer(CANNOT_CALCULATE, "The index is not available")

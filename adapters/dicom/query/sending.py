@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from adapters.dicom.network.associate import MAX_CONTEXTS
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.query import requester
 from adapters.dicom.query.requester import File
 from adapters.dicom.query.suboperations import Pair
-
-MAX_CONTEXTS = 128
 
 Open = Callable[[Sequence[Pair]], AbstractContextManager[Sender]]
 """Opens an association for these contexts."""

@@ -11,10 +11,8 @@ from adapters.dicom.dataset.identifier import Key, tag_of, write
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from adapters.dicom.network.associate import MAX_CONTEXTS
 from adapters.dicom.network.command import Answer, Element
+from adapters.dicom.network.statuses import CANCELLED, PENDING, SUCCESS
 
-SUCCESS = 0x0000
-PENDING = 0xFF00
-CANCELLED = 0xFE00
 WITH_FAILURES = 0xB000
 UNREACHABLE = 0xA702
 _WARNING = 0xB

@@ -4,18 +4,21 @@ https://dicom.nema.org/medical/dicom/current/output/html/part05.html#chapter_10
 """
 
 import array
-from io import BytesIO
 from pathlib import Path
 
 import pydicom
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomIO
-from pydicom.filewriter import write_dataset
 
-from adapters.dicom.dataset.syntaxes import EXPLICIT_BIG, IMPLICIT_LITTLE
+from adapters.dicom.dataset.encoded import encoded
+from adapters.dicom.dataset.syntaxes import EXPLICIT_BIG
 
 MOST_BYTES = 512 << 20
-_WORD_BITS = 16
+# Bytes of a word by VR, and the array code of words of so many bytes (PS3.5, 7.3).
+_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_CODES = {2: "H", 4: "I", 8: "Q"}
+_PIXEL_DATA = 0x7FE00010
+_BYTE_BITS = 8
 
 
 class Undecodable(Exception):
@@ -36,23 +39,27 @@ def transcoded(path: Path, size: int, target: str) -> bytes:
             found.decompress(generate_instance_uid=False)
         elif syntax == EXPLICIT_BIG:
             _swap(found)
-        return _written(found, implicit=target == IMPLICIT_LITTLE)
+        return encoded(found, target)
     except Exception as error:
         raise Undecodable(type(error).__name__) from error
 
 
 def _swap(found: Dataset) -> None:
-    """Bring the words of native pixels into little endian; pydicom leaves them as they are."""
-    if "PixelData" in found and found.get("BitsAllocated") == _WORD_BITS:
-        words = array.array("H", found.PixelData)
-        words.byteswap()
-        found.PixelData = words.tobytes()
+    """Bring words into little endian; pydicom leaves the bytes of binary values as they are."""
+    for tag in list(found.keys()):
+        # As it was read: what cannot be converted is no reason to refuse it.
+        one = found.get_item(tag)
+        if one.VR == "SQ":
+            for item in found[tag].value:
+                _swap(item)
+        elif one.VR in _WORDS and one.value:
+            allocated = int(found.get("BitsAllocated") or 0) if tag == _PIXEL_DATA else 0
+            size = max(_WORDS[one.VR], allocated // _BYTE_BITS)
+            found[tag] = DataElement(tag, one.VR, _swapped(one.value, size))
 
 
-def _written(found: Dataset, *, implicit: bool) -> bytes:
-    buffer = BytesIO()
-    stream = DicomIO(buffer)
-    stream.is_little_endian = True
-    stream.is_implicit_VR = implicit
-    write_dataset(stream, found)
-    return buffer.getvalue()
+def _swapped(raw: bytes, size: int) -> bytes:
+    whole = len(raw) // size * size
+    words = array.array(_CODES[size], raw[:whole])
+    words.byteswap()
+    return words.tobytes() + raw[whole:]

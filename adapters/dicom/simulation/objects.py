@@ -6,13 +6,11 @@ https://dicom.nema.org/medical/dicom/current/output/html/part16.html#sect_CTRadi
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Final
 
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomIO
-from pydicom.filewriter import write_dataset
 
+from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulate import phantom
@@ -58,15 +56,7 @@ def instances(exam: Exam) -> Iterator[Instance]:
         uid = exam.uid("instance", number)
         made = _whole(exam, kind, uid, number)
         kind.fill(made, exam, number)
-        yield Instance(kind.sop_class_uid, uid, EXPLICIT_LITTLE, _encoded(made))
-
-
-def _encoded(made: Dataset) -> bytes:
-    buffer = BytesIO()
-    stream = DicomIO(buffer)
-    stream.is_little_endian, stream.is_implicit_VR = True, False
-    write_dataset(stream, made)
-    return buffer.getvalue()
+        yield Instance(kind.sop_class_uid, uid, EXPLICIT_LITTLE, encoded(made, EXPLICIT_LITTLE))
 
 
 def _whole(exam: Exam, kind: Kind, uid: str, number: int) -> Dataset:

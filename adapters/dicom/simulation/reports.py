@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from adapters.dicom.listener import Limits, Listener
+from adapters.dicom.listener import Listener
 from adapters.dicom.network.association import Patience, echo
 from adapters.dicom.network.classes import COMMITMENT, VERIFICATION
 from adapters.dicom.network.command import Field
 from adapters.dicom.network.negotiate import Policy
+from adapters.dicom.places import Limits, Places
 from adapters.dicom.simulation.asking import Reports
 
 _ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
@@ -24,6 +25,7 @@ _MAX_PDU = 131072
 @contextmanager
 def listening(ae_title: str, port: int, reports: Reports) -> Iterator[int]:
     """Listen for reports on a port (0: any that is free), and lend its number."""
+    places = Places(None, Limits(8, 8))
     listener = Listener(
         policy=Policy(
             ae_titles=frozenset((ae_title,)),
@@ -35,7 +37,7 @@ def listening(ae_title: str, port: int, reports: Reports) -> Iterator[int]:
             services=frozenset((COMMITMENT, VERIFICATION)),
         ),
         networks=_ANYWHERE,
-        limits=Limits(8, 8),
+        places=places,
         patience=Patience(artim=30, dimse=30, idle=60),
         services={Field.N_EVENT_REPORT_RQ: reports.service, Field.C_ECHO_RQ: echo},
     )
@@ -49,3 +51,4 @@ def listening(ae_title: str, port: int, reports: Reports) -> Iterator[int]:
             stop.set()
             thread.join(_STOP_SECONDS)
             listener.close(_STOP_SECONDS)
+            places.close()

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import psycopg
 
+from adapters.dicom.dataset.rejections import QUALITY, RETENTION_EXPIRED
+
 Row = tuple[Any, ...]
 
 
@@ -31,9 +33,6 @@ class Verdict(Enum):
 
 
 OnConflict = Literal["keep-first", "replace", "reject"]
-
-QUALITY: Final = "113001"
-RETENTION_EXPIRED: Final = "113039"
 
 # What was rejected is hidden when it comes (again). NULL, which the column does not take, is
 # for what is refused: so it costs one look into an index, and no way there and back.

@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from adapters.dicom.dataset.levels import NAMES, of_series, of_study
 from adapters.dicom.dataset.names import searched
+from adapters.dicom.dataset.rejections import KEY_OBJECTS, TITLES
 from adapters.dicom.storage.again import (
     STATE,
     OnConflict,
@@ -28,10 +29,6 @@ DOCUMENTS = "dicom.documents"
 
 DOCUMENT_CLASSES = ("1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.104.")
 """How the SOP classes of structured reports and of encapsulated documents begin."""
-
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
-REJECTING = frozenset(("113001", "113037", "113038", "113039"))
-"""Titles of Key Object Selections that reject what they list (PS3.16, CID 7011)."""
 
 VERSION = 2
 """Of what index rows hold; rows of another are written again by a job (query/backfill.py)."""
@@ -198,7 +195,7 @@ def is_rejection_note(sop_class_uid: str, attributes: Mapping[str, Any]) -> bool
     return (
         sop_class_uid == KEY_OBJECTS
         and _first(titles[0], "CodingSchemeDesignator") == "DCM"
-        and _first(titles[0], "CodeValue") in REJECTING
+        and _first(titles[0], "CodeValue") in TITLES
     )
 
 

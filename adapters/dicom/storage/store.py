@@ -27,9 +27,18 @@ from adapters.dicom.dataset.head import (
     is_deflated,
     valid_uid,
 )
-from adapters.dicom.network.association import SUCCESS, Fixed, Intake, Peer
+from adapters.dicom.network.association import Fixed, Intake, Peer
 from adapters.dicom.network.command import Answer, Command, Element
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.statuses import (
+    CANNOT_UNDERSTAND,
+    CLASS_NOT_SUPPORTED,
+    DOES_NOT_MATCH,
+    DUPLICATE_INSTANCE,
+    INVALID_INSTANCE,
+    OUT_OF_RESOURCES,
+    SUCCESS,
+)
 from adapters.dicom.storage.again import Verdict
 from adapters.dicom.storage.defaults import completed
 from adapters.dicom.storage.index import Row, Rows
@@ -39,12 +48,6 @@ from fhir_server.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-DUPLICATE_INSTANCE = 0x0111
-INVALID_INSTANCE = 0x0117
-CLASS_NOT_SUPPORTED = 0x0122
-OUT_OF_RESOURCES = 0xA700
-DOES_NOT_MATCH = 0xA900
-CANNOT_UNDERSTAND = 0xC000
 
 HEAD = 256 << 10
 

@@ -1,7 +1,8 @@
 """The removal of files that a crash left behind.
 
 A crash between the rename of a file and the commit of its row leaves a blob
-without row; one before the rename leaves a partial file in `incoming`.
+without row; one before the rename leaves a partial file in `incoming`. What is removed here,
+or was expunged, goes from the object store with the next sweep.
 """
 
 import secrets
@@ -13,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from adapters.dicom.storage.tiered import Tiered
 from fhir_server.blobs import Blobs
 
 AGE_SECONDS = 3600.0
@@ -38,13 +40,24 @@ def sweep(
         removed += 1
     candidates = _old(blobs.root.glob("[0-9a-f][0-9a-f]/*/*"), before)
     while batch := list(islice(candidates, _BATCH)):
-        known = _known(connection, batch)
+        known = _known(connection, [path.name for path in batch])
         removed += sum(_remove(blobs, path, before) for path in batch if path.name not in known)
+    if isinstance(blobs, Tiered):
+        _settle(connection, blobs, before)
     return removed
 
 
-def _known(connection: psycopg.Connection[tuple[Any, ...]], paths: list[Path]) -> set[str]:
-    digests = [bytes.fromhex(path.name) for path in paths]
+def _settle(connection: psycopg.Connection[tuple[Any, ...]], blobs: Tiered, before: float) -> None:
+    """Remove from the object store what was dropped and nobody needs."""
+    dropped = iter(blobs.dropped(before))
+    while batch := list(islice(dropped, _BATCH)):
+        known = _known(connection, batch)
+        for digest in batch:
+            blobs.settle(digest, needed=digest in known)
+
+
+def _known(connection: psycopg.Connection[tuple[Any, ...]], names: list[str]) -> set[str]:
+    digests = [bytes.fromhex(name) for name in names]
     return {row[0] for row in connection.execute(_KNOWN, {"blobs": digests})}
 
 
@@ -73,4 +86,6 @@ def _remove(blobs: Blobs, path: Path, before: float) -> bool:
         aside.rename(path)
         return False
     aside.unlink()
+    if isinstance(blobs, Tiered):
+        blobs.drop(path.name)
     return True

@@ -21,6 +21,7 @@ from fhir_server.dicom_settings import DicomSettings, S3Settings
 log = logging.getLogger(__name__)
 
 _PENDING: Final = "pending"
+_DROPPED: Final = "dropped"
 _PIECE = 1 << 20
 
 
@@ -46,6 +47,8 @@ class Tiered(Blobs):
         self._spool = spool
         self._pending = root / _PENDING
         self._pending.mkdir(exist_ok=True)
+        self._dropped = root / _DROPPED
+        self._dropped.mkdir(exist_ok=True)
 
     def path(self, digest: str) -> Path:
         """Return where the blob lies; it is fetched when the disk does not have it."""
@@ -69,6 +72,25 @@ class Tiered(Blobs):
         (self._pending / digest).unlink(missing_ok=True)
         self.place(digest).unlink(missing_ok=True)
         self._remote.remove(digest)
+
+    def drop(self, digest: str) -> None:
+        """Note that a row needs this blob no more; the sweep sees whether another does."""
+        (self._dropped / digest).touch()
+
+    def dropped(self, before: float) -> list[str]:
+        """Return the digests that were dropped before this time (seconds since the epoch)."""
+        return sorted(one.name for one in self._dropped.iterdir() if one.stat().st_mtime < before)
+
+    def settle(self, digest: str, *, needed: bool) -> None:
+        """Remove what was dropped from the object store, unless it is needed. Raises OSError.
+
+        Equal content may arrive meanwhile: its file is on disk before it is in the object store.
+        """
+        if not needed:
+            self._remote.remove(digest)
+            if self.place(digest).exists():
+                self._remote.put(self.place(digest), digest)
+        (self._dropped / digest).unlink(missing_ok=True)
 
     def upload_pending(self) -> int:
         """Bring what waits to the object store, and return how much it was. Raises OSError."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
 
@@ -100,7 +101,8 @@ async def create(server: Server, connection: Connection, study: str, actor: str)
     found = identifier(attributes, issuers)
     if found is None:
         raise Conflict("The study says no Patient ID that names somebody: link it to a Patient")
-    entry = Entry("POST", "Patient", patient(attributes, found, issuers))
+    zone = ZoneInfo(server.settings.dicom.timezone)
+    entry = Entry("POST", "Patient", patient(attributes, found, issuers, zone))
     if "system" in found:
         condition = f"identifier={token(found['system'], found['value'])}"
         entry = Entry("POST", "Patient", entry.resource, if_none_exist=condition)

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/device.html
 
 from typing import Any, Final
 
-from adapters.dicom.dataset.attributes import Attributes, text, texts
+from adapters.dicom.dataset.attributes import Attributes, items, text, texts
 
 SYSTEM: Final = "urn:sangam:dicom-device"
 """Of the identifiers of Devices that studies make: what tells one from another."""
@@ -32,6 +32,11 @@ def device(series: Attributes) -> dict[str, Any] | None:
         "resourceType": "Device",
         "identifier": [{"system": SYSTEM, "value": told}],
         "status": "active",
+        "udiCarrier": [
+            {"carrierHRF": udi}
+            for item in items(series, "UDISequence")
+            if (udi := text(item, "UniqueDeviceIdentifier"))
+        ],
         "manufacturer": text(series, "Manufacturer"),
         "serialNumber": serial,
         "deviceName": [

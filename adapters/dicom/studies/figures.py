@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from fhir_server.database import Connection
+from fhir_server.figures import Figure
 
 _COUNTS: Final = """
 SELECT (SELECT count(*) FROM dicom_study WHERE unmatched_at IS NOT NULL),
@@ -26,4 +27,4 @@ async def figures(connection: Connection, registry: CollectorRegistry) -> None:
         "dicom_fold_lag_seconds": "Age of the oldest ImagingStudy that is due to be written.",
     }
     for (name, text), value in zip(texts.items(), row, strict=True):
-        Gauge(name, text, registry=registry).set(value)
+        Figure(name, text, registry=registry).set(value)

@@ -30,7 +30,8 @@ PEOPLE = (
 class Rules:
     """How to project: the zone of times without offset, what is shown, and local codes.
 
-    `schemes` maps a designator such as 99LOCAL to its system; `laterality` is cid244 or r4.
+    `schemes` maps a designator such as 99LOCAL to its system, `issuers` a local name of an issuer;
+    `laterality` is cid244 or r4.
     """
 
     zone: tzinfo
@@ -38,6 +39,7 @@ class Rules:
     max_shown: int
     schemes: Mapping[str, str] = field(default_factory=dict)
     laterality: str = "cid244"
+    issuers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

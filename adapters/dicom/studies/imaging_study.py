@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/imagingstudy.html
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from adapters.dicom.dataset.attributes import Attributes, items, text
 from adapters.dicom.dataset.codes import DCM, concept
@@ -21,6 +22,7 @@ _NOT_ACQUIRED = frozenset(
         *("RWV", "SEG", "SMR", "SR", "STAIN", "TEXTUREMAP", "XAPROTOCOL"),
     )
 )
+_NO_ISSUERS: Mapping[str, str] = MappingProxyType({})
 _REFERRER = ("ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
 _READERS = ("NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence")
 
@@ -44,8 +46,10 @@ def imaging_study(
     `said` is what the study says of itself and its patient, corrections included.
     """
     listed = len(instances) <= rules.max_shown
+    of_instances = [one.attributes for one in instances]
     shown = [series(uid, of, found, rules, listed=listed) for uid, of in by_series(instances)]
-    codes = _procedure_codes(said, rules)
+    requested = [item for one in (said, *of_instances) for item in _requests(one)]
+    codes = _procedure_codes(said, requested, rules)
     made: Json = {
         "resourceType": "ImagingStudy",
         "identifier": _identifiers(study_instance_uid, said, rules),
@@ -54,7 +58,7 @@ def imaging_study(
         "subject": found.subject,
         "encounter": {"reference": found.encounter} if found.encounter else None,
         "started": started(said, "StudyDate", "StudyTime", rules),
-        "basedOn": _based_on(said, instances, found),
+        "basedOn": _based_on(said, requested, found, rules),
         "referrer": first(people(said, _REFERRER, found, rules)),
         "interpreter": people(said, _READERS, found, rules),
         "endpoint": [{"reference": one} for one in (found.endpoint, found.viewer) if one],
@@ -86,60 +90,79 @@ def by_series(instances: Iterable[Instance]) -> list[tuple[str, list[Instance]]]
     return sorted(groups.items(), key=lambda group: (number(group[1], "SeriesNumber"), group[0]))
 
 
-def accession(attributes: Attributes) -> Json | None:
-    """Return the Identifier of an accession number, None without one."""
+def accession(attributes: Attributes, issuers: Mapping[str, str] = _NO_ISSUERS) -> Json | None:
+    """Return the Identifier of an accession number, None without one.
+
+    `issuers` maps local names of issuers to systems. The number of an issuer that is not known
+    has an assigner and no system: it is not one without issuer.
+    """
     value = text(attributes, "AccessionNumber")
     if not value:
         return None
     made: Json = {"type": {"coding": [{"system": V2_0203, "code": "ACSN"}]}}
     issuer = next(iter(items(attributes, "IssuerOfAccessionNumberSequence")), {})
-    system = universal_system(
-        text(issuer, "UniversalEntityID"), text(issuer, "UniversalEntityIDType")
-    )
+    name, universal = text(issuer, "LocalNamespaceEntityID"), text(issuer, "UniversalEntityID")
+    system = universal_system(universal, text(issuer, "UniversalEntityIDType"))
+    system = system or issuers.get(name) or issuers.get(universal) or ""
     if system:
         made["system"] = system
     made["value"] = value
+    if not system and (name or universal):
+        made["assigner"] = {"display": name or universal}
     return made
 
 
-def accessions(several: Iterable[Attributes]) -> list[Json]:
-    """Return the Identifier of each accession number, also of requests, by its value."""
-    found: list[Json | None] = []
-    for one in several:
-        found.append(accession(one))
-        found += [accession(item) for item in items(one, "RequestAttributesSequence")]
-    distinct = {one["value"]: one for one in reversed(found) if one}
-    return [distinct[value] for value in sorted(distinct)]
+def accessions(
+    several: Iterable[Attributes], issuers: Mapping[str, str] = _NO_ISSUERS
+) -> list[Json]:
+    """Return the Identifier of each accession number, also of requests, by its value.
+
+    One without issuer is left out where the same is there with one.
+    """
+    found: list[Json] = []
+    for each in several:
+        for one in (each, *items(each, "RequestAttributesSequence")):
+            number_ = accession(one, issuers)
+            if number_ and number_ not in found:
+                found.append(number_)
+    issued = {one["value"] for one in found if has_issuer(one)}
+    kept = [one for one in found if has_issuer(one) or one["value"] not in issued]
+    return sorted(kept, key=lambda one: (one["value"], one.get("system", "")))
+
+
+def has_issuer(number_: Json) -> bool:
+    """Return whether an Identifier of an accession number says whose it is."""
+    return "system" in number_ or "assigner" in number_
 
 
 def _identifiers(study_instance_uid: str, said: Attributes, rules: Rules) -> list[Json]:
     made = [study_identifier(study_instance_uid)]
-    if number_ := accession(said):
+    if number_ := accession(said, rules.issuers):
         made.append(number_)
     if rules.keep_study_id and (study_id := text(said, "StudyID")):
         made.append({"value": study_id})
     return made
 
 
-def _based_on(said: Attributes, instances: Sequence[Instance], found: Found) -> list[Json]:
+def _based_on(
+    said: Attributes, requested: Sequence[Attributes], found: Found, rules: Rules
+) -> list[Json]:
     """Return the orders that were found, and each other accession number as it was sent."""
     known = [{"reference": f"ServiceRequest/{order['id']}"} for order in found.orders]
-    resolved = {
-        str(one.get("value")) for order in found.orders for one in order.get("identifier", ())
-    }
-    own = accession(said)
-    requested = [
-        item for one in instances for item in items(one.attributes, "RequestAttributesSequence")
-    ]
-    sent = accessions([said, *requested])
-    if own:  # what the study says of its issuer goes before what a request leaves out
-        sent = [own if one["value"] == own["value"] else one for one in sent]
+    of_orders = [one for order in found.orders for one in order.get("identifier", ())]
     logical = [
         {"type": "ServiceRequest", "identifier": one}
-        for one in sent
-        if one["value"] not in resolved
+        for one in accessions([said, *requested], rules.issuers)
+        if not any(_is_same(one, other) for other in of_orders)
     ]
     return sorted(known, key=lambda one: one["reference"]) + logical
+
+
+def _is_same(sent: Json, known: Json) -> bool:
+    """Return whether an order's identifier is the number that was sent, as far as both say."""
+    if sent["value"] != known.get("value") or "assigner" in sent:
+        return False
+    return sent.get("system", known.get("system")) == known.get("system", sent.get("system"))
 
 
 def _modalities(shown: Iterable[Json], said: Attributes) -> list[Json]:
@@ -154,11 +177,13 @@ def _procedure(found: Found) -> Json | None:
     return {"reference": found.procedures[0]} if found.procedures else None
 
 
-def _procedure_codes(said: Attributes, rules: Rules) -> list[Json]:
+def _requests(said: Attributes) -> list[Attributes]:
+    return items(said, "RequestAttributesSequence")
+
+
+def _procedure_codes(said: Attributes, requested: Sequence[Attributes], rules: Rules) -> list[Json]:
     coded = items(said, "ProcedureCodeSequence") or [
-        code
-        for item in items(said, "RequestAttributesSequence")
-        for code in items(item, "RequestedProcedureCodeSequence")
+        code for item in requested for code in items(item, "RequestedProcedureCodeSequence")
     ]
     return _concepts(coded, rules)
 

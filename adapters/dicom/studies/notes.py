@@ -3,6 +3,7 @@
 https://profiles.ihe.net/RAD/TF/Volume3/ch-4.66.html
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from pydicom.dataset import Dataset
 
 from adapters.dicom.dataset.attributes import items, text
 from adapters.dicom.dataset.head import valid_uid
+from adapters.dicom.dataset.rejections import QUALITY, RETENTION_EXPIRED
 from adapters.dicom.storage.index import fold_job
 from adapters.dicom.storage.tiered import archive_blobs
 from adapters.dicom.studies import audit, journal
-from adapters.dicom.studies.rejection import QUALITY, RETENTION_EXPIRED
+from adapters.dicom.studies.rejection import STATE_OF_CODE
 from fhir_server import jobs
 from fhir_server.database import Connection
 from fhir_server.server import Server
@@ -52,8 +54,8 @@ FROM dicom_instance WHERE sop_instance_uid = ANY(%(instances)s) AND state = 'liv
 ORDER BY sop_instance_uid
 ON CONFLICT (sop_instance_uid) DO NOTHING
 """
-_HIDE: Final = """
-UPDATE dicom_instance AS i SET state = CASE r.code WHEN '113001' THEN 'hidden' ELSE 'rejected' END
+_HIDE: Final = f"""
+UPDATE dicom_instance AS i SET state = {STATE_OF_CODE}
 FROM (SELECT sop_instance_uid, code FROM dicom_rejection
       WHERE sop_instance_uid = ANY(%s) ORDER BY sop_instance_uid) AS r
 WHERE i.sop_instance_uid = r.sop_instance_uid AND i.state IN ('live', 'hidden')
@@ -87,19 +89,20 @@ def listed(note: Dataset) -> list[Listed]:
 
 
 async def run(server: Server, payload: dict[str, Any]) -> None:
-    """Do what the note `payload["instance"]` says; doing it again changes nothing."""
+    """Do what the note `payload["instance"]` says; doing it again changes nothing.
+
+    Raises OSError while the archive does not answer.
+    """
     uid = str(payload["instance"])
-    async with server.database.transaction() as connection:
+    async with server.database.statement() as connection:
         row = await (await connection.execute(_NOTE, (uid,))).fetchone()
-        if row is None:
-            return
-        blob, study, calling, attributes = row
-        try:
-            path = archive_blobs(server.blobs.root, server.settings.dicom).path(blob)
-            found = listed(pydicom.dcmread(path, specific_tags=list(_EVIDENCE)))
-        except Exception as error:  # noqa: BLE001  (any data set may come; the note stays)
-            log.warning("rejection note %s cannot be read: %s", uid, type(error).__name__)
-            detail = {"note": uid, "failed": type(error).__name__}
+    if row is None:
+        return
+    blob, study, calling, attributes = row
+    found = await asyncio.to_thread(_read, server, uid, blob)
+    async with server.database.transaction() as connection:
+        if isinstance(found, str):
+            detail = {"note": uid, "failed": found}
             await journal.add(connection, study, "note", calling, detail)
             return
         [title, *_] = items(attributes, "ConceptNameCodeSequence")
@@ -107,6 +110,16 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
         studies = await apply(connection, uid, actor, text(title, "CodeValue"), found)
         for one in studies:
             await audit.record(server, connection, one, actor, audit.CHANGED, "reject")
+
+
+def _read(server: Server, uid: str, blob: str) -> list[Listed] | str:
+    """Return what a note lists, or the kind of error where that can never be read."""
+    path = archive_blobs(server.blobs.root, server.settings.dicom).path(blob)
+    try:
+        return listed(pydicom.dcmread(path, specific_tags=list(_EVIDENCE)))
+    except Exception as error:  # noqa: BLE001  (any data set may come; the note stays)
+        log.warning("rejection note %s cannot be read: %s", uid, type(error).__name__)
+        return type(error).__name__
 
 
 async def apply(

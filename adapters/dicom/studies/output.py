@@ -12,13 +12,12 @@ from typing import Any, BinaryIO, Final
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomIO
 from pydicom.filereader import read_dataset
-from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from adapters.dicom.dataset.charset import encode
+from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.identifier import UNICODE, tag_of, vr_of
 from adapters.dicom.dataset.syntaxes import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE
 from adapters.dicom.studies.overlay import Overlay
@@ -70,19 +69,27 @@ def pieces(
 def with_overlay(head: bytes, transfer_syntax: str, overlay: Overlay) -> bytes:
     """Return a data set, or the part of it before its pixels, with the overlay in it.
 
-    The values that it had go to (0400,0561) Original Attributes Sequence.
+    The values that it had go to (0400,0561) Original Attributes Sequence. Raises TooLong.
     """
     deflated = transfer_syntax == DEFLATED
-    plain = zlib.decompress(head, -zlib.MAX_WBITS) if deflated else head
+    plain = _inflated(head) if deflated else head
     implicit, little = transfer_syntax == IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG
     found = read_dataset(BytesIO(plain), is_implicit_VR=implicit, is_little_endian=little)
     apply(found, overlay)
-    written = _written(found, implicit=implicit, little=little)
+    written = encoded(found, transfer_syntax)
     if not deflated:
         return written
     squeezed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     body = squeezed.compress(written) + squeezed.flush()
     return body + b"\0" * (len(body) % 2)
+
+
+def _inflated(head: bytes) -> bytes:
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    plain = machine.decompress(head, _MOST_BYTES)
+    if machine.unconsumed_tail:
+        raise TooLong
+    return plain
 
 
 def apply(found: Dataset, overlay: Overlay) -> None:
@@ -138,14 +145,6 @@ def _item(said: Mapping[str, Any]) -> Dataset:
 
 def _moment(instant: str) -> str:
     return datetime.fromisoformat(instant).strftime("%Y%m%d%H%M%S.%f%z")
-
-
-def _written(found: Dataset, *, implicit: bool, little: bool) -> bytes:
-    buffer = BytesIO()
-    stream = DicomIO(buffer)
-    stream.is_little_endian, stream.is_implicit_VR = little, implicit
-    write_dataset(stream, found)
-    return buffer.getvalue()
 
 
 def _exactly(stream: BinaryIO, length: int) -> bytes:

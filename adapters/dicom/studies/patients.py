@@ -17,7 +17,9 @@ from adapters.dicom.dataset.names import display, families, folded, human_names,
 
 _V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
-_GENDERS = {"M": "male", "F": "female", "O": "other"}
+GENDERS = {"M": "male", "F": "female", "O": "other"}
+"""Administrative genders by (0010,0040) Patient's Sex."""
+
 _OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
 _BIRTH_TIME = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
 _CONTRADICTIONS = 2
@@ -101,7 +103,7 @@ def patient(
     said = texts(attributes, "PatientName")[:1] + texts(attributes, "OtherPatientNames")
     if names := [name for value in said for name in human_names(value)]:
         made["name"] = names
-    if gender := _GENDERS.get(text(attributes, "PatientSex")):
+    if gender := GENDERS.get(text(attributes, "PatientSex")):
         made["gender"] = gender
     if born := datetimes.day(text(attributes, "PatientBirthDate")):
         made["birthDate"] = born.isoformat()
@@ -132,7 +134,7 @@ def as_attributes(known: Mapping[str, Any], issuers: Issuers) -> dict[str, list[
         return {}
     first = ranked[0]
     names = sorted(known.get("name", ()), key=lambda one: one.get("use") == "old")
-    sexes = {gender: sex for sex, gender in _GENDERS.items()}
+    sexes = {gender: sex for sex, gender in GENDERS.items()}
     born = str(known.get("birthDate", "")).replace("-", "")
     found = {
         "PatientID": str(first["value"]),
@@ -154,7 +156,7 @@ def contradicts(attributes: Attributes, known: Mapping[str, Any]) -> bool:
     What either side leaves open does not differ.
     """
     born = datetimes.day(text(attributes, "PatientBirthDate"))
-    gender = _GENDERS.get(text(attributes, "PatientSex"))
+    gender = GENDERS.get(text(attributes, "PatientSex"))
     sent = families(text(attributes, "PatientName"))
     stored = {folded(name.get("family", "")) for name in known.get("name", ())} - {""}
     birth_date = known.get("birthDate", "")

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from psycopg.types.json import Jsonb
 
+from adapters.dicom.dataset.rejections import WRONG_WORKLIST_ENTRY
 from adapters.dicom.storage.index import documents_job, fold_job, is_document, parents
 from adapters.dicom.studies import ids, overlay, tasks
 from adapters.dicom.studies.expected import Expected, expected
@@ -19,7 +20,7 @@ from adapters.dicom.studies.matched import CHOSEN, CREATED, MIXED, UNMATCHED
 from adapters.dicom.studies.overlay import Overlay
 from adapters.dicom.studies.patients import as_attributes, held
 from adapters.dicom.studies.reading import CALLER, Json, literal, read, search, tokens
-from adapters.dicom.studies.rejection import LIVE, WRONG_WORKLIST_ENTRY
+from adapters.dicom.studies.rejection import LIVE, STATE_OF_CODE
 from adapters.dicom.studies.series import Instance, merged
 from adapters.dicom.studies.status import status
 from adapters.dicom.studies.subject import (
@@ -39,8 +40,8 @@ from fhir_server.server import Server
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 # What came while it was being rejected, or its series moved, was not seen by who did that.
-_REJECT: Final = """
-UPDATE dicom_instance AS i SET state = CASE r.code WHEN '113001' THEN 'hidden' ELSE 'rejected' END
+_REJECT: Final = f"""
+UPDATE dicom_instance AS i SET state = {STATE_OF_CODE}
 FROM dicom_rejection AS r
 WHERE r.sop_instance_uid = i.sop_instance_uid AND i.study_instance_uid = %s AND i.state = 'live'
 """
@@ -220,10 +221,11 @@ async def _shown(place: Place, known: _Known, now: datetime) -> _Shown:
     )
     said = {**told, **overlay.corrected(received, over)}
     mine = await orders(place, [said, *several], ordered, who)
-    if known.codes == {WRONG_WORKLIST_ENTRY} and not known.live:
+    released = WRONG_WORKLIST_ENTRY in known.codes and not known.live
+    if released:
         said, mine = _released(said), ()
     ties, entries = await found(place, said, known.live, who, mine, known.told)
-    if known.codes == {WRONG_WORKLIST_ENTRY} and not known.live:
+    if released:
         entries += await _mistaken(place, ties.procedures)
     rules = rules_of(place.server.settings.dicom)
     assert known.status is not None, "nothing is known of the study"

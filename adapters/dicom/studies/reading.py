@@ -1,6 +1,6 @@
 """What the studies ask of the FHIR server, inside the open transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -43,12 +43,29 @@ def tokens(identifiers: Iterable[Json]) -> str:
 
 def token(system: str, value: str) -> str:
     """Return an identifier as a token of a query, its separators escaped; "" is any system."""
-    escaped = [
-        "".join(f"\\{c}" if c in "\\|,$" else c for c in part)
-        for part in (system, value)
-        if part is value or part
-    ]
-    return quote("|".join(escaped), safe="")
+    return "%7C".join(escaped(part) for part in (system, value) if part is value or part)
+
+
+def escaped(value: str) -> str:
+    """Return a text as one value of a query (https://hl7.org/fhir/R4/search.html#escaping)."""
+    return quote("".join(f"\\{c}" if c in "\\|,$" else c for c in value), safe="")
+
+
+async def location(server: Server, connection: Connection, name: str) -> str | None:
+    """Return the literal reference of the Location of a name, else of such an identifier.
+
+    None where there is none, or several.
+    """
+    for criteria in ("name:exact", "identifier"):
+        url = f"Location?{criteria}={escaped(name)}&_count=2"
+        if one := only(await search(server, connection, url)):
+            return one
+    return None
+
+
+def only(several: Sequence[Json]) -> str | None:
+    """Return the literal reference where there is exactly one."""
+    return literal(several[0]) if len(several) == 1 else None
 
 
 def literal(resource: Json) -> str:

@@ -6,29 +6,21 @@ https://profiles.ihe.net/RAD/TF/Volume1/ch-44.html
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.dicom.dataset.rejections import QUALITY, SAFETY, TITLES, WRONG_WORKLIST_ENTRY
 from adapters.dicom.storage.index import fold_job
 from adapters.dicom.studies import journal
 from fhir_server import jobs
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Conflict, NotFound
 
-QUALITY: Final = "113001"
-SAFETY: Final = "113037"
-WRONG_WORKLIST_ENTRY: Final = "113038"
-RETENTION_EXPIRED: Final = "113039"
-CODES: Final = {
-    QUALITY: "Rejected for Quality Reasons",
-    SAFETY: "Rejected for Patient Safety Reasons",
-    WRONG_WORKLIST_ENTRY: "Incorrect Modality Worklist Entry Selection",
-    RETENTION_EXPIRED: "Data Retention Policy Expired",
-}
-"""Titles of rejection notes (PS3.16, CID 7011)."""
-
 WITHDRAWN: Final = frozenset((SAFETY, WRONG_WORKLIST_ENTRY))
 """With these nobody is to see the instances, and they are not taken again."""
 
 LIVE, HIDDEN, REJECTED, NOTE = "live", "hidden", "rejected", "note"
 """States of an instance; one that is hidden is there for quality control alone."""
+
+STATE_OF_CODE: Final = f"CASE r.code WHEN '{QUALITY}' THEN '{HIDDEN}' ELSE '{REJECTED}' END"
+"""SQL of the state of an instance whose row in `dicom_rejection` is `r`."""
 
 _PLACE: Final = """
 study_instance_uid = %(study)s
@@ -96,10 +88,10 @@ async def reject(
     """Hide what is shown of the target, and return how many instances that were.
 
     Inside the caller's transaction; its ImagingStudy follows by a job. Raises NotFound when
-    the archive has nothing there, BadRequest for a code that is none of `CODES`.
+    the archive has nothing there, BadRequest for a code that is none of `TITLES`.
     """
-    if code not in CODES:
-        raise BadRequest(f"There is no such reason; there are {', '.join(CODES)}")
+    if code not in TITLES:
+        raise BadRequest(f"There is no such reason; there are {', '.join(TITLES)}")
     given = {**_given(target), "code": code, "state": state_of(code), "actor": actor}
     cursor = await connection.execute(_REJECT, {**given, "reason": reason})
     found = sorted(row[0] for row in await cursor.fetchall())

@@ -12,7 +12,7 @@ from adapters.dicom.dataset.attributes import Attributes, clean, items, text, un
 from adapters.dicom.dataset.codes import DCM, SCT, coding
 from adapters.dicom.studies import devices
 from adapters.dicom.studies.body_parts import body_site
-from adapters.dicom.studies.found import Found, Json, Rules, people
+from adapters.dicom.studies.found import PEOPLE, Found, Json, Rules, people
 
 DICOM_UID = "urn:dicom:uid"
 
@@ -35,6 +35,17 @@ _LATERALITY = {
 }
 
 
+_ONE_SIDE = frozenset("LR")
+_QUALIFIED = {
+    "PatientID": ("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence"),
+    "AccessionNumber": ("IssuerOfAccessionNumberSequence",),
+    "AdmissionID": ("IssuerOfAdmissionIDSequence",),
+    "StudyDate": ("StudyTime", "TimezoneOffsetFromUTC"),
+    "SeriesDate": ("SeriesTime",),
+    **{name: (identification,) for name, identification in PEOPLE},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """An index row as far as the projection needs it."""
@@ -46,11 +57,22 @@ class Instance:
 
 
 def merged(several: Sequence[Attributes]) -> dict[str, Any]:
-    """Return for each keyword the values of the first instance that has any."""
+    """Return for each keyword the values of the first instance that has any.
+
+    What qualifies a value is not taken from an instance that has another value: the code of
+    one person would be put to the name of another.
+    """
     made: dict[str, Any] = {}
     for one in several:
+        foreign = {
+            qualifier
+            for keyword, qualifiers in _QUALIFIED.items()
+            if keyword in one and made.get(keyword, one[keyword]) != one[keyword]
+            for qualifier in qualifiers
+        }
         for keyword, values in one.items():
-            made.setdefault(keyword, values)
+            if keyword not in foreign:
+                made.setdefault(keyword, values)
     return made
 
 
@@ -67,7 +89,7 @@ def series(
         "numberOfInstances": len(instances),
         "endpoint": [{"reference": found.endpoint}] if found.endpoint else [],
         "bodySite": _body_site(said, rules),
-        "laterality": _laterality(said, rules),
+        "laterality": _laterality(instances, rules),
         "specimen": _specimens(said),
         "started": started(said, "SeriesDate", "SeriesTime", rules) or _acquired(instances, rules),
         "performer": _performers(said, found, rules),
@@ -95,16 +117,16 @@ def filled(made: Mapping[str, Any]) -> Json:
 
 
 def _acquired(instances: Sequence[Instance], rules: Rules) -> str | None:
-    """Return when the earliest instance was acquired."""
-    dated = [
-        (text(one.attributes, "AcquisitionDate"), text(one.attributes, "AcquisitionTime"), one)
-        for one in instances
-        if datetimes.day(text(one.attributes, "AcquisitionDate"))
-    ]
-    if not dated:
-        return None
-    _, _, first = min(dated, key=lambda each: each[:2])
-    return started(first.attributes, "AcquisitionDate", "AcquisitionTime", rules)
+    """Return when the earliest instance was acquired; multi-frame images say it as one DT."""
+    dated = [_acquisition(one.attributes, rules) for one in instances]
+    return min(filter(None, dated), default=None)
+
+
+def _acquisition(said: Attributes, rules: Rules) -> str | None:
+    if datetimes.day(text(said, "AcquisitionDate")):
+        return started(said, "AcquisitionDate", "AcquisitionTime", rules)
+    zone = datetimes.offset(text(said, "TimezoneOffsetFromUTC")) or rules.zone
+    return datetimes.moment(text(said, "AcquisitionDateTime"), zone)
 
 
 def _modality(code: str) -> Json:
@@ -115,21 +137,35 @@ def _modality(code: str) -> Json:
 
 
 def _body_site(said: Attributes, rules: Rules) -> Json | None:
-    for item in items(said, "AnatomicRegionSequence"):
-        coded = coding(item, rules.schemes)
-        if coded and coded["system"] == SCT:
-            return coded
-    term = text(said, "BodyPartExamined")
-    return body_site(term) if term else None
+    regions = items(said, "AnatomicRegionSequence")
+    coded = [one for item in regions if (one := coding(item, rules.schemes))]
+    for one in coded:
+        if one["system"] == SCT:
+            return one
+    if term := text(said, "BodyPartExamined"):
+        return body_site(term)
+    named = [{"display": name} for item in regions if (name := text(item, "CodeMeaning"))]
+    return next(iter([*coded, *named]), None)
 
 
-def _laterality(said: Attributes, rules: Rules) -> Json | None:
-    side = text(said, "Laterality") or text(said, "ImageLaterality")
+def _laterality(instances: Sequence[Instance], rules: Rules) -> Json | None:
+    """Return the side; of images of both sides, such as of mammography, that it is both."""
+    sides = {one for each in instances if (one := _side(each.attributes))}
+    both = len(sides) > 1 and sides <= {"L", "R", "B"}
+    side = "B" if both else next(iter(sides)) if len(sides) == 1 else ""
     codes = _LATERALITY[rules.laterality]
     if side not in codes:
         return None
     code, shown = codes[side]
     return {"system": SCT, "code": code, "display": shown}
+
+
+def _side(said: Attributes) -> str:
+    """Return the side of an image, "?" where series and image name two."""
+    of_series, of_image = text(said, "Laterality"), text(said, "ImageLaterality")
+    if of_series in _ONE_SIDE and of_image in _ONE_SIDE and of_series != of_image:
+        return "?"
+    return of_series or of_image
 
 
 def _specimens(said: Attributes) -> list[Json]:

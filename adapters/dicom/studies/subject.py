@@ -5,6 +5,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part03.html#sect_C.2.2
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 from adapters.dicom.dataset.attributes import Attributes, text
 from adapters.dicom.studies import ids
@@ -84,9 +85,12 @@ async def subject(
     own = identifier(attributes, issuers)
     if not is_person(attributes):
         return Subject(HELD, held(attributes, own))
-    if by_id := await _by_ids(server, connection, attributes, own, issuers):
-        return _decided(attributes, own, by_id)
-    subjects = [told] if told else [_subject_of(order) for order in orders]
+    by_id = await _by_ids(server, connection, attributes, own, issuers)
+    subjects = [told or "", *map(_subject_of, orders)]
+    if by_id:
+        ordered = await _survivors(server, connection, filter(None, subjects))
+        return _decided(attributes, own, by_id, ordered)
+    subjects = [told] if told else subjects
     by_order = await _survivors(server, connection, filter(None, subjects))
     if by_order.patients:
         return _by_order(attributes, own, by_order, issuers)
@@ -123,10 +127,14 @@ async def _followed(server: Server, connection: Connection, found: Sequence[Json
     return _Found(tuple(sorted(map(literal, found))), tuple(distinct.values()))
 
 
-def _decided(attributes: Attributes, own: Json | None, found: _Found) -> Subject:
+def _decided(
+    attributes: Attributes, own: Json | None, found: _Found, ordered: _Found | None = None
+) -> Subject:
+    """Return the one Patient that was found, if nothing contradicts, nor who was `ordered` for."""
     if len(found.patients) > 1:
         return Subject(AMBIGUOUS, held(attributes, own), matched=found.matched)
-    if contradicts(attributes, found.patients[0]):
+    others = {literal(one) for one in (ordered.patients if ordered else ())}
+    if others - {literal(found.patients[0])} or contradicts(attributes, found.patients[0]):
         return Subject(CONFLICT, held(attributes, own), matched=found.matched)
     return _linked(LINKED, found)
 
@@ -156,7 +164,7 @@ def _unknown(server: Server, attributes: Attributes, own: Json | None, issuers: 
     entry = Entry(
         "POST",
         "Patient",
-        patient(attributes, own, issuers),
+        patient(attributes, own, issuers, ZoneInfo(server.settings.dicom.timezone)),
         full_url=urn,
         if_none_exist=f"identifier={tokens([own])}",
     )
@@ -178,9 +186,12 @@ def _has(known: Json, own: Json) -> bool:
 
 
 def names_several(several: Iterable[Attributes]) -> bool:
-    """Return whether instances of one study have different Patient IDs or birth dates."""
-    said = [(text(one, "PatientID"), text(one, "PatientBirthDate")) for one in several]
-    return any(len({values[index] for values in said} - {""}) > 1 for index in (0, 1))
+    """Return whether instances of one study have different Patient IDs, issuers or birth dates."""
+    said = [
+        (text(one, "PatientID"), text(one, "IssuerOfPatientID"), text(one, "PatientBirthDate"))
+        for one in several
+    ]
+    return any(len({*values} - {""}) > 1 for values in zip(*said, strict=True))
 
 
 def agreed_issuers(settings: DicomSettings) -> Issuers:

@@ -1,8 +1,7 @@
 """The resources that a study is tied to: orders, people, devices, places; asked for and read."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from adapters.dicom.address import dicomweb, viewer
@@ -13,11 +12,22 @@ from adapters.dicom.studies.found import Found, Rules, Token, person_tokens
 from adapters.dicom.studies.imaging_study import (
     accessions,
     by_series,
+    has_issuer,
     location_name,
     study_identifier,
 )
+from adapters.dicom.studies.matched import UNMATCHED
 from adapters.dicom.studies.patients import universal_system
-from adapters.dicom.studies.reading import Json, literal, read, search, token, tokens
+from adapters.dicom.studies.reading import (
+    Json,
+    literal,
+    location,
+    only,
+    read,
+    search,
+    token,
+    tokens,
+)
 from adapters.dicom.studies.series import Instance, merged
 from adapters.dicom.studies.subject import Subject
 from fhir_server.database import Connection
@@ -45,6 +55,7 @@ def rules_of(settings: DicomSettings) -> Rules:
         settings.max_shown_instances,
         settings.coding_schemes,
         settings.laterality_codes,
+        settings.issuers,
     )
 
 
@@ -55,9 +66,12 @@ async def announced(place: Place, said: Sequence[Attributes], told: Expected) ->
     accession numbers whose issuer is known.
     """
     found = [await read(place.server, place.connection, one) for one in told.requests]
-    default = place.server.settings.dicom.accession_system
+    settings = place.server.settings.dicom
     numbers = [
-        {"system": one.get("system", default), "value": one["value"]} for one in accessions(said)
+        {"system": one.get("system", ""), "value": one["value"]}
+        if has_issuer(one)
+        else {"system": settings.accession_system, "value": one["value"]}
+        for one in accessions(said, settings.issuers)
     ]
     wanted = [study_identifier(place.study), *(one for one in numbers if one["system"])]
     url = f"ServiceRequest?identifier={tokens(wanted)}"
@@ -70,13 +84,16 @@ async def orders(
 ) -> tuple[Json, ...]:
     """Return the orders of the study, which are its patient's.
 
-    An accession number without issuer is that of an order if the patient has exactly one.
+    An accession number without issuer is that of an order if the patient has exactly one. As
+    long as nobody knows the patient, none is: an order would tell whose the study is.
     """
+    if subject.match in UNMATCHED:
+        return ()
     own = {*subject.matched, *([literal(subject.patient)] if subject.patient else [])}
     found = [one for one in known if str(one.get("subject", {}).get("reference", "")) in own]
     named = {str(one.get("value")) for order in found for one in order.get("identifier", ())}
-    for one in accessions(said):
-        if "system" not in one and one["value"] not in named and own:
+    for one in accessions(said, place.server.settings.dicom.issuers):
+        if not has_issuer(one) and one["value"] not in named and own:
             patients = ",".join(sorted(own))
             url = f"ServiceRequest?identifier={token('', one['value'])}&subject={patients}"
             fitting = list(
@@ -107,6 +124,7 @@ async def found(
     made, by_key = _devices(instances)
     people = await _people(place, [said, *(one.attributes for one in instances)])
     written = await _endpoints(place)
+    where = location_name(said)
     ties = Found(
         subject=subject.reference,
         orders=ordered,
@@ -114,7 +132,7 @@ async def found(
         procedures=told.procedures,
         people=people,
         devices=by_key,
-        location=await _location(place, said),
+        location=await location(place.server, place.connection, where) if where else None,
         endpoint=endpoint.REFERENCE,
         viewer=endpoint.VIEWER,
     )
@@ -170,7 +188,8 @@ async def _encounter(
 ) -> str | None:
     """Return the Encounter of the order, else the patient's of the Admission ID."""
     references = [str(one.get("encounter", {}).get("reference", "")) for one in ordered]
-    for one in (*references, told.encounter or ""):
+    expected = told.encounter if subject.match not in UNMATCHED else None
+    for one in (*references, expected or ""):
         if one.startswith("Encounter/"):
             return one
     admission = text(said, "AdmissionID")
@@ -181,21 +200,4 @@ async def _encounter(
         text(issuer, "UniversalEntityID"), text(issuer, "UniversalEntityIDType")
     )
     url = f"Encounter?identifier={token(system, admission)}&subject={literal(subject.patient)}"
-    return _only(await search(place.server, place.connection, f"{url}&_count=2"))
-
-
-async def _location(place: Place, said: Attributes) -> str | None:
-    name = location_name(said)
-    if not name:
-        return None
-    exact = quote("".join(f"\\{c}" if c in "\\|,$" else c for c in name), safe="")
-    for criteria in (f"name:exact={exact}", f"identifier={token('', name)}"):
-        url = f"Location?{criteria}&_count=2"
-        if one := _only(await search(place.server, place.connection, url)):
-            return one
-    return None
-
-
-def _only(several: Collection[Json]) -> str | None:
-    """Return the literal reference where there is exactly one."""
-    return literal(next(iter(several))) if len(several) == 1 else None
+    return only(await search(place.server, place.connection, f"{url}&_count=2"))

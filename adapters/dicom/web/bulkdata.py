@@ -23,7 +23,7 @@ from adapters.dicom.web.multipart import Multipart
 from adapters.dicom.web.pieces import PIECE, beside
 from adapters.dicom.web.service import INSTANCE, Web, route
 from adapters.dicom.web.stored import Opened, opened
-from adapters.dicom.web.wado import caching, current, entity_tag, ranges_of
+from adapters.dicom.web.wado import caching, current, entity_tag, ranges_of, without_body
 from fhir_server.errors import BadRequest, NotAcceptable, NotFound
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
@@ -99,7 +99,7 @@ def _alone(
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{value.length}"
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
+        return without_body(headers, status)
     return StreamingResponse(_stream(web, one, value, start, end), status, headers)
 
 
@@ -110,7 +110,7 @@ def _as_part(
     body = Multipart(media)
     headers["Content-Type"] = body.content_type
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return without_body(headers)
 
     async def parts() -> AsyncIterator[bytes]:
         yield body.head(media, f"{web.base}{request.scope['path']}", first=True)

@@ -61,11 +61,11 @@ def described(web: Web, parts: Sequence[Route]) -> list[Route]:
         answer.headers["Allow"] = ", ".join(sorted({*own, "OPTIONS"}))
         return answer
 
-    paths = ["", "/", *offer]
+    paths = ["/", "/capabilities", *offer]
     return [
         route(web, "/capabilities", tell),
         route(web, "/", tell),
-        *(route(web, path, options, "OPTIONS") for path in paths[1:]),
+        *(route(web, path, options, "OPTIONS") for path in paths),
     ]
 
 

@@ -24,8 +24,7 @@ _MEDIA: Final[Mapping[str, str]] = {
     **dict.fromkeys((f"{_CODED}{one}" for one in range(102, 109)), "video/mp4"),
     RLE: "image/dicom-rle",
 }
-# What a media type means that names no transfer syntax (PS3.18, Table 8.7.3-5).
-_DEFAULTS: Final = {
+DEFAULTS: Final = {
     OCTETS: EXPLICIT_LITTLE,
     "image/jpeg": f"{_CODED}70",
     "image/jls": f"{_CODED}80",
@@ -37,6 +36,8 @@ _DEFAULTS: Final = {
     "video/mpeg": f"{_CODED}100",
     "video/mp4": f"{_CODED}102",
 }
+"""What a media type means that names no transfer syntax (PS3.18, Table 8.7.3-5)."""
+
 # Without a compression frames are the same bytes in both.
 _PLAIN = frozenset((EXPLICIT_LITTLE, IMPLICIT_LITTLE))
 
@@ -91,4 +92,4 @@ def _is_meant(one: Range, media: str, syntax: str) -> bool:
     if wanted:
         return syntax in _PLAIN and wanted in _PLAIN
     # A range of types asks for whatever there is.
-    return "*" in one.type or _DEFAULTS[media] == syntax
+    return "*" in one.type or DEFAULTS[media] == syntax

@@ -24,7 +24,15 @@ from adapters.dicom.web.multipart import Multipart
 from adapters.dicom.web.pieces import PIECE, beside
 from adapters.dicom.web.service import INSTANCE, Web, route
 from adapters.dicom.web.stored import Opened, opened
-from adapters.dicom.web.wado import NATIVE, caching, current, decodes, entity_tag, ranges_of
+from adapters.dicom.web.wado import (
+    NATIVE,
+    caching,
+    current,
+    decodes,
+    entity_tag,
+    ranges_of,
+    without_body,
+)
 from fhir_server.errors import BadRequest, NotAcceptable, NotFound, TooLarge
 
 MOST_LISTED: Final = 10_000
@@ -104,7 +112,7 @@ async def _answer(
     body = Multipart(chosen.media) if chosen.multipart else None
     headers["Content-Type"] = body.content_type if body else chosen.content_type
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return without_body(headers)
     plain = isinstance(wanted.layout, Native) or chosen.syntax == wanted.one.transfer_syntax_uid
     pieces = stored(web, wanted) if plain else decoded(web, wanted)
     # What cannot be read or decoded is refused before the answer begins.

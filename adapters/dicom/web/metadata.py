@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from adapters.dicom.dataset.elements import Broken
+from adapters.dicom.dataset.identifier import UNICODE
 from adapters.dicom.dataset.tree import before_pixels
 from adapters.dicom.studies import output
 from adapters.dicom.web import kept
@@ -26,7 +27,7 @@ from adapters.dicom.web.multipart import Multipart
 from adapters.dicom.web.native import native
 from adapters.dicom.web.service import LEVELS, Web, route
 from adapters.dicom.web.stored import opened
-from adapters.dicom.web.wado import caching, current, entity_tag, ranges_of
+from adapters.dicom.web.wado import caching, current, entity_tag, ranges_of, without_body
 from fhir_server.errors import NotAcceptable
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ async def metadata(web: Web, request: Request) -> Response:
 
 def _answer(request: Request, pieces: AsyncIterator[bytes], headers: dict[str, str]) -> Response:
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return without_body(headers)
     return StreamingResponse(pieces, headers=headers)
 
 
@@ -132,7 +133,7 @@ def shown(web: Web, one: Holding) -> Json:
             made = data_set(file.data, found, links)
     except (Broken, OSError) as error:
         log.warning("metadata of %s could not be read: %s", one.instance, type(error).__name__)
-        made = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}, **record(_known(one))}
+        made = {"00080005": {"vr": "CS", "Value": [UNICODE]}, **record(_known(one))}
     if one.overlay:
         made = corrected(made, one.overlay.values, output.said(one.overlay))
     made["00083002"] = {"vr": "UI", "Value": [one.transfer_syntax_uid]}

@@ -22,6 +22,7 @@ from adapters.dicom.query.matching import (
     Within,
     fuzzy,
     text_match,
+    within,
 )
 from adapters.dicom.query.statement import COUNTED, selectable
 from fhir_server.errors import BadRequest
@@ -188,7 +189,7 @@ def _put(keys: dict[str, Criterion], names: Sequence[str], criterion: Criterion)
         known = keys.get(name)
         inner = dict(known.match.keys) if known and isinstance(known.match, Within) else {}
         _put(inner, rest, criterion)
-        keys[name] = Criterion("SQ", Within(inner))
+        keys[name] = Criterion("SQ", within(inner))
         return
     if name in keys:
         raise BadRequest("An attribute is given twice", expression=name)

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adapters.dicom.dataset.rejections import QUALITY
 from adapters.dicom.studies import audit
-from adapters.dicom.studies.rejection import QUALITY, Target, reject
+from adapters.dicom.studies.rejection import Target, reject
 from adapters.dicom.web import access
 from adapters.dicom.web.auditing import actor
 from adapters.dicom.web.service import LEVELS, Web, place, route

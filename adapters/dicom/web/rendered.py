@@ -4,7 +4,6 @@ https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,10 +18,13 @@ from adapters.dicom.pixels.metrics import not_shown, render_seconds, thumbnails
 from adapters.dicom.pixels.pool import Pool
 from adapters.dicom.pixels.refusals import NoFrame, NoPixels, NotShown
 from adapters.dicom.pixels.request import MEDIA_TYPES, Answer, Format, Order, Picture
-from adapters.dicom.web.accept import accepted, chosen
+from adapters.dicom.studies import overlay
+from adapters.dicom.web.accept import chosen
+from adapters.dicom.web.frames import listed
 from adapters.dicom.web.holdings import Holding, held
 from adapters.dicom.web.multipart import Multipart
 from adapters.dicom.web.service import INSTANCE, LEVELS, Web, route
+from adapters.dicom.web.wado import caching, current, entity_tag, ranges_of
 from fhir_server.errors import NotAcceptable, NotFound, SangamError
 from terminology.recent import Recent
 
@@ -54,7 +56,14 @@ class Studio:
         """Return a picture; the refusals of `pixels.refusals` where there can be none."""
         path = str(await asyncio.to_thread(self.web.blobs.path, one.blob))
         syntax = one.transfer_syntax_uid
-        order = Order(path=path, offset=one.offset, syntax=syntax, frame=frame, picture=picture)
+        order = Order(
+            path=path,
+            offset=one.offset,
+            syntax=syntax,
+            frame=frame,
+            picture=picture,
+            overlay=overlay.as_json(one.overlay),
+        )
         with render_seconds.time():
             try:
                 return await self.pool.render(order)
@@ -91,29 +100,25 @@ async def _rendered(studio: Studio, request: Request) -> Response:
     wanted = [(one, frame) for one in found for frame in frames]
     if alone and len(frames) == 1 and not multipart:
         return await _single(studio, request, wanted[0], picture)
-    return await _several(studio, wanted, picture, lenient=not alone)
+    return await _several(studio, wanted, picture)
 
 
 async def _single(studio: Studio, request: Request, drawn: Drawn, picture: Picture) -> Response:
     one, frame = drawn
-    headers = _headers(_tag(one, str(request.url.query), picture.format, frame))
-    if _known(request, headers["ETag"]):
+    headers = caching(_tag(one, str(request.url.query), picture.format, frame))
+    if current(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return _answer(await studio.draw(one, frame, picture), picture.format, headers)
 
 
-async def _several(
-    studio: Studio, wanted: Sequence[Drawn], picture: Picture, *, lenient: bool
-) -> Response:
-    """Answer with a part for each; `lenient` leaves out what has no picture.
+async def _several(studio: Studio, wanted: Sequence[Drawn], picture: Picture) -> Response:
+    """Answer with a part for each that has a picture.
 
     The first is made before the answer begins, so that a refusal is one.
     """
     body = Multipart(_TYPES[picture.format])
-    pictures = _pictures(studio, wanted, picture, lenient=lenient)
-    first = await anext(pictures, None)
-    if first is None:
-        raise NotAcceptable("Nothing of it can be shown as a picture")
+    pictures = _pictures(studio, wanted, picture)
+    first = await anext(pictures)
 
     async def parts() -> AsyncIterator[bytes]:
         location, answer = first
@@ -127,17 +132,21 @@ async def _several(
 
 
 async def _pictures(
-    studio: Studio, wanted: Sequence[Drawn], picture: Picture, *, lenient: bool
+    studio: Studio, wanted: Sequence[Drawn], picture: Picture
 ) -> AsyncIterator[tuple[str, Answer]]:
+    """Yield the pictures that there are; without any, the first refusal is raised."""
+    refusal, drawn = None, 0
     for one, frame in wanted:
         try:
             answer = await studio.draw(one, frame, picture)
-        except (NoPixels, NoFrame, NotShown):
-            if not lenient:
-                raise
+        except (NoPixels, NoFrame, NotShown) as error:
+            refusal = refusal or error
             continue
+        drawn += 1
         part = "" if frame is None else f"/frames/{frame + 1}"
         yield f"{studio.web.base}{one.path}{part}/rendered", answer
+    if refusal and not drawn:
+        raise refusal
 
 
 async def _thumbnail(studio: Studio, request: Request) -> Response:
@@ -151,8 +160,8 @@ async def _thumbnail(studio: Studio, request: Request) -> Response:
     viewport = parameters.viewport(asked, most) if asked else parameters.THUMBNAIL
     picture = Picture(format=format_, viewport=viewport, most_pixels=most)
     for one in _candidates(found):
-        headers = _headers(_tag(one, asked or "", f"thumbnail {format_}", frames[0]))
-        if _known(request, headers["ETag"]):
+        headers = caching(_tag(one, asked or "", f"thumbnail {format_}", frames[0]))
+        if current(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         try:
             answer = await _kept(studio, headers["ETag"], one, frames[0], picture)
@@ -184,17 +193,16 @@ def _candidates(found: Sequence[Holding]) -> list[Holding]:
 
 
 def _frames(request: Request) -> list[int | None]:
-    said = request.path_params.get("frames")
-    return [None] if said is None else list(parameters.frames(said))
+    asked = listed(request.path_params.get("frames"))
+    return [None] if asked is None else [number - 1 for number in asked]
 
 
 def _format(request: Request, alone: Holding | None) -> tuple[Format, bool]:
     """Return the format, and whether several parts are wanted. `alone`: the only instance."""
     own = papers.paper(alone.sop_class_uid) if alone else None
     formats: dict[str, Format] = {_TYPES[one]: one for one in ([own] if own else MEDIA_TYPES)}
-    ranges = accepted(request.headers.get("accept", ""), request.query_params.get("accept"))
     offered = [(media, several) for several in (False, True) for media in formats]
-    best = chosen(ranges, offered)
+    best = chosen(ranges_of(request), offered)
     if best is None:
         raise NotAcceptable(f"What is offered is {', '.join(formats)}")
     return formats[best[0]], best[1]
@@ -218,19 +226,5 @@ def _answer(answer: Answer, format_: Format, headers: dict[str, str]) -> Respons
     return Response(answer.content, headers=headers, media_type=_TYPES[format_])
 
 
-def _headers(tag: str) -> dict[str, str]:
-    return {
-        "ETag": f'"{tag}"',
-        "Cache-Control": "private",
-        "Vary": "Accept",
-        "X-Content-Type-Options": "nosniff",
-    }
-
-
 def _tag(one: Holding, *said: object) -> str:
-    return hashlib.sha256(repr((one.blob, said)).encode()).hexdigest()[:32]
-
-
-def _known(request: Request, tag: str) -> bool:
-    given = request.headers.get("if-none-match", "")
-    return tag in [one.strip().removeprefix("W/") for one in given.split(",")]
+    return entity_tag([(*one.version, repr(said))])

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from adapters.dicom.dataset.identifier import tag_of, vr_of
+from adapters.dicom.dataset.identifier import UNICODE, tag_of, vr_of
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.query.answers import Record, record
 from adapters.dicom.query.statement import Statement, matches
@@ -117,7 +117,7 @@ def result(web: Web, asked: Search, found: Record) -> Json:
     for name in wanted - set(fields) - IF_KNOWN:
         tag = tag_of(name)
         made[f"{tag:08X}"] = {"vr": vr_of(tag)}
-    made["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    made["00080005"] = {"vr": "CS", "Value": [UNICODE]}
     return dict(sorted(made.items()))
 
 

@@ -19,14 +19,16 @@ from adapters.dicom.storage.beside import Beside
 from adapters.dicom.storage.index import Rules as Policies
 from adapters.dicom.storage.quota import Loop, Quota, Reserve
 from adapters.dicom.storage.store import Archive
+from adapters.dicom.web.accept import chosen
 from adapters.dicom.web.refusal import refused
 from adapters.dicom.web.service import STUDY, Web, place, route
 from adapters.dicom.web.stow_answer import body as answer
 from adapters.dicom.web.stow_answer import http_status
-from adapters.dicom.web.stow_multipart import Malformed, media_type
+from adapters.dicom.web.stow_multipart import Malformed
 from adapters.dicom.web.stow_parts import Outcome, Rules
 from adapters.dicom.web.stow_request import DICOM_JSON, Body, body
-from fhir_server.errors import NotAcceptable, TooLarge, Unavailable
+from adapters.dicom.web.wado import ranges_of
+from fhir_server.errors import NotAcceptable, TooLarge, Unavailable, UnsupportedMedia
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ SENDER = "STOW-RS"
 
 _PIECE = 256 << 10
 _RETRY = {"Retry-After": "30"}
-_ACCEPTED = frozenset((DICOM_JSON, "application/json", "application/*", "*/*"))
+_ANSWERS = ((DICOM_JSON, False), ("application/json", False))
+_PLAIN = "identity"
 
 _T = TypeVar("_T")
 
@@ -55,7 +58,7 @@ class _Store:
 
     async def __call__(self, web: Web, request: Request) -> Response:
         """Store what a request holds, and return what became of it."""
-        _check_accept(request.headers.get("accept", "*/*"))
+        _check(request)
         if self._slots.locked():
             raise Unavailable("Too many requests store at this time", headers=_RETRY)
         async with self._slots:
@@ -74,10 +77,12 @@ class _Store:
         return Response(answer(web.base, outcomes), status, headers, DICOM_JSON)
 
 
-def _check_accept(accept: str) -> None:
-    asked = [media_type(one)[0] for one in accept.split(",")]
-    if not _ACCEPTED.intersection(asked):
+def _check(request: Request) -> None:
+    """Raise NotAcceptable or UnsupportedMedia before anything of the body is read."""
+    if chosen(ranges_of(request), _ANSWERS) is None:
         raise NotAcceptable(f"The answer is {DICOM_JSON}")
+    if request.headers.get("content-encoding", _PLAIN).lower() != _PLAIN:
+        raise UnsupportedMedia("A body is taken without a Content-Encoding")
 
 
 def _archive(web: Web) -> Archive:

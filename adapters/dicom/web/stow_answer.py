@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.dicom.network.association import SUCCESS
+from adapters.dicom.network.statuses import SUCCESS
 from adapters.dicom.web.stow_parts import Outcome
 
 _OUT_OF_RESOURCES = 0xA7

@@ -8,17 +8,17 @@ import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomIO
-from pydicom.filewriter import write_dataset
 
-from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, RLE
-from adapters.dicom.storage.store import CANNOT_UNDERSTAND, OUT_OF_RESOURCES
+from adapters.dicom.dataset.encoded import encoded
+from adapters.dicom.dataset.identifier import UNICODE
+from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE
+from adapters.dicom.network.statuses import CANNOT_UNDERSTAND, OUT_OF_RESOURCES
+from adapters.dicom.web.frame_forms import DEFAULTS
 from adapters.dicom.web.stow_multipart import Malformed
 from adapters.dicom.web.stow_parts import Outcome, Rules, begun, finished
 
@@ -33,19 +33,6 @@ _HEADER = struct.Struct("<HH2sHI")
 _ITEM = struct.Struct("<HHI")
 _UNDEFINED = 0xFFFFFFFF
 _BYTE_BITS = 8
-# The transfer syntax of a media type that does not state one (PS3.18, Table 8.7.3-5).
-_SYNTAXES = {
-    "application/octet-stream": EXPLICIT_LITTLE,
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
-    "image/jls": "1.2.840.10008.1.2.4.80",
-    "image/jp2": "1.2.840.10008.1.2.4.90",
-    "image/jpx": "1.2.840.10008.1.2.4.92",
-    "image/jphc": "1.2.840.10008.1.2.4.201",
-    "image/jxl": "1.2.840.10008.1.2.4.110",
-    "image/dicom-rle": RLE,
-    "video/mpeg": "1.2.840.10008.1.2.4.100",
-    "video/mp4": "1.2.840.10008.1.2.4.102",
-}
 
 
 @dataclass(slots=True)
@@ -79,7 +66,7 @@ class Metadata:
             self._metadata = bytearray()
             return
         self._read = True
-        syntax = parameters.get("transfer-syntax") or _SYNTAXES.get(kind, EXPLICIT_LITTLE)
+        syntax = parameters.get("transfer-syntax") or DEFAULTS.get(kind, EXPLICIT_LITTLE)
         path = self._rules.archive.blobs.incoming / secrets.token_hex(16)
         self._bulk.setdefault(location, Bulk(syntax)).paths.append(path)
         self._file = path.open("xb")
@@ -103,7 +90,7 @@ class Metadata:
         """Store the instances, and return what became of them. Raises Malformed."""
         try:
             found = msgspec.json.decode(bytes(self._metadata or b""))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise Malformed("The metadata is not JSON") from None
         items = found if isinstance(found, list) else [found]
         if not all(isinstance(item, dict) for item in items):
@@ -190,18 +177,14 @@ def _plain(
         if not tag.startswith("0002") and (pixels is None or tag != pixels[0])
     }
     found = Dataset.from_json(kept, bulk_data_uri_handler=read)
-    found.SpecificCharacterSet = "ISO_IR 192"
-    place = int(pixels[0], 16) if pixels else 1 << 32
-    return _written(found[:place]), _written(found[place:])
-
-
-def _written(found: Dataset) -> bytes:
-    buffer = BytesIO()
-    stream = DicomIO(buffer)
-    stream.is_little_endian = True
-    stream.is_implicit_VR = False
-    write_dataset(stream, found, parent_encoding="utf8")
-    return buffer.getvalue()
+    found.SpecificCharacterSet = UNICODE
+    # Without pixel data of its own everything lies before it.
+    place = int(pixels[0], 16) if pixels else None
+    before, after = found[:place], found[place:] if place else Dataset()
+    return (
+        encoded(before, EXPLICIT_LITTLE, text="utf8"),
+        encoded(after, EXPLICIT_LITTLE, text="utf8"),
+    )
 
 
 def _native(item: Mapping[str, Any], tag: str, pixels: Bulk) -> Iterator[bytes]:

@@ -12,15 +12,13 @@ from adapters.dicom.dataset.part10 import identity, opened
 from adapters.dicom.dataset.syntaxes import is_kept, is_storage
 from adapters.dicom.network.association import Peer
 from adapters.dicom.network.negotiate import Agreed
-from adapters.dicom.storage.store import (
+from adapters.dicom.network.statuses import (
     CANNOT_UNDERSTAND,
     CLASS_NOT_SUPPORTED,
     DOES_NOT_MATCH,
-    HEAD,
     INVALID_INSTANCE,
-    Archive,
-    Reception,
 )
+from adapters.dicom.storage.store import HEAD, Archive, Reception
 
 SYNTAX_NOT_SUPPORTED = 0xC122
 

@@ -5,7 +5,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5.1
 
 from typing import Protocol
 
-from adapters.dicom.storage.store import CANNOT_UNDERSTAND
+from adapters.dicom.network.statuses import CANNOT_UNDERSTAND
 from adapters.dicom.web.stow_json import Metadata
 from adapters.dicom.web.stow_multipart import Begin, End, Malformed, Multipart, media_type
 from adapters.dicom.web.stow_parts import Outcome, Part, Rules

@@ -157,7 +157,7 @@ def several(web: Web, request: Request, going: Sequence[Going], tag: str) -> Res
     if length is not None:
         headers["Content-Length"] = str(length)
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return without_body(headers)
     return StreamingResponse(_parts(web, body, going), headers=headers)
 
 
@@ -180,8 +180,16 @@ async def single(web: Web, request: Request, going: Going, tag: str) -> Response
     if length is not None:
         headers["Content-Length"] = str(length)
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return without_body(headers)
     return StreamingResponse(_stored(web, going, b""), headers=headers)
+
+
+def without_body(headers: dict[str, str], status: int = 200) -> Response:
+    """Return the answer to HEAD, without a length that only GET finds out (RFC 9110, 8.6)."""
+    response = Response(status_code=status, headers=headers)
+    if "Content-Length" not in headers:
+        del response.headers["Content-Length"]
+    return response
 
 
 def caching(tag: str) -> dict[str, str]:

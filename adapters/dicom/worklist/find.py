@@ -12,19 +12,13 @@ import msgspec
 from adapters.dicom.dataset.charset import defined_terms
 from adapters.dicom.dataset.identifier import Key, Keys, keyword, terms_of, write
 from adapters.dicom.dataset.transliteration import fitted, text_in
-from adapters.dicom.network.association import (
-    OUT_OF_RESOURCES,
-    Fixed,
-    Intake,
-    Operation,
-    Peer,
-    Streamed,
-)
+from adapters.dicom.network.association import Fixed, Intake, Operation, Peer, Streamed
 from adapters.dicom.network.command import Answer, Command
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.statuses import DOES_NOT_MATCH, OUT_OF_RESOURCES, PENDING
 from adapters.dicom.query import models
-from adapters.dicom.query.answers import PENDING, PENDING_WITHOUT_KEYS, Record, requested
-from adapters.dicom.query.find import DOES_NOT_MATCH_CLASS, Queries, Question, answered
+from adapters.dicom.query.answers import PENDING_WITHOUT_KEYS, Record, requested
+from adapters.dicom.query.find import Queries, Question, answered
 from adapters.dicom.query.matching import criteria
 from adapters.dicom.worklist.keywords import ENTRY, STATUS, STEP, STEPS
 from adapters.dicom.worklist.statement import matches
@@ -35,7 +29,7 @@ _PATIENT_NAME = 0x00100010
 def find(queries: Queries, peer: Peer, context: Agreed, command: Command) -> Intake | Operation:
     """Return the operation that answers a C-FIND of the worklist."""
     if not command.has_data_set:
-        return Fixed(Answer(DOES_NOT_MATCH_CLASS, "There is no identifier"))
+        return Fixed(Answer(DOES_NOT_MATCH, "There is no identifier"))
 
     def question(data: bytes) -> Question:
         keys = models.identifier(data, context.transfer_syntax)

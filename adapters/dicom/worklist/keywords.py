@@ -7,6 +7,7 @@ from typing import Final
 
 STEPS: Final = "ScheduledProcedureStepSequence"
 STATUS: Final = "ScheduledProcedureStepStatus"
+PATIENT_NAME: Final = "PatientName"
 
 # fmt: off
 STEP: Final = frozenset((
@@ -44,7 +45,7 @@ ENTRY: Final = frozenset((
 
 NAMES: Final = frozenset(
     (
-        "PatientName",
+        PATIENT_NAME,
         "OtherPatientNames",
         "RequestingPhysician",
         "ReferringPhysicianName",

@@ -9,8 +9,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from adapters.dicom.dataset.names import searched
+from adapters.dicom.dataset.transliteration import name_in
 from adapters.dicom.worklist import numbers as ids
-from adapters.dicom.worklist.keywords import NAMES
+from adapters.dicom.worklist.keywords import NAMES, PATIENT_NAME
 from adapters.dicom.worklist.numbers import Numbers
 from adapters.dicom.worklist.progress import STATUS
 from fhir_server.database import Connection
@@ -67,6 +68,9 @@ _FORGET: Final = "UPDATE worklist_order SET uses = '{}' WHERE service_request = 
 _USING: Final = "SELECT service_request FROM worklist_order WHERE uses && %s::text[] ORDER BY 1"
 
 Attributes = dict[str, list[Any]]
+
+ASCII: Final = ()
+"""The character sets of a peer that knows no other letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +170,25 @@ def _values(row: Row) -> dict[str, Any]:
 
 
 def folded(attributes: Attributes) -> dict[str, list[str]]:
-    """Return the groups of each person name as they are compared."""
-    return {
-        keyword: [group for value in values for group in searched(str(value)) if group]
-        for keyword, values in attributes.items()
-        if keyword in NAMES
-    }
+    """Return the groups of each person name as they are compared.
+
+    A patient is found by his other names too, and everyone in Latin letters: a peer whose
+    character set lacks the letters of a name is told these, and asks by them.
+    """
+    known = {keyword: values for keyword, values in attributes.items() if keyword in NAMES}
+    if PATIENT_NAME in known:
+        known[PATIENT_NAME] = [*known[PATIENT_NAME], *known.get("OtherPatientNames", ())]
+    return {keyword: _compared(values) for keyword, values in known.items()}
+
+
+def _compared(names: Sequence[object]) -> list[str]:
+    groups = (
+        group
+        for name in map(str, names)
+        for form in (name, name_in(name, ASCII))
+        for group in searched(form)
+    )
+    return [group for group in dict.fromkeys(groups) if group]
 
 
 def _first(attributes: Attributes, keyword: str) -> str:

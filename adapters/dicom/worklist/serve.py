@@ -3,17 +3,14 @@
 import asyncio
 import logging
 from pathlib import Path
-from typing import Final
 
 import psycopg
 
 from adapters.dicom.worklist import catalogue, procedures
 from adapters.dicom.worklist.follow import READER, look, rebuild
-from fhir_server import jobs
+from fhir_server import feed_readers, jobs
 from fhir_server.errors import SangamError
 from fhir_server.server import Server
-
-_STARTED: Final = "SELECT 1 FROM feed_reader WHERE name = %s"
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +44,5 @@ async def begin(server: Server) -> None:
     written = catalogue.read(await asyncio.to_thread(Path(file).read_text)) if file else []
     async with server.database.transaction() as connection:
         changed = await procedures.put_on(connection, written)
-        started = await (await connection.execute(_STARTED, (READER,))).fetchone()
-        if changed or started is None:
+        if changed or await feed_readers.place(connection, READER) is None:
             await jobs.enqueue(connection, [rebuild()])

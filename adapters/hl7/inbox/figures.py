@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from fhir_server.database import Connection
+from fhir_server.figures import Figure
 
 # Those that are done are by far the most, and a counter has them (hl7_processed).
 _STATES: Final = ("stored", "stale", "dead", "rejected", "dismissed")
@@ -22,8 +23,8 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - (
 
 async def figures(connection: Connection, registry: CollectorRegistry) -> None:
     """Add the gauges of the inbox to a registry; no label holds patient data."""
-    states = Gauge("hl7_inbox", "Messages by state.", ("state",), registry=registry)
-    reasons = Gauge("hl7_inbox_dead", "Dead letters by reason.", ("reason",), registry=registry)
+    states = Figure("hl7_inbox", "Messages by state.", ("state",), registry=registry)
+    reasons = Figure("hl7_inbox_dead", "Dead letters by reason.", ("reason",), registry=registry)
     for state in _STATES:
         states.labels(state).set(0)
     cursor = await connection.execute(_COUNTS, (list(_STATES),))
@@ -33,9 +34,9 @@ async def figures(connection: Connection, registry: CollectorRegistry) -> None:
             reasons.labels(reason).set(count)
     row = await (await connection.execute(_OLDEST)).fetchone()
     assert row is not None
-    oldest = Gauge(
+    oldest = Figure(
         "hl7_oldest_pending_seconds", "Age of the oldest unprocessed message.", registry=registry
     )
     oldest.set(max(0.0, row[0]))
-    held = Gauge("hl7_inbox_holding", "Dead letters behind which others wait.", registry=registry)
+    held = Figure("hl7_inbox_holding", "Dead letters behind which others wait.", registry=registry)
     held.set(row[1])

@@ -114,26 +114,47 @@ def request(critical: Critical) -> Json:
     return resource
 
 
-def task(request: Json, request_id: str, owner: Json | None, at: datetime) -> Json:
-    """Return the Task to see to it that a critical result is acknowledged."""
+def task(
+    request: Json, request_id: str, observation: str, owner: Json | None, at: datetime
+) -> Json:
+    """Return the Task to see to it that a critical result is acknowledged.
+
+    The request may have been rewritten since it was made: what it does not say is left out.
+    """
     resource: Json = {
         "resourceType": "Task",
-        "identifier": request["identifier"],
         "status": "requested",
         "intent": "order",
         "priority": "stat",
         "code": {"text": "Acknowledge the critical result"},
-        "description": request["payload"][0]["contentString"],
+        "description": _said(request),
         "focus": {"reference": f"CommunicationRequest/{request_id}"},
-        "for": request["subject"],
         "authoredOn": instant(at),
-        "reasonReference": request["about"][0],
+        "reasonReference": {"reference": observation},
     }
+    for name, of_request in (("identifier", "identifier"), ("for", "subject")):
+        if of_request in request:
+            resource[name] = request[of_request]
     if owner is not None and may_receive(owner):
-        resource["owner"] = owner
-        if owner["reference"].startswith("#"):
-            resource["contained"] = request["contained"]
+        own = contained(request, owner)
+        if own or not owner["reference"].startswith("#"):
+            resource["owner"] = owner
+        if own:
+            resource["contained"] = list(own)
     return resource
+
+
+def _said(request: Json) -> str:
+    told = (one.get("contentString") for one in request.get("payload", ()))
+    return next((one for one in told if one), "Critical result")
+
+
+def contained(holder: Json, reference: Json) -> tuple[Json, ...]:
+    """Return what a reference names of what a resource contains."""
+    name = str(reference["reference"])
+    if not name.startswith("#"):
+        return ()
+    return tuple(one for one in holder.get("contained", ()) if one.get("id") == name[1:])
 
 
 def ended(resource: Json, status: str, at: datetime) -> Json:

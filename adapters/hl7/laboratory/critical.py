@@ -203,15 +203,15 @@ async def _tasks(
     if not place.server.settings.hl7.critical_result_task:
         return [None] * len(wanted)
     asked = [
-        _task(alerts.request(one), id_, next(iter(one.recipients), None))
+        _task(alerts.request(one), id_, one.observation, next(iter(one.recipients), None))
         for one, id_ in zip(wanted, requests, strict=True)
     ]
     outcomes = await transaction(place.server, place.connection, place.caller, asked)
     return [outcome.id for outcome in outcomes]
 
 
-def _task(request: Json, request_id: str, owner: Json | None) -> Entry:
-    return _entry(alerts.task(request, request_id, owner, datetime.now(UTC)), None)
+def _task(request: Json, request_id: str, observation: str, owner: Json | None) -> Entry:
+    return _entry(alerts.task(request, request_id, observation, owner, datetime.now(UTC)), None)
 
 
 async def write_task(
@@ -220,10 +220,20 @@ async def write_task(
     caller: Caller,
     request: Json,
     request_id: str,
-    owner: Json | None,
+    observation: str,
+    recipient: str | None,
 ) -> str:
-    """Write the Task to have a critical result acknowledged; return its id."""
-    asked = [_task(request, request_id, owner)]
+    """Write the Task to have a critical result acknowledged; return its id.
+
+    Its owner is the recipient of the request as it is now, else who was told when it was made,
+    if he is still there.
+    """
+    owner = next((one for one in request.get("recipient", ()) if alerts.may_receive(one)), None)
+    if owner is None and recipient is not None:
+        kind, _, id_ = recipient.partition("/")
+        if id_ and await present(server, connection, caller, kind, id_) is not None:
+            owner = {"reference": recipient}
+    asked = [_task(request, request_id, observation, owner)]
     (outcome,) = await transaction(server, connection, caller, asked)
     return outcome.id
 
@@ -309,15 +319,10 @@ async def _recipients(
         requester = (request or {}).get("requester")
         if request is None or requester is None or not alerts.may_receive(requester):
             continue
-        contained = _contained(request, requester)
+        contained = alerts.contained(request, requester)
         if contained or not requester["reference"].startswith("#"):
             return (requester,), contained
     fallback = agreed or place.server.settings.hl7.critical_recipient
     if await _of_reference(place, fallback) is None:
         return (), ()
     return ({"reference": fallback},), ()
-
-
-def _contained(request: Json, reference: Json) -> tuple[Json, ...]:
-    name = str(reference["reference"]).removeprefix("#")
-    return tuple(one for one in request.get("contained", ()) if one.get("id") == name)

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from fhir_server.database import Connection
+from fhir_server.figures import Figure
 
 _OPEN: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(raised_at)), 0)::float8
@@ -16,9 +17,9 @@ async def figures(connection: Connection, registry: CollectorRegistry) -> None:
     """Add the gauges of critical results to a registry; no label holds patient data."""
     row = await (await connection.execute(_OPEN)).fetchone()
     assert row is not None
-    count = Gauge("hl7_critical_open", "Critical results not acknowledged.", registry=registry)
+    count = Figure("hl7_critical_open", "Critical results not acknowledged.", registry=registry)
     count.set(row[0])
-    oldest = Gauge(
+    oldest = Figure(
         "hl7_critical_oldest_seconds",
         "Age of the oldest critical result that is not acknowledged.",
         registry=registry,

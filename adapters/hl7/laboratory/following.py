@@ -7,6 +7,7 @@ nobody acknowledged in time; while any is awaited the job comes back.
 https://hl7.org/fhir/R4/communication-definitions.html#Communication.basedOn
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from fhir_server import changes, feed_readers
 from fhir_server.caller import Caller
 from fhir_server.changes import Change
 from fhir_server.database import Connection
+from fhir_server.errors import SangamError, Unavailable
 from fhir_server.interactions.search import search_on
 from fhir_server.interactions.vread import versions_on
 from fhir_server.jobs import Job, enqueue
@@ -31,6 +33,8 @@ _COMMUNICATION: Final = "Communication"
 # Who ended the request in another way has seen it, too.
 _ENDINGS: Final = frozenset(("completed", "revoked", "entered-in-error"))
 _READER: Final = "hl7.critical"
+
+_log = logging.getLogger(__name__)
 
 _OPEN: Final = """
 SELECT observation_id, raised_at FROM hl7_critical
@@ -155,12 +159,16 @@ def _answers(resource: dict[str, Any]) -> Iterator[str]:
 
 async def _close(server: Server, observation_id: str) -> bool:
     """End a result's alert if it is acknowledged; False where a message holds it now."""
-    async with server.database.transaction() as connection:
-        row = await _held(connection, observation_id)
-        if row is None:
-            return await (await connection.execute(_IS_OPEN, (observation_id,))).fetchone() is None
-        if await _is_answered(server, connection, row):
-            await _acknowledge(server, connection, row)
+    try:
+        async with server.database.transaction() as connection:
+            row = await _held(connection, observation_id)
+            if row is None:
+                open_ = await connection.execute(_IS_OPEN, (observation_id,))
+                return await open_.fetchone() is None
+            if await _is_answered(server, connection, row):
+                await _acknowledge(server, connection, row)
+    except SangamError as error:
+        _refused(observation_id, error)
     return True
 
 
@@ -197,12 +205,27 @@ async def _escalate_due(server: Server) -> None:
             rows: list[tuple[str]] = await cursor.fetchall()
         for (id_,) in rows:
             seen.append(id_)
-            async with server.database.transaction() as connection:
-                row = await _held(connection, id_)
-                if row is not None and row.task_id is None:
-                    await _escalate(server, connection, row)
+            await _escalate_one(server, id_)
         if len(rows) < _BATCH:
             return
+
+
+async def _escalate_one(server: Server, observation_id: str) -> None:
+    """Make a Task of a result; one that cannot be made keeps none of the others waiting."""
+    try:
+        async with server.database.transaction() as connection:
+            row = await _held(connection, observation_id)
+            if row is not None and row.task_id is None:
+                await _escalate(server, connection, row)
+    except SangamError as error:
+        _refused(observation_id, error)
+
+
+def _refused(observation_id: str, error: SangamError) -> None:
+    """Tell the operator; the result stays open, and the next look for what is due tries again."""
+    if isinstance(error, Unavailable):  # the database: the job is done again as it is
+        raise error
+    _log.error("Critical result %s: %s %s", observation_id, type(error).__name__, error.code)
 
 
 async def _escalate(server: Server, connection: Connection, row: _Awaited) -> None:
@@ -212,8 +235,10 @@ async def _escalate(server: Server, connection: Connection, row: _Awaited) -> No
     if request is None or await _is_answered(server, connection, row):
         await _acknowledge(server, connection, row)
         return
-    owner = {"reference": row.recipient} if row.recipient else None
-    task = await write_task(server, connection, _CALLER, request, row.request_id, owner)
+    seen = f"Observation/{row.observation_id}"
+    task = await write_task(
+        server, connection, _CALLER, request, row.request_id, seen, row.recipient
+    )
     await connection.execute(_TASK, (task, row.observation_id))
     metrics.critical_escalated.inc()
 

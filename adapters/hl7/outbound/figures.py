@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from fhir_server.database import Connection
+from fhir_server.figures import Figure
 
 # Those that are done are by far the most.
 _COUNTS: Final = """
@@ -16,10 +17,10 @@ FROM hl7_outbound WHERE state IN ('queued', 'accepted', 'dead') GROUP BY 1, 2
 
 async def figures(connection: Connection, registry: CollectorRegistry) -> None:
     """Add the gauges of destinations to a registry."""
-    counts = Gauge(
+    counts = Figure(
         "hl7_outbound", "Messages by destination.", ("destination", "state"), registry=registry
     )
-    oldest = Gauge(
+    oldest = Figure(
         "hl7_outbound_oldest_seconds",
         "Age of the oldest message that waits for a destination.",
         ("destination",),

@@ -4,7 +4,7 @@ How far the change feed was read, and the messages made of it, are one transacti
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -107,14 +107,16 @@ async def _each(
 ) -> None:
     reported: set[str] = set()
     said: set[tuple[str, str]] = set()
-    for cause in await _causes(server, connection, found):
+    causes = await _causes(server, connection, found)
+    gone = {literal(one.now): one.now for one in causes if one.gone}
+    for cause in causes:
         if literal(cause.now) in reported:
             continue
         if cause.now["resourceType"] == "DiagnosticReport":
             results = cause.now.get("result", ())
             reported |= {each["reference"] for each in results if "reference" in each}
         for told in await _subjects(server, connection, cause):
-            await _tell(server, connection, base, peers, told, cause, said)
+            await _tell(server, connection, base, peers, told, cause, gone, said)
 
 
 async def _causes(server: Server, connection: Connection, found: Sequence[Change]) -> list[_Cause]:
@@ -186,11 +188,14 @@ async def _tell(
     peers: Sequence[Peer],
     told: Json,
     cause: _Cause,
+    gone: Mapping[str, Json],
     said: set[tuple[str, str]],
 ) -> None:
     """Queue the messages about a resource, for whom is told of it.
 
-    `said` has for each destination what it is told of already: with its parts as they are now.
+    What is `gone` stands as withdrawn in what refers to it: a report that is deleted with its
+    results takes them back. `said` has for each destination what it is told of already: with
+    its parts as they are now.
     """
     if _is_quality_control(told):
         return
@@ -208,8 +213,7 @@ async def _tell(
     origin = await source(server, connection, base, cause.version)
     own = await _belongings(server, connection, told, cause, [one.kind for _, one in wanted])
     record = await gather(server, connection, told, own.resources)
-    if cause.gone:
-        record = Record({**record.others, literal(cause.now): cause.now})
+    record = Record({**gone, **record.others})
     for peer, one in wanted:
         if origin is None or not is_echo(peer, origin):
             said.add((peer.name, literal(told)))

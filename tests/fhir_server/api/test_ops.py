@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import psycopg
-from prometheus_client import REGISTRY
+import pytest
+from prometheus_client import REGISTRY, values
 
 from fhir_server import feed_readers, jobs
 from fhir_server.api.app import create_app
@@ -73,3 +75,20 @@ async def test_what_waits_is_shown(client: httpx.AsyncClient, server: Server) ->
     assert 'sangam_jobs_waiting{state="ready"} 2.0' in text
     assert "sangam_feed_lag_seconds 0.0" in text
     assert 'sangam_feed_reader_lag_seconds{reader="hl7.outbound"} 0.0' in text
+
+
+async def test_what_waits_is_told_once_where_processes_share_their_metrics(
+    client: httpx.AsyncClient,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    shared = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(values, "ValueClass", shared)
+    async with server.database.transaction() as connection:
+        await jobs.enqueue(connection, [Job("a", {})])
+    seen = [(await client.get(f"{ROOT}/metrics")).text for _ in range(2)]
+    values.close_all_multiprocess_files()  # type: ignore[no-untyped-call]
+    counted = [re.findall(r"^sangam_jobs_waiting\{.*ready.*", text, re.MULTILINE) for text in seen]
+    assert counted == [['sangam_jobs_waiting{state="ready"} 1.0']] * 2

@@ -94,7 +94,8 @@ def test_it_tells_where_it_is_and_that_it_is_open(lasting: Running) -> None:
     assert f"mllp://127.0.0.1:{said['ports']['mllp']}" in text
     assert f"127.0.0.1:{said['ports']['dicom']}" in text
     assert "curl" in text
-    assert sorted(said["children"]) == ["dicom", "http 0", "http 1", "mapper 1", "mllp", "worker"]
+    images = ["dicom", "dicom 1"]
+    assert sorted(said["children"]) == [*images, "http 0", "http 1", "mapper 1", "mllp", "worker"]
 
 
 def test_health_and_metrics_answer(lasting: Running) -> None:

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from adapters.dicom.dataset.head import head
+from adapters.dicom.dataset.rejections import SAFETY
 from adapters.dicom.documents import apply, rows
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.storage.index import INSERT, Row, Rules, documents_job, written
@@ -60,8 +61,11 @@ async def work(server: Server) -> None:
             return
 
 
-async def stored(server: Server, *documents: Dataset) -> None:
-    """Store documents as the archive does, without an association, and let the jobs run."""
+async def stored(server: Server, *documents: Dataset, timezone: str = "") -> None:
+    """Store documents as the archive does, without an association, and let the jobs run.
+
+    `timezone` is the offset that the index has of the peer.
+    """
     blobs = Blobs(archive_root(server.blobs.root))
     for one in documents:
         sent = samples.instance(one)
@@ -72,6 +76,8 @@ async def stored(server: Server, *documents: Dataset) -> None:
             bytes.fromhex(blobs.put(sent.data_set)), hashlib.sha256(sent.data_set).digest(),
             len(sent.data_set), 0, None, "MODALITY", "127.0.0.1", [], dict(found_.attributes),
         )  # fmt: skip
+        if timezone:
+            row.attributes["TimezoneOffsetFromUTC"] = [timezone]
         values, jobs_ = written(row, Rules(), 0)
         values["withdrawn"] = None
         async with server.database.transaction() as connection:
@@ -198,7 +204,7 @@ async def test_a_rejected_document_is_withdrawn_and_comes_back_when_it_is_restor
     uid = f"{samples.STUDY}.3"
     target = rejection.Target(samples.STUDY, None, uid)
     async with server.database.transaction() as connection:
-        await rejection.reject(connection, target, rejection.SAFETY, "an operator")
+        await rejection.reject(connection, target, SAFETY, "an operator")
     await work(server)
     for kind, count in (("DiagnosticReport", 1), ("Observation", 3), ("Media", 1)):
         assert (await statuses(server, kind)).count("entered-in-error") == count
@@ -293,6 +299,50 @@ async def test_orders_are_found_by_number_and_subject(server: Server) -> None:
     [report] = await found(server, report_url(f"{samples.STUDY}.5"))
     assert report["basedOn"][0] == {"reference": f"ServiceRequest/{made.id}"}
     assert report["basedOn"][1]["identifier"]["value"] == "F78"
+
+
+async def test_an_order_of_nobody_is_not_that_of_a_study_that_waits(server: Server) -> None:
+    order = {
+        "resourceType": "ServiceRequest",
+        "identifier": [{"system": "urn:example:orders", "value": "F77"}],
+        "status": "active",
+        "intent": "order",
+        "subject": {"type": "Patient", "display": "Somebody"},
+    }
+    async with server.database.transaction() as connection:
+        await transaction(server, connection, CALLER, [Entry("POST", "ServiceRequest", order)])
+    request = Dataset()
+    request.FillerOrderNumberImagingServiceRequest = "F77"
+    document_ = samples.ct_dose()
+    document_.PatientID = "UNKNOWN"
+    document_.ReferencedRequestSequence = Items([request])
+    await stored(server, document_)
+    [report] = await found(server, report_url(f"{samples.STUDY}.5"))
+    assert "reference" not in report["subject"]
+    assert "reference" not in report["basedOn"][0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "peers", "offset"),
+    [("+0200", "", "+02:00"), (None, "-0500", "-05:00"), (None, "", "+05:30")],
+    ids=["that was sent", "else the peer's", "else the agreed one"],
+)
+async def test_times_in_a_tree_are_of_the_zone_of_its_header(
+    server: Server, sent: str | None, peers: str, offset: str
+) -> None:
+    document_ = samples.ct_dose()
+    document_.TimezoneOffsetFromUTC = sent
+    root = document_.ContentSequence
+    event = next(one for one in root if one.ConceptNameCodeSequence[0].CodeValue == "113819")
+    event.ContentSequence.append(
+        samples.at(samples.dcm("111526", "DateTime Started"), "20240102101500").dataset()
+    )
+    await stored(server, document_, timezone=peers)
+    uid = f"urn:dicom:uid|urn:oid:{samples.STUDY}.600"
+    [made] = await found(server, f"Observation?identifier={uid}")
+    assert made["effectiveDateTime"] == f"2024-01-02T10:15:00{offset}"
+    [report] = await found(server, report_url(f"{samples.STUDY}.5"))
+    assert report["effectiveDateTime"] == f"2024-01-02T11:12:13{offset}"
 
 
 async def test_what_cannot_be_parsed_is_shown_as_far_as_it_can_be(server: Server) -> None:
@@ -484,6 +534,17 @@ async def test_a_document_without_content_leads_to_the_instance(server: Server) 
 async def test_a_rejection_note_says_nothing_in_fhir(server: Server) -> None:
     note = samples.key_objects(samples.dcm("113001", "Rejected for Quality Reasons"))
     await stored(server, note)
+    assert (await document(server, f"{samples.STUDY}.11"))[0] == rows.NOTE
+    assert await found(server, "DiagnosticReport") == []
+
+
+async def test_a_rejection_note_that_was_rejected_and_restored_says_nothing_either(
+    server: Server,
+) -> None:
+    await stored(server, samples.key_objects(samples.dcm("113001", "Rejected")))
+    async with server.database.statement() as connection:
+        await connection.execute("UPDATE dicom_instance SET state = 'live' WHERE state = 'note'")
+    await apply.run(server, {"study": samples.STUDY})
     assert (await document(server, f"{samples.STUDY}.11"))[0] == rows.NOTE
     assert await found(server, "DiagnosticReport") == []
 

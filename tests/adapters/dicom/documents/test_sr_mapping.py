@@ -256,6 +256,30 @@ def test_findings_are_observations_with_text_code_and_number() -> None:
         assert one["subject"] == AROUND.subject
 
 
+@pytest.mark.parametrize(
+    ("section", "found_now"),
+    [("121060", False), ("121062", False), ("121068", False), ("121070", True)],
+    ids=["history", "request", "previous findings", "findings"],
+)
+def test_what_was_found_before_is_not_found_now(section: str, *, found_now: bool) -> None:
+    root = samples.container(
+        ("18782-3", "LN", "Radiology Study observation"),
+        samples.container(
+            samples.dcm(section, "Section"),
+            samples.code(samples.dcm("121071", "Finding"), samples.sct("4147007", "Mass")),
+            samples.num(samples.sct("81827009", "Diameter"), "31", samples.mm()),
+            samples.text(samples.dcm("121073", "Impression"), "Tumour"),
+        ),
+        relationship="",
+    )
+    made = mapped(samples.document(root))
+    assert [bool(resources(made, "Observation")), "conclusion" in report(made)] == [found_now] * 2
+    assert [said in report(made)["text"]["div"] for said in ("Mass", "31 mm", "Tumour")] == [
+        True
+    ] * 3
+    assert made.unmapped == []
+
+
 def test_a_measurement_group_holds_its_measurements() -> None:
     found = mapped(samples.measurement_report())
     group = observed(found, "49755003")

@@ -17,6 +17,7 @@ from adapters.dicom.mpps import apply, rows, state
 from adapters.dicom.mpps.rows import Message
 from adapters.dicom.network.association import Peer
 from adapters.dicom.studies import fold
+from adapters.dicom.worklist import follow
 from fhir_server import jobs
 from fhir_server.caller import Caller
 from fhir_server.config import DicomSettings, Settings
@@ -33,6 +34,7 @@ ACSN = {
     },
     "value": "A1",
 }
+IMAGING = {"coding": [{"system": "http://snomed.info/sct", "code": "363679005"}]}
 RUN = {rows.KIND: apply.run, "dicom.fold": fold.run}
 
 
@@ -103,7 +105,7 @@ async def write(server: Server, resource: dict[str, Any]) -> str:
 
 
 async def ordered(
-    server: Server, patient_id: str = "P1", system: str = SYSTEM
+    server: Server, patient_id: str = "P1", system: str = SYSTEM, *categories: dict[str, Any]
 ) -> tuple[str, str, str]:
     """Write a patient's order with a Task and an Appointment, and return patient and order."""
     patient = await write(
@@ -123,6 +125,7 @@ async def ordered(
             "intent": "order",
             "subject": {"reference": patient},
             "code": {"text": "CT chest"},
+            **({"category": categories} if categories else {}),
         },
     )
     await write(
@@ -274,6 +277,25 @@ async def test_an_order_of_two_steps_ends_with_the_second(server: Server) -> Non
     await performed(server, ending(), uid="1.2.826.0.1.42.2")
     assert (await only(server, "ServiceRequest"))["status"] == "completed"
     assert (await only(server, "Task"))["status"] == "completed"
+
+
+async def test_an_appointment_is_fulfilled_though_a_second_try_was_broken_off(
+    server: Server,
+) -> None:
+    """A modality opened a step twice; the second ends unused after the first was completed."""
+    await follow.look(server)
+    await ordered(server, "P1", SYSTEM, IMAGING)
+    for _ in range(2):  # the order, and then the ids that it was given
+        await follow.look(server)
+    await performed(server, step())
+    await performed(server, step(), uid="1.2.826.0.1.42.2")
+    await performed(server, ending())
+    assert (await only(server, "Appointment"))["status"] == "booked"
+    unused = ending("DISCONTINUED", PerformedSeriesSequence=[])
+    await performed(server, unused, uid="1.2.826.0.1.42.2")
+    kinds = ("ServiceRequest", "Task", "Appointment")
+    found = [(await only(server, kind))["status"] for kind in kinds]
+    assert found == ["completed", "completed", "fulfilled"]
 
 
 async def test_an_unscheduled_step_has_its_own_patient(server: Server) -> None:

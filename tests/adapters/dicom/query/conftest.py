@@ -1,13 +1,16 @@
 """Peers beside a listener, and instances that differ in what queries ask for."""
 
+import json
 import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -83,27 +86,55 @@ def storescp(tmp_path: Path, dcmtk: Callable[[str], str]) -> Iterator[tuple[int,
         process.wait()
 
 
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc: its DICOM port, and what commands it over HTTP."""
+
+    port: int
+    http: int
+
+    def ask(self, path: str, body: object = None) -> Any:
+        """Return the answer to a GET, or to a POST of `body`: bytes as they are, else as JSON."""
+        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/{path}", sent)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def forget(self, path: str) -> None:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/{path}", method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
+
+
 @pytest.fixture
-def orthanc(tmp_path: Path, archive: Archive) -> Iterator[int]:
-    """Orthanc on a port, which knows us as SANGAM."""
+def orthanc(tmp_path: Path, archive: Archive) -> Iterator[Orthanc]:
+    """Orthanc, which knows us as SANGAM."""
     program = shutil.which("Orthanc")
     if program is None:
         pytest.skip("Orthanc is not installed")
-    port = free_port()
-    settings = tmp_path / "orthanc.json"
-    host, ours = archive.address
-    settings.write_text(
-        f"""{{"StorageDirectory": "{tmp_path / "orthanc"}", "HttpServerEnabled": false,
-        "IndexDirectory": "{tmp_path / "orthanc"}", "DicomPort": {port}, "DicomAet": "ORTHANC",
-        "DicomAlwaysAllowMove": true, "DicomAlwaysAllowFind": true, "DicomAlwaysAllowGet": true,
-        "DicomModalities": {{"us": ["SANGAM", "{host}", {ours}]}}, "Plugins": []}}"""
-    )
+    found = Orthanc(free_port(), free_port())
+    settings = {
+        "StorageDirectory": str(tmp_path / "orthanc"),
+        "IndexDirectory": str(tmp_path / "orthanc"),
+        "HttpPort": found.http,
+        "AuthenticationEnabled": False,
+        "RemoteAccessAllowed": False,
+        "DicomPort": found.port,
+        "DicomAet": "ORTHANC",
+        "DicomAlwaysAllowMove": True,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
+        "DicomModalities": {"us": ["SANGAM", *archive.address]},
+        "Plugins": [],
+    }
+    path = tmp_path / "orthanc.json"
+    path.write_text(json.dumps(settings))
     process = subprocess.Popen(
-        [program, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_for(port, process)
-        yield port
+        wait_for(found.port, process)
+        wait_for(found.http, process)
+        yield found
     finally:
-        process.terminate()
+        process.kill()
         process.wait()

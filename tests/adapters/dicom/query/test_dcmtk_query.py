@@ -1,4 +1,4 @@
-"""dcmtk's findscu, movescu, getscu and storescp, and Orthanc, as peers."""
+"""dcmtk's findscu, movescu, getscu and storescp as peers."""
 
 import subprocess
 from collections.abc import Callable
@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pydicom
 
-from adapters.dicom.dataset.levels import Level
-from adapters.dicom.network import classes
-from adapters.dicom.network.command import Element
-from adapters.dicom.network.scu import Sender
-from adapters.dicom.query import requester
 from adapters.dicom.simulate import Study, instances, uid
 from tests.adapters.dicom import files
 from tests.adapters.dicom.conftest import Archive
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
 STUDY_2 = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid(2, 'study')}")
 
 
@@ -83,33 +76,3 @@ def test_movescu_has_a_study_sent_to_storescp(
     received = {str(pydicom.dcmread(path).SOPInstanceUID) for path in directory.iterdir()}
     assert received == {one.sop_instance_uid for one in instances(Study(2, 3, size=8))}
     assert archive.rows("SELECT failure FROM dicom_peer WHERE reached_at IS NOT NULL") == [(None,)]
-
-
-def test_orthanc_is_queried_and_sends_to_us_and_back(
-    archive: Archive, orthanc: int, know: Callable[..., None], tmp_path: Path
-) -> None:
-    """Ours to Orthanc by C-MOVE, from Orthanc by C-GET, and C-FIND of what it has."""
-    two_studies(archive)
-    know("ORTHANC", orthanc)
-    keys = requester.identifier(Level.STUDY, [f"StudyInstanceUID={uid(2, 'study')}"])
-    pairs = requester.contexts(classes.STUDY_ROOT_MOVE)
-    with Sender(archive.address, called="SANGAM", calling="US", contexts=pairs) as sender:
-        moved = list(requester.move(sender, classes.STUDY_ROOT_MOVE, keys, "ORTHANC"))
-    assert moved[-1].number(Element.Status) == 0
-    assert [one.number(Element.NumberOfCompletedSuboperations) for one in moved] == [1, 2, 3, 3]
-    theirs = ("127.0.0.1", orthanc)
-    pairs = requester.contexts(classes.STUDY_ROOT_FIND)
-    with Sender(theirs, called="ORTHANC", calling="SANGAM", contexts=pairs) as sender:
-        asked = requester.identifier(Level.STUDY, ["PatientID=", "StudyInstanceUID="])
-        found = list(requester.find(sender, classes.STUDY_ROOT_FIND, asked))
-    assert [status for status, _ in found] == [0xFF00, 0]
-    assert found[0][1][0x0020000D].values == (uid(2, "study"),)
-    pairs = requester.contexts(classes.STUDY_ROOT_GET)
-    with Sender(
-        theirs, called="ORTHANC", calling="SANGAM", contexts=pairs, providing={CT: (EXPLICIT,)}
-    ) as sender:
-        got = list(requester.get(sender, classes.STUDY_ROOT_GET, keys, tmp_path))
-    assert got[-1].number(Element.Status) == 0
-    assert {path.stem for path in tmp_path.glob("*.dcm")} == {
-        one.sop_instance_uid for one in instances(Study(2, 3, size=8))
-    }

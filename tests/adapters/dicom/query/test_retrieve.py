@@ -1,10 +1,13 @@
 """C-MOVE and C-GET: counts, failures, and what is transcoded."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.dataset.identifier import read, tag_of, write
@@ -184,6 +187,35 @@ def test_native_data_sets_are_transcoded_without_a_loss(
         for element in pydicom.dcmread(file.path)
         if element.tag != PIXELS
     }
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("rtdose_expb.dcm", "rtdose.dcm"),
+        ("SC_rgb_small_odd_big_endian.dcm", "SC_rgb_small_odd.dcm"),
+    ],
+)
+def test_words_of_big_endian_are_turned_whatever_their_size(name: str, same: str) -> None:
+    file = files.one(name)
+    plain = BytesIO(transcoded(file.path, len(file.data_set), EXPLICIT))
+    written = read_dataset(plain, is_implicit_VR=False, is_little_endian=True)
+    assert written.PixelData == pydicom.dcmread(files.one(same).path).PixelData
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_tables_of_big_endian_are_turned(tmp_path: Path) -> None:
+    made = pydicom.dcmread(files.one("rtdose_expb_1frame.dcm").path)
+    inner = Dataset()
+    inner.add_new("LUTData", "OW", b"\1\2\3\4")
+    made.ModalityLUTSequence = [inner]
+    made.add_new("TrackPointIndexList", "OL", b"\1\2\3\4")
+    made.save_as(tmp_path / "one.dcm")
+    plain = BytesIO(transcoded(tmp_path / "one.dcm", 1, EXPLICIT))
+    written = read_dataset(plain, is_implicit_VR=False, is_little_endian=True)
+    found = (written.ModalityLUTSequence[0].LUTData, written.TrackPointIndexList)
+    assert found == (b"\2\1\4\3", b"\4\3\2\1")
 
 
 def test_get_needs_a_context_in_which_the_requester_provides(

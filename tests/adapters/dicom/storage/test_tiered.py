@@ -4,11 +4,13 @@ import base64
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -16,6 +18,7 @@ from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulate import Study, instances
 from adapters.dicom.storage import s3 as module
 from adapters.dicom.storage.s3 import S3
+from adapters.dicom.storage.sweep import sweep
 from adapters.dicom.storage.tiered import Tiered, archive_blobs
 from fhir_server.blobs import Blobs
 from fhir_server.config import DicomSettings
@@ -178,3 +181,44 @@ def test_an_archive_stores_to_a_bucket_and_refuses_without_it(
     assert archive.send(two) == [0xA700]
     client.create_bucket(Bucket=settings.bucket)
     assert archive.send(two) == [0]
+
+
+def test_the_sweep_removes_what_nobody_needs_from_the_bucket(
+    bucket: tuple[S3Settings, Any], start: Callable[..., Archive]
+) -> None:
+    archive = start(s3=bucket[0])
+    [one] = slices(1)
+    assert archive.send(one) == [0]
+    [stored] = objects(bucket)
+    blobs = archive_blobs(archive.blobs.root.parent, DicomSettings(s3=bucket[0]))
+    assert isinstance(blobs, Tiered)
+    orphan, gone = blobs.put(b"left behind"), blobs.put(b"expunged")
+    blobs.place(gone).unlink()
+    blobs.drop(gone)
+    blobs.drop(stored.rpartition("/")[2])
+    with psycopg.connect(archive.conninfo, autocommit=True) as connection:
+        found = []
+        for _ in range(2):
+            aged(archive.blobs.root)
+            sweep(connection, blobs)
+            found.append(set(objects(bucket)))
+    assert found == [{stored, key(orphan)}, {stored}]
+    assert blobs.dropped(time.time() + 60) == []
+
+
+def aged(root: Path) -> None:
+    """Let everything have been there for two hours."""
+    moment = time.time() - 7200
+    for path in root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (moment, moment))
+
+
+def test_content_that_arrives_while_its_blob_is_removed_stays_in_the_bucket(
+    bucket: tuple[S3Settings, Any], tmp_path: Path
+) -> None:
+    blobs = Tiered(tmp_path, S3(bucket[0]), spool=False)
+    digest = blobs.put(b"content")
+    blobs.drop(digest)
+    blobs.settle(digest, needed=False)
+    assert objects(bucket) == {key(digest): b"content"}

@@ -142,6 +142,20 @@ def test_a_series_starts_with_its_date_else_with_its_acquisition() -> None:
 
 
 @pytest.mark.parametrize(
+    ("moment", "started"),
+    [
+        ("20240201083000.25+0100", "2024-02-01T08:30:00.250+01:00"),
+        ("20240201083000", "2024-02-01T08:30:00+05:30"),
+        ("20240230", None),
+    ],
+    ids=["with an offset", "in the agreed zone", "of no day"],
+)
+def test_a_multi_frame_image_says_its_acquisition_at_once(moment: str, started: str | None) -> None:
+    study = made(instance("1.2.1.1", AcquisitionDateTime=moment))
+    assert study["series"][0].get("started") == started
+
+
+@pytest.mark.parametrize(
     ("sent", "site"),
     [
         ("CHEST", {"system": SCT, "code": "816094009", "display": "CHEST"}),
@@ -168,10 +182,81 @@ def test_a_coded_region_wins_over_the_body_part() -> None:
     }
 
 
-def test_old_snomed_ids_are_text_only() -> None:
-    code = {"CodeValue": ["T-D3000"], "CodingSchemeDesignator": ["SRT"], "CodeMeaning": ["Chest"]}
-    study = made(instance("1.2.1.1", ProcedureCodeSequence=[code]))
-    assert study["procedureCode"] == [{"text": "Chest"}]
+@pytest.mark.parametrize(
+    ("value", "site"),
+    [
+        ("T-D1100", {"system": SCT, "code": "69536005", "display": "Head"}),
+        ("T-99999", {"display": "Head"}),
+    ],
+    ids=["by the table", "as text where no table knows it"],
+)
+def test_retired_ids_of_snomed_are_translated(value: str, site: dict[str, str]) -> None:
+    code = {"CodeValue": [value], "CodingSchemeDesignator": ["SRT"], "CodeMeaning": ["Head"]}
+    study = made(instance("1.2.1.1", ProcedureCodeSequence=[code], AnatomicRegionSequence=[code]))
+    coded = {"coding": [site]} if "code" in site else {}
+    assert study["procedureCode"] == [{**coded, "text": "Head"}]
+    assert study["series"][0]["bodySite"] == site
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ([{"Laterality": "L"}], "7771000"),
+        ([{"ImageLaterality": "R"}], "24028007"),
+        ([{"ImageLaterality": "R"}, {"ImageLaterality": "L"}], "51440002"),
+        ([{"ImageLaterality": "R"}, {"ImageLaterality": "R"}], "24028007"),
+        ([{"ImageLaterality": "R"}, {"ImageLaterality": "U"}], None),
+        ([{"Laterality": "L", "ImageLaterality": "R"}], None),
+        ([{"Laterality": "B", "ImageLaterality": "R"}], "51440002"),
+        ([{"Laterality": "X"}], None),
+    ],
+    ids=[
+        "of the series",
+        "of its images",
+        "of both sides",
+        "of one side twice",
+        "none of which is sure",
+        "contradicted by the image",
+        "a side of both",
+        "unknown",
+    ],
+)
+def test_a_series_has_the_side_of_all_its_images(
+    sent: list[dict[str, str]], code: str | None
+) -> None:
+    study = made(*(instance(f"1.2.1.{n}", **one) for n, one in enumerate(sent)))
+    assert study["series"][0].get("laterality", {}).get("code") == code
+
+
+def test_a_name_is_not_given_the_code_of_another() -> None:
+    code = {"CodeValue": ["7"], "CodingSchemeUID": ["1.7"], "CodeMeaning": ["Doctor"]}
+    own = [{"PersonIdentificationCodeSequence": [code]}]
+    study = made(
+        instance("1.2.1.1", OperatorsName="B^A"),
+        instance("1.2.1.2", OperatorsName="D^C", OperatorIdentificationSequence=own),
+    )
+    assert [one["actor"] for one in study["series"][0]["performer"]] == [{"display": "A B"}]
+
+
+def test_codes_of_all_requests_are_codes_of_the_study() -> None:
+    def request(value: str) -> list[dict[str, Any]]:
+        code = {"CodeValue": [value], "CodingSchemeDesignator": ["LN"]}
+        return [{"RequestedProcedureCodeSequence": [code]}]
+
+    study = made(
+        instance("1.2.1.1", RequestAttributesSequence=request("24627-2")),
+        instance("1.2.2.1", "1.2.2", RequestAttributesSequence=request("24725-4")),
+    )
+    codes = [one["coding"][0]["code"] for one in study["procedureCode"]]
+    assert codes == ["24627-2", "24725-4"]
+
+
+def test_the_accession_number_of_an_unknown_issuer_says_so() -> None:
+    issuer = [{"LocalNamespaceEntityID": ["ELSEWHERE"]}]
+    study = made(instance("1.2.1.1", AccessionNumber="A1", IssuerOfAccessionNumberSequence=issuer))
+    number = {"type": ACSN, "value": "A1", "assigner": {"display": "ELSEWHERE"}}
+    assert study["identifier"][1] == number
+    assert study["basedOn"] == [{"type": "ServiceRequest", "identifier": number}]
 
 
 def test_people_are_named() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from adapters.dicom.studies import expunge, rejection
+from adapters.dicom.dataset import rejections
+from adapters.dicom.studies import expunge, notes, rejection
 from adapters.dicom.studies.rejection import Target
 from fhir_server.errors import BadRequest, Conflict, NotFound
 from tests.adapters.dicom.studies.archive import Held, image, instances, note, study_uid
@@ -29,7 +30,7 @@ async def test_a_rejected_instance_leaves_the_imaging_study(archive: Held) -> No
     sent = instances()
     await archive.send(*sent)
     target = Target(study_uid(), None, sent[0].sop_instance_uid)
-    assert await reject(archive, target, rejection.QUALITY) == 1
+    assert await reject(archive, target, rejections.QUALITY) == 1
     study = await archive.study()
     assert (study["status"], study["numberOfInstances"]) == ("available", 2)
     assert [one["uid"] for one in study["series"][0]["instance"]] == [
@@ -40,10 +41,10 @@ async def test_a_rejected_instance_leaves_the_imaging_study(archive: Held) -> No
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        (rejection.QUALITY, "unknown"),
-        (rejection.SAFETY, "entered-in-error"),
-        (rejection.WRONG_WORKLIST_ENTRY, "entered-in-error"),
-        (rejection.RETENTION_EXPIRED, "unknown"),
+        (rejections.QUALITY, "unknown"),
+        (rejections.SAFETY, "entered-in-error"),
+        (rejections.WRONG_WORKLIST_ENTRY, "entered-in-error"),
+        (rejections.RETENTION_EXPIRED, "unknown"),
     ],
 )
 async def test_the_status_of_a_study_that_is_rejected(
@@ -59,7 +60,7 @@ async def test_the_status_of_a_study_that_is_rejected(
 async def test_what_is_restored_is_shown_again(archive: Held) -> None:
     await archive.send(*instances())
     before = await archive.study()
-    await reject(archive, WHOLE, rejection.SAFETY)
+    await reject(archive, WHOLE, rejections.SAFETY)
     async with archive.server.database.transaction() as connection:
         assert await rejection.restore(connection, WHOLE, "second") == 3
     await archive.work()
@@ -73,14 +74,14 @@ async def test_what_is_restored_is_shown_again(archive: Held) -> None:
 
 async def test_rejecting_again_rejects_nothing(archive: Held) -> None:
     await archive.send(*instances())
-    assert await reject(archive, WHOLE, rejection.SAFETY) == 3
-    assert await reject(archive, WHOLE, rejection.SAFETY) == 0
+    assert await reject(archive, WHOLE, rejections.SAFETY) == 3
+    assert await reject(archive, WHOLE, rejections.SAFETY) == 0
     assert await archive.rows("SELECT count(*) FROM dicom_action") == [(1,)]
 
 
 async def test_what_is_not_there_cannot_be_rejected(archive: Held) -> None:
     with pytest.raises(NotFound):
-        await reject(archive, WHOLE, rejection.SAFETY)
+        await reject(archive, WHOLE, rejections.SAFETY)
     with pytest.raises(BadRequest):
         await reject(archive, WHOLE, "113000")
 
@@ -88,10 +89,10 @@ async def test_what_is_not_there_cannot_be_rejected(archive: Held) -> None:
 @pytest.mark.parametrize(
     ("code", "again", "state"),
     [
-        (rejection.QUALITY, 0x0000, "hidden"),
-        (rejection.SAFETY, 0xA900, "rejected"),
-        (rejection.WRONG_WORKLIST_ENTRY, 0xA900, "rejected"),
-        (rejection.RETENTION_EXPIRED, 0x0000, "live"),
+        (rejections.QUALITY, 0x0000, "hidden"),
+        (rejections.SAFETY, 0xA900, "rejected"),
+        (rejections.WRONG_WORKLIST_ENTRY, 0xA900, "rejected"),
+        (rejections.RETENTION_EXPIRED, 0x0000, "live"),
     ],
 )
 async def test_a_note_rejects_and_says_what_becomes_of_a_second_sending(
@@ -108,10 +109,10 @@ async def test_a_note_rejects_and_says_what_becomes_of_a_second_sending(
 @pytest.mark.parametrize(
     ("code", "first", "kept"),
     [
-        (rejection.QUALITY, 0x0000, [("hidden", 1)]),
-        (rejection.SAFETY, 0xA900, []),
-        (rejection.WRONG_WORKLIST_ENTRY, 0xA900, []),
-        (rejection.RETENTION_EXPIRED, 0x0000, [("live", 1)]),
+        (rejections.QUALITY, 0x0000, [("hidden", 1)]),
+        (rejections.SAFETY, 0xA900, []),
+        (rejections.WRONG_WORKLIST_ENTRY, 0xA900, []),
+        (rejections.RETENTION_EXPIRED, 0x0000, [("live", 1)]),
     ],
 )
 async def test_a_note_may_come_before_its_instances(
@@ -129,7 +130,7 @@ async def test_a_note_may_come_before_its_instances(
 @pytest.mark.parametrize("dicom", [{"rejected": "hide"}])
 async def test_what_was_rejected_is_taken_and_hidden_by_setting(archive: Held) -> None:
     one = image("1.2.3")
-    await archive.send(note(rejection.SAFETY, one))
+    await archive.send(note(rejections.SAFETY, one))
     assert await archive.send(one) == [0x0000]
     assert await states(archive) == [("rejected", 1)]
 
@@ -137,7 +138,7 @@ async def test_what_was_rejected_is_taken_and_hidden_by_setting(archive: Held) -
 async def test_a_note_is_seen_by_nobody_but_operators(archive: Held) -> None:
     one, other = image("1.2.3"), image("1.2.4")
     await archive.send(one, other)
-    await archive.send(note(rejection.QUALITY, one))
+    await archive.send(note(rejections.QUALITY, one))
     [study] = await archive.found("ImagingStudy")
     assert [each["uid"] for each in study["series"][0]["instance"]] == ["1.2.4"]
     assert study["numberOfSeries"] == 1
@@ -148,7 +149,7 @@ async def test_a_note_that_cannot_be_read_is_told_and_rejects_nothing(
 ) -> None:
     one = image("1.2.3")
     await archive.send(one)
-    await archive.send(note(rejection.SAFETY, one), fold=False)
+    await archive.send(note(rejections.SAFETY, one), fold=False)
     [(blob,)] = await archive.rows(
         "SELECT encode(blob, 'hex') FROM dicom_instance WHERE state = 'note'"
     )
@@ -160,6 +161,25 @@ async def test_a_note_that_cannot_be_read_is_told_and_rejects_nothing(
     ]
 
 
+async def test_a_note_is_carried_out_once_the_archive_answers_again(
+    archive: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = image("1.2.3")
+    await archive.send(one)
+    await archive.send(note(rejections.SAFETY, one, uid="1.9.1"), fold=False)
+    with monkeypatch.context() as away:
+        away.setattr("fhir_server.blobs.Blobs.path", _away)
+        with pytest.raises(OSError, match="does not answer"):
+            await notes.run(archive.server, {"instance": "1.9.1"})
+    assert await archive.rows("SELECT action FROM dicom_action") == []
+    await notes.run(archive.server, {"instance": "1.9.1"})
+    assert await states(archive) == [("rejected", 1)]
+
+
+def _away(*_: object) -> None:
+    raise OSError("The object store does not answer")
+
+
 async def test_an_instance_that_comes_while_its_note_is_carried_out_is_rejected(
     archive: Held,
 ) -> None:
@@ -168,7 +188,7 @@ async def test_an_instance_that_comes_while_its_note_is_carried_out_is_rejected(
     await archive.rows(
         "INSERT INTO dicom_rejection (sop_instance_uid, study_instance_uid, "
         "series_instance_uid, code, rejected_by) VALUES ('1.2.3', '1.2.1', '1.2.1.1', %s, 'x')",
-        rejection.SAFETY,
+        rejections.SAFETY,
     )
     await archive.work()
     assert await states(archive) == [("rejected", 1)]
@@ -196,7 +216,7 @@ async def test_a_wrong_worklist_entry_frees_the_order_and_its_procedure(archive:
     )
     await archive.send(*instances(patient_id="ANON"))
     assert (await archive.study())["basedOn"][0] == {"reference": order}
-    await reject(archive, WHOLE, rejection.WRONG_WORKLIST_ENTRY)
+    await reject(archive, WHOLE, rejections.WRONG_WORKLIST_ENTRY)
     study = await archive.study()
     assert "basedOn" not in study
     [one] = await archive.found("Procedure")
@@ -217,7 +237,7 @@ async def expunged(archive: Held, days: float = 0) -> int:
 
 async def test_removal_takes_two_people_and_time(archive: Held) -> None:
     await archive.send(*instances())
-    await reject(archive, WHOLE, rejection.SAFETY)
+    await reject(archive, WHOLE, rejections.SAFETY)
     with pytest.raises(Conflict):
         await approve(archive, "first")
     assert await expunged(archive) == 0
@@ -228,7 +248,7 @@ async def test_removal_takes_two_people_and_time(archive: Held) -> None:
     assert await archive.rows("SELECT count(*) FROM dicom_study") == [(0,)]
     assert await archive.rows(
         "SELECT DISTINCT code, rejected_by, approved_by FROM dicom_tombstone"
-    ) == [(rejection.SAFETY, "first", "second")]
+    ) == [(rejections.SAFETY, "first", "second")]
     study = await archive.study()
     assert (study["status"], study["numberOfInstances"]) == ("entered-in-error", 0)
     async with archive.server.database.connection() as connection:
@@ -237,10 +257,24 @@ async def test_removal_takes_two_people_and_time(archive: Held) -> None:
     assert await archive.send(*instances(slices=1)) == [0xA900]
 
 
+async def test_removal_tells_which_files_may_go(archive: Held) -> None:
+    await archive.send(image("1.2.3"), image("1.2.3", StudyDescription="Another"))
+    files = await archive.rows(
+        "SELECT encode(blob, 'hex') FROM dicom_instance "
+        "UNION SELECT encode(blob, 'hex') FROM dicom_conflict"
+    )
+    target = Target("1.2.1")
+    await reject(archive, target, rejections.SAFETY)
+    async with archive.server.database.transaction() as connection:
+        await rejection.approve(connection, target, "second")
+        gone = await expunge.expunge(connection, 0)
+    assert (len(files), gone.blobs) == (2, {blob for (blob,) in files})
+
+
 async def test_what_has_expired_is_removed_by_the_note_and_taken_as_new(archive: Held) -> None:
     one = image("1.2.3", PatientID="P1")
     await archive.send(one)
-    await archive.send(note(rejection.RETENTION_EXPIRED, one))
+    await archive.send(note(rejections.RETENTION_EXPIRED, one))
     assert await expunged(archive) == 1
     assert await archive.send(one) == [0]
     assert await states(archive) == [("live", 1)]

@@ -41,6 +41,9 @@ OTHER_IDS = [{"PatientID": "X7", "IssuerOfPatientID": "HOSP", "TypeOfPatientID":
 ISSUER = [{"UniversalEntityID": "1.9", "UniversalEntityIDType": "ISO"}]
 UID = {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY}"}
 ACSN = {"system": ORDERS, "value": "A1"}
+ENCOUNTER = {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}}
+AGREED = "urn:sangam:accession-number"
+ELSEWHERE = [{"LocalNamespaceEntityID": "ELSEWHERE"}]
 NUMBER = {"AccessionNumber": "A1", "IssuerOfAccessionNumberSequence": ISSUER}
 
 
@@ -81,6 +84,21 @@ NUMBER = {"AccessionNumber": "A1", "IssuerOfAccessionNumberSequence": ISSUER}
             {"PatientBirthDate": "19800101", "PatientSex": "M"},
             ("conflict", None),
         ),
+        (
+            [person("a"), order("Patient/a", {**ACSN, "system": AGREED})],
+            {**NUMBER, "IssuerOfAccessionNumberSequence": ELSEWHERE},
+            ("anonymous", None),
+        ),
+        (
+            [person("a"), person("b", "P2"), order("Patient/b", UID)],
+            {"PatientID": "P1"},
+            ("conflict", None),
+        ),
+        (
+            [person("a"), person("b", "P2"), order("Patient/b", ACSN)],
+            {**NUMBER, "PatientID": "P1"},
+            ("conflict", None),
+        ),
         ([person("a", "UNKNOWN")], {"PatientID": "UNKNOWN"}, ("anonymous", None)),
         ([person("a")], {"PatientID": "P1", "PatientSpeciesDescription": "Dog"}, ("held", None)),
         ([person("a")], {"PatientID": "P1", "QualityControlSubject": "YES"}, ("phantom", None)),
@@ -97,6 +115,9 @@ NUMBER = {"AccessionNumber": "A1", "IssuerOfAccessionNumberSequence": ISSUER}
         "not by an accession number of whatever issuer",
         "not by the order of another Patient ID",
         "not by an order of somebody else",
+        "not by the accession number of an unknown issuer",
+        "not by its Patient ID where its UID is another's order",
+        "not by its Patient ID where its accession number is another's order",
         "not by an id that names nobody",
         "not an animal",
         "not a phantom",
@@ -126,6 +147,37 @@ async def test_a_patient_that_was_merged_gives_its_studies_to_the_other(archive:
     await archive.put(person("a", link=merged, active=False))
     await archive.send(image("1.2.3", PatientID="P1"))
     assert await shown(archive) == ("linked", "Patient/b")
+
+
+async def test_a_study_that_waits_is_tied_to_no_order(archive: Held) -> None:
+    await archive.put(person("a", birthDate="1970-01-31", gender="female"))
+    await archive.put({**ENCOUNTER, "id": "e"})
+    await archive.put(order("Patient/a", UID, ACSN, encounter={"reference": "Encounter/e"}))
+    born = {"PatientBirthDate": "19800101", "PatientSex": "M"}
+    await archive.send(image("1.2.3", study=STUDY, **NUMBER, **born))
+    assert await shown(archive) == ("conflict", None)
+    [one] = await archive.found("ImagingStudy")
+    [based_on] = one["basedOn"]
+    assert (based_on.get("reference"), one.get("encounter")) == (None, None)
+
+
+@pytest.mark.parametrize("dicom", [{"issuers": {"HOSP": HOSPITAL, "OTHER": "urn:oid:1.2.4"}}])
+async def test_one_id_of_two_issuers_is_two_patients(archive: Held) -> None:
+    await archive.put(person("a", system=HOSPITAL))
+    await archive.send(
+        image("1.2.3", PatientID="P1", IssuerOfPatientID="HOSP"),
+        image("1.2.4", PatientID="P1", IssuerOfPatientID="OTHER"),
+    )
+    assert await shown(archive) == ("mixed", None)
+
+
+@pytest.mark.parametrize("dicom", [{"unknown_patient": "create", "timezone": "Europe/Berlin"}])
+async def test_a_time_of_birth_is_that_of_the_place(archive: Held) -> None:
+    await archive.send(
+        image("1.2.3", PatientID="P1", PatientBirthDate="20240131", PatientBirthTime="0730")
+    )
+    [made] = await archive.found("Patient")
+    assert made["_birthDate"]["extension"][0]["valueDateTime"] == "2024-01-31T07:30:00+01:00"
 
 
 async def test_a_study_that_waits_has_a_task_until_it_is_linked(archive: Held) -> None:

@@ -119,13 +119,20 @@ async def test_people_are_found_by_their_codes_and_else_named(archive: Held) -> 
 
 async def test_a_device_is_made_once_and_refers_to_its_series(archive: Held) -> None:
     made = {"Manufacturer": "M", "ManufacturerModelName": "Model", "DeviceSerialNumber": "7"}
+    udi = "(01)00123456789012(21)7"
     await archive.send(
-        image("1.2.3", SoftwareVersions="3.1", **made),
+        image(
+            "1.2.3",
+            SoftwareVersions="3.1",
+            UDISequence=[{"UniqueDeviceIdentifier": udi}],
+            **made,
+        ),
         image("1.2.4", study="1.5", series="1.5.1", **made),
     )
     [device] = await archive.found("Device")
     check(archive.server.validator, device)
     assert device["identifier"] == [{"system": devices.SYSTEM, "value": "M/Model/7"}]
+    assert device["udiCarrier"] == [{"carrierHRF": udi}]
     for found in await archive.found("ImagingStudy"):
         [performer] = found["series"][0]["performer"]
         assert performer["actor"] == {"reference": f"Device/{device['id']}"}

@@ -304,6 +304,7 @@ async def test_a_file_that_is_damaged_shows_what_the_index_knows(site: Site) -> 
 
 
 async def test_capabilities_tell_of_every_path(site: Site) -> None:
+    assert (await site.http.options("/capabilities")).status_code == 200
     told = (await site.get("/capabilities", "application/json")).json()
     offered = {one["path"]: one["methods"] for one in told["resources"]}
     assert offered["/studies"] == ["GET", "HEAD", "POST"]

@@ -174,10 +174,22 @@ def bodies(answer: httpx.Response) -> list[bytes]:
     return [one.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for one in pieces]
 
 
-@pytest.mark.parametrize(("frames", "status"), [("3", 404), ("0", 400), ("x", 400), ("1,", 400)])
+@pytest.mark.parametrize(
+    ("frames", "status"),
+    [
+        *[("3", 404), ("0", 404), ("9,8", 404)],
+        *[("x", 400), ("1,", 400), ("1" * 5_000, 400), (",".join("1" * 10_001), 400)],
+    ],
+)
 async def test_frame_that_is_none(http: httpx.AsyncClient, frames: str, status: int) -> None:
     _, _, path = await kept(http, FRAMES)
     assert (await http.get(f"{path}/frames/{frames}/rendered")).status_code == status
+
+
+async def test_frames_that_are_none_are_left_out_of_a_multipart(http: httpx.AsyncClient) -> None:
+    _, _, path = await kept(http, FRAMES)
+    some = await http.get(f"{path}/frames/9,2,3,1/rendered")
+    assert [one[1][-18:] for one in parts(some)] == ["/frames/2/rendered", "/frames/1/rendered"]
 
 
 async def test_gif_has_all_frames_and_others_the_first(http: httpx.AsyncClient) -> None:
@@ -240,7 +252,7 @@ async def test_known_picture_is_not_sent_again(http: httpx.AsyncClient) -> None:
 async def test_what_has_no_picture(http: httpx.AsyncClient, kind: str) -> None:
     study, series, instance = await kept(http, "rtplan.dcm")
     found = [(await http.get(f"{path}/{kind}")).status_code for path in (study, series, instance)]
-    assert found == ([406, 406, 404] if kind == "rendered" else [404, 404, 404])
+    assert found == [404, 404, 404]
 
 
 async def test_what_no_decoder_reads_says_so(http: httpx.AsyncClient) -> None:
@@ -311,6 +323,44 @@ async def test_report_is_read_as_html_that_runs_nothing(http: httpx.AsyncClient)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["content-security-policy"].endswith("sandbox")
     assert "<h1" in answer.text
+
+
+def correct(site: Site, values: str) -> None:
+    site.execute(
+        f"""UPDATE dicom_study SET overlay_version = overlay_version + 1, overlay =
+        '{{"values": {values}, "at": "2026-01-02T03:04:05+00:00"}}'"""
+    )
+
+
+async def test_report_is_headed_by_whom_its_study_was_given_to(
+    http: httpx.AsyncClient, site: Site
+) -> None:
+    _, _, path = await kept(http, "reportsi.dcm")
+    before = await http.get(f"{path}/rendered")
+    correct(site, '{"PatientID": ["P-9"], "PatientName": ["Right^Person"]}')
+    after = await http.get(f"{path}/rendered")
+    named = "<dt>Patient</dt><dd>Person Right</dd><dt>Patient ID</dt><dd>P-9</dd>"
+    assert (named in before.text, named in after.text) == (False, True)
+    assert (before.text.count("<dt>Patient</dt>"), after.text.count("<dt>Patient</dt>")) == (1, 1)
+    assert after.headers["etag"] != before.headers["etag"]
+
+
+async def test_annotation_names_whom_the_study_was_given_to(
+    http: httpx.AsyncClient, site: Site, tmp_path: Path
+) -> None:
+    asked = "rendered?accept=image/png&annotation=patient"
+    data_set = pydicom.dcmread(one(CT).path)
+    data_set.PatientName, data_set.SOPInstanceUID = "Right^Person", "2.25.9"
+    data_set.file_meta.MediaStorageSOPInstanceUID = "2.25.9"
+    data_set.save_as(tmp_path / "right")
+    right = (tmp_path / "right").read_bytes()
+    await stow(http, right)
+    expected = await http.get(f"{paths(right)[2]}/{asked}")
+    _, _, path = await kept(http)
+    before = await http.get(f"{path}/{asked}")
+    correct(site, '{"PatientName": ["Right^Person"]}')
+    after = await http.get(f"{path}/{asked}")
+    assert (before.content == expected.content, after.content == expected.content) == (False, True)
 
 
 async def test_overlays_are_drawn_where_they_are_wanted(server: Server, tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ MATCHES = {
         "studies?PatientName=han%20mul&fuzzymatching=true", "0020000D", ["1.2"],
     ),
     "literal unless fuzzy": ("studies?PatientName=han%20mul", "0020000D", []),
+    "any value within a sequence": (
+        "series?RequestAttributesSequence.00400009=*&SeriesNumber=2", "0020000E", ["1.1.1"],
+    ),
     "a series by number": ("series?SeriesNumber=02", "0020000E", ["1.1.1"]),
     "series of a study by number": ("studies/1.1/series", "0020000E", ["1.1.2", "1.1.1"]),
     "another study than the path's": ("studies/1.1/series?StudyInstanceUID=1.2", "0020000E", []),

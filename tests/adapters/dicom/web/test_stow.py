@@ -186,12 +186,13 @@ async def test_instances_of_another_study_than_the_paths_are_a900(
         ('multipart/related; type="application/dicom"', b"", 400),
         (JSON, related(b"{", kind="application/dicom+json"), 400),
         (JSON, related(b"1", kind="application/dicom+json"), 400),
+        (JSON, related(b"[" * 100_000, kind="application/dicom+json"), 400),
         (JSON, related(b"x", kind="application/octet-stream"), 400),
         ('multipart/related; type="application/dicom+xml"; boundary=XX', b"", 415),
         ("application/json", b"{}", 415),
         ("", b"", 415),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 async def test_what_is_no_store_request_is_refused(
     dicomweb: httpx.AsyncClient, kind: str, body: bytes, status: int
@@ -247,7 +248,7 @@ async def test_a_request_over_the_limit_is_413(database_url: str, settings: Sett
 async def test_a_body_that_stops_coming_is_408_and_frees_its_place(
     database_url: str, settings: Settings
 ) -> None:
-    impatient = await _with(settings, stall_seconds=0.2, store_requests=1)
+    impatient = await _with(settings, stall_seconds=0.8, store_requests=1)
     stalled = asyncio.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -374,11 +375,40 @@ async def test_compressed_bulk_data_becomes_a_fragment_a_part(
     assert [piece.rstrip(b"\0") for piece in found if piece] == frames
 
 
-async def test_the_answer_is_dicom_json_or_406(dicomweb: httpx.AsyncClient) -> None:
+async def test_metadata_without_pixels_is_stored(
+    dicomweb: httpx.AsyncClient, server: Server
+) -> None:
     [one] = slices(1)
-    headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+xml"}
-    answer = await dicomweb.post(ROOT + "/studies", content=part10(one), headers=headers)
-    assert answer.status_code == 406
+    tree, pixels = as_json(one, "none")
+    del tree["7FE00010"]
+    inline = {"vr": "OW", "InlineBinary": base64.b64encode(pixels).decode()}
+    second = {**tree, "00080018": {"vr": "UI", "Value": ["2.25.7"]}, "7FE00010": inline}
+    body = related(json.dumps([tree, second]).encode(), kind="application/dicom+json")
+    answer = await post(dicomweb, body, kind=JSON)
+    assert (answer.status_code, reasons(answer)) == (200, [])
+    assert [one.sop_instance_uid, "2.25.7"] == uids(answer, "00081199")
+    blobs = Blobs(archive_root(server.blobs.root))
+    found = rows(server, "SELECT encode(blob, 'hex') FROM dicom_instance ORDER BY size")
+    [bare, whole] = [pydicom.dcmread(blobs.path(blob)) for (blob,) in found]
+    assert (bare.get("PixelData"), whole.PixelData) == (None, pixels)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ("", {"Accept": "application/dicom+xml"}, 406),
+        ("", {"Accept": "application/dicom+json;q=0"}, 406),
+        ("?accept=application/dicom%2Bjson", {"Accept": "text/html"}, 200),
+        ("", {"Content-Encoding": "gzip"}, 415),
+    ],
+)
+async def test_answer_is_dicom_json_and_the_body_plain(
+    dicomweb: httpx.AsyncClient, query: str, headers: dict[str, str], status: int
+) -> None:
+    [one] = slices(1)
+    said = {"Content-Type": "application/dicom", **headers}
+    answer = await dicomweb.post(f"{ROOT}/studies{query}", content=part10(one), headers=said)
+    assert answer.status_code == status
 
 
 async def test_c_store_and_http_of_the_same_instances_make_one_row_each(

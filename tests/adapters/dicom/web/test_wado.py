@@ -193,6 +193,9 @@ async def test_entity_tags_heads_and_what_is_not_there(site: Site) -> None:
     only = await site.http.head(path, headers={"Accept": "application/dicom"})
     assert only.headers["content-length"] == str(len(first.content))
     assert only.headers["etag"] == first.headers["etag"]
+    for below in ("/metadata", "/frames/1", "/frames"):
+        without = await site.http.head(path + below)
+        assert (without.status_code, without.headers.get("content-length")) == (200, None)
     assert (await site.get("/studies/9.9")).status_code == 404
     assert (await site.get("/studies/..%2F..%2Fetc")).status_code in {400, 404}
     assert (await site.get("/studies/1.x")).status_code == 400

@@ -9,6 +9,7 @@ from adapters.dicom.dataset import identifier
 from adapters.dicom.query.requester import identifier as keys
 from adapters.dicom.worklist.find import Asked
 from adapters.dicom.worklist.person_names import person_name
+from adapters.dicom.worklist.rows import folded
 
 IMPLICIT = "1.2.840.10008.1.2"
 REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
@@ -102,3 +103,21 @@ def test_without_a_set_of_the_peer_that_of_the_query_serves_if_it_can(
 ) -> None:
     found = answered({"PatientName": ["Иванов"]}, "", f"SpecificCharacterSet={stated}")
     assert (found[0x00080005].values, found[0x00100010].values) == ((expected,), ("Иванов",))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([HINDI], ["शरमा^अनिल", "sharma^anil"]),
+        ([{"use": "official", "family": "शर्मा"}, {"family": "Sarma"}], ["शरमा", "sharma", "sarma"]),
+        ([{"family": "Müller"}], ["muller"]),
+        ([{"family": "Иванов"}], ["иванов", "ivanov"]),
+        ([KANJI, KANA], ["山田^太郎", "ヤマタ^タロウ", "yamada^tarou"]),
+    ],
+    ids=("Hindi", "two names", "Latin", "Cyrillic", "Japanese"),
+)
+def test_a_patient_is_looked_for_by_each_name_that_peers_are_told(
+    names: Any, expected: list[str]
+) -> None:
+    name, others = person_name(names)
+    assert folded({"PatientName": [name], "OtherPatientNames": others})["PatientName"] == expected

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from adapters.hl7 import metrics
 from adapters.hl7.laboratory import following
 from adapters.hl7.laboratory.figures import figures
+from fhir_server.errors import Unprocessable
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
 from tests.adapters.hl7.laboratory.sending import found, look, oru, take
@@ -217,6 +218,73 @@ async def test_request_that_was_deleted_is_not_escalated(
     assert (await client.delete(f"/CommunicationRequest/{request['id']}")).status_code < 300
     await look(soon)
     assert await statuses(client) == (["inactive"], [], [])
+
+
+async def rewrite(client: httpx.AsyncClient, request: dict[str, Any], **said: Any) -> None:
+    """Put a request with its status and patient only, and what is said."""
+    kept = {name: request[name] for name in ("resourceType", "id", "status", "subject")}
+    url = f"/CommunicationRequest/{request['id']}"
+    assert (await client.put(url, json={**kept, **said})).status_code == 200
+
+
+async def test_request_that_somebody_rewrote_is_escalated_with_the_others(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    soon = with_hl7(server, critical_escalation_seconds=1e-6)
+    other = OBR.replace("O1|F1", "O2|F2")
+    await take(soon, oru(OBR, CRITICAL), oru(other, CRITICAL, control_id="C2"))
+    first, _ = await found(client, "/CommunicationRequest?_sort=_lastUpdated")
+    organization = (await client.post("/Organization", json={
+        "resourceType": "Organization", "name": "Ward 7",
+    })).json()  # fmt: skip
+    ward = {"reference": f"Organization/{organization['id']}"}
+    await rewrite(client, first, status="on-hold", recipient=[ward])
+    await look(soon)
+    tasks = await found(client, "/Task?_sort=_lastUpdated")
+    focus = [one["focus"]["reference"].partition("/")[2] for one in tasks]
+    (task,) = [one for one, id_ in zip(tasks, focus, strict=True) if id_ == first["id"]]
+    assert len(tasks) == 2
+    assert task["owner"] == ward
+    assert task["reasonReference"] == first["about"][0]
+    assert "identifier" not in task
+
+
+async def test_who_is_gone_is_not_asked_to_acknowledge(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    soon = with_hl7(server, critical_escalation_seconds=1e-6, critical_recipient="Organization/w")
+    await client.put("/Organization/w", json={
+        "resourceType": "Organization", "id": "w", "name": "Ward",
+    })  # fmt: skip
+    await take(soon, oru(OBR.partition("||||||||D7")[0], CRITICAL))
+    (request,) = await found(client, "/CommunicationRequest")
+    assert request["recipient"] == [{"reference": "Organization/w"}]
+    await rewrite(client, request)
+    assert (await client.delete("/Organization/w")).status_code < 300
+    await look(soon)
+    (task,) = await found(client, "/Task")
+    assert "owner" not in task
+
+
+async def test_what_one_result_cannot_have_written_keeps_no_other_waiting(
+    server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = with_hl7(server, critical_escalation_seconds=1e-6)
+    other = OBR.replace("O1|F1", "O2|F2")
+    await take(soon, oru(OBR, CRITICAL), oru(other, CRITICAL, control_id="C2"))
+    refused, told = await found(client, "/CommunicationRequest?_sort=_lastUpdated")
+    write = following.write_task
+
+    async def write_task(*given: Any) -> str:
+        if given[4] == refused["id"]:
+            raise Unprocessable("no")
+        return await write(*given)
+
+    monkeypatch.setattr(following, "write_task", write_task)
+    await look(soon)
+    (task,) = await found(client, "/Task")
+    assert task["focus"]["reference"].endswith(told["id"])
+    assert await open_rows(server) == [("open",), ("open",)]
 
 
 async def test_request_that_is_on_hold_is_still_awaited(

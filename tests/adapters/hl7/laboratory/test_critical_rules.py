@@ -210,7 +210,7 @@ def test_what_is_raised_and_how_it_ends_is_valid(level: Any, recipient: str) -> 
     )  # fmt: skip
     request = alerts.request(critical)
     owner = next(iter(critical.recipients), None)
-    task = alerts.task(request, "3", owner, critical.at)
+    task = alerts.task(request, "3", critical.observation, owner, critical.at)
     raised = [(alerts.flag(critical), "inactive"), (request, "revoked"), (task, "cancelled")]
     for resource, ending in raised:
         for one in (resource, alerts.ended(resource, ending, critical.at)):

@@ -148,6 +148,35 @@ async def test_what_is_deleted_is_taken_back(
     assert all(fields(one, "PID") for one in messages)
 
 
+async def test_report_that_is_deleted_with_its_results_takes_them_back(
+    server: Server, client: AsyncClient, place: Path
+) -> None:
+    other = {**RESULT, "id": "o2"}
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "d",
+        "status": "final",
+        "subject": SUBJECT,
+        "code": {"text": "Panel"},
+        "result": [{"reference": "Observation/o"}, {"reference": "Observation/o2"}],
+    }
+    urls = ("DiagnosticReport/d", "Observation/o", "Observation/o2")
+    entries = [{"request": {"method": "DELETE", "url": url}} for url in urls]
+    async with destination() as there:
+        agree(place, there.port, "ORU^R01")
+        async with telling(server, place):
+            for one in (patient("p"), RESULT, other):
+                await put(client, one)
+            await there.until(2)
+            await put(client, report)
+            await there.until(3)
+            bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+            assert (await client.post("", json=bundle)).status_code == 200
+            *_, told, withdrawn = await there.until(4)
+    assert [one[11] for one in fields(told, "OBX")] == ["F", "F"]
+    assert [one[11] for one in fields(withdrawn, "OBX")] == ["W", "W"]
+
+
 async def test_visit_that_is_deleted_with_its_person_still_names_him(
     server: Server, client: AsyncClient, place: Path
 ) -> None:
