@@ -96,7 +96,9 @@ class DicomSettings(_Group):
     processes: int = Field(
         2, ge=1, le=32, description="Processes that take associations, for each port."
     )
-    max_associations: int = Field(64, ge=1, description="Associations at a time.")
+    max_associations: int = Field(
+        64, ge=1, description="Associations at a time, of all processes together."
+    )
     max_associations_per_host: int = Field(8, ge=1, description="Associations from one address.")
     max_pdu: int = Field(
         131072, ge=4096, le=1 << 20, description="Longest P-DATA PDU that peers may send."

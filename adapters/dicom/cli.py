@@ -1,4 +1,4 @@
-"""`sangam dicom`: what helps with modalities."""
+"""`sangam dicom`: what operators ask, decide and send."""
 
 import typer
 
@@ -13,7 +13,8 @@ from adapters.dicom.storage import cli as storage
 from adapters.dicom.worklist import cli as worklist
 
 app = typer.Typer(
-    help="DICOM: peers, query, retrieval, sending, synthetic studies.", no_args_is_help=True
+    help="DICOM: studies, worklist, what modalities do, peers, documents, export, simulation.",
+    no_args_is_help=True,
 )
 
 app.add_typer(query.app, name="peers")

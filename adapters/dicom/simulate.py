@@ -41,6 +41,13 @@ def uid(*parts: object) -> str:
     return f"2.25.{source.getrandbits(122) | 1 << 122}"
 
 
+def person(seed: int) -> tuple[str, str]:
+    """Return birth date (DA) and sex of the made-up patient of a seed, in every study the same."""
+    source = random.Random(seed)  # noqa: S311  (no secret)
+    born = date(1940, 1, 1) + timedelta(days=source.randrange(25_000))
+    return f"{born:%Y%m%d}", source.choice("FM")
+
+
 def instances(study: Study) -> Iterator[Instance]:
     """Yield the CT Image Storage instances of a study, one series, in order of slices."""
     pixels = phantom(study.size, study.seed)
@@ -70,9 +77,8 @@ def write(directory: Path, study: Study) -> list[Path]:
 
 
 def _data_set(study: Study, number: int, sop_instance_uid: str, pixels: bytes) -> bytes:
-    source = random.Random(study.seed)  # noqa: S311  (no secret)
+    birth_date, sex = person(study.seed)
     taken = _FIRST_DAY + timedelta(minutes=study.seed * 17 % 500_000)
-    born = date(1940, 1, 1) + timedelta(days=source.randrange(25_000))
     day, clock = f"{taken:%Y%m%d}", f"{taken:%H%M%S}"
     position = -_THICKNESS_MM * number
     edge = -_SPACING_MM * study.size / 2
@@ -98,8 +104,8 @@ def _data_set(study: Study, number: int, sop_instance_uid: str, pixels: bytes) -
         (0x00081090, b"LO", "Simulator"),
         (0x00100010, b"PN", f"Simulated^P{study.seed}"),
         (0x00100020, b"LO", study.patient_id or f"SIM{study.seed:08d}"),
-        (0x00100030, b"DA", f"{born:%Y%m%d}"),
-        (0x00100040, b"CS", source.choice("FM")),
+        (0x00100030, b"DA", birth_date),
+        (0x00100040, b"CS", sex),
         (0x00180015, b"CS", "CHEST"),
         (0x00180050, b"DS", f"{_THICKNESS_MM}"),
         (0x00180060, b"DS", "120"),

@@ -23,7 +23,7 @@ duplicates = Counter("hl7_duplicates", "Messages sent again with the same bytes.
 reused = Counter("hl7_control_id_reused", "Messages that reuse the control id of another.")
 stale = Counter("hl7_stale", "Messages older than what is stored, that filled nothing.")
 frame_errors = Counter("hl7_frame_errors", "Pieces of the stream that were no frame.", ("kind",))
-connections = Gauge("hl7_connections", "Open MLLP connections.")
+connections = Gauge("hl7_connections", "Open MLLP connections.", multiprocess_mode="livesum")
 critical = Counter("hl7_critical", "Critical results that were told.", ("level",))
 critical_escalated = Counter("hl7_critical_escalated", "Critical results nobody acknowledged.")
 profile_problems = Gauge(
@@ -47,7 +47,9 @@ outbound = Counter(
 )
 queries = Counter("hl7_queries", "Queries that were answered.", ("name", "status"))
 
-astm_connections = Gauge("astm_connections", "Open lines to analyzers.")
+astm_connections = Gauge(
+    "astm_connections", "Open lines to analyzers.", multiprocess_mode="livesum"
+)
 astm_sessions = Counter("astm_sessions", "Sessions that ended.", ("outcome",))
 astm_frames = Counter("astm_frames", "Good frames that were made durable.")
 astm_faults = Counter("astm_faults", "What went wrong on lines to analyzers.", ("kind",))

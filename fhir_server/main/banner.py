@@ -28,6 +28,8 @@ Sangam is ready.
   DICOM      {_dicom(settings, ports)}  (AE title {settings.dicom.ae_titles[0]})
   DICOMweb   {dicomweb(settings.dicom, base)}
   Inbox      http://{settings.host}:{ports["http"]}/hl7  (HL7 v2, in a browser)
+  Studies    http://{settings.host}:{ports["http"]}/dicom  (imaging, what waits for somebody)
+  Viewer     http://{settings.host}:{ports["http"]}/viewer
   Health     http://{settings.host}:{ports["http"]}/health/ready
   Metrics    http://{settings.host}:{ports["http"]}/metrics
   Data       {settings.data_dir.resolve()}  ({database})

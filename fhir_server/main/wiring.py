@@ -23,6 +23,7 @@ from adapters.dicom.storage.figures import figures as dicom_archive
 from adapters.dicom.studies import expunge as dicom_expunge
 from adapters.dicom.studies import fold as dicom
 from adapters.dicom.studies import notes as dicom_notes
+from adapters.dicom.studies import transferred as dicom_transferred
 from adapters.dicom.studies.figures import figures as dicom_studies
 from adapters.dicom.viewer.page import routes as dicom_viewer
 from adapters.dicom.web.routes import routes as dicomweb_routes
@@ -81,6 +82,7 @@ JOBS: Mapping[str, Function] = {
     "dicom.fold": dicom.run,
     "dicom.note": dicom_notes.run,
     dicom_expunge.KIND: dicom_expunge.run,
+    dicom_transferred.KIND: dicom_transferred.run,
     dicom_documents.KIND: dicom_documents.run,
     dicom_backfill.KIND: dicom_backfill.run,
     dicom_verify.KIND: dicom_verify.run,

@@ -20,7 +20,7 @@ PAGES = {
     "dicom-query": 7,
     "dicom-storage": 4,
     "dicom-deidentification": 6,
-    "dicom-worklist": 8,
+    "dicom-worklist": 7,
     "dicom-mpps": 3,
     "dicom-simulator": 5,
 }

@@ -43,6 +43,7 @@ def run(running: Running, command: str, place: Path) -> str:
     for old, new in (
         ("http://127.0.0.1:8080/fhir", said["base"]),
         ("127.0.0.1 11112", f"127.0.0.1 {running.port('dicom')}"),
+        ("127.0.0.1:11112", f"127.0.0.1:{running.port('dicom')}"),
         (".venv/bin/", f"{BIN}/"),
         ("/tmp/ct", f"{place}/ct"),
     ):
@@ -71,7 +72,7 @@ def test_the_two_commands_are_in_the_makefile() -> None:
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk is not installed")
 def test_the_first_result_and_the_first_image_come_out(running: Running, tmp_path: Path) -> None:
     message, observations, explain, analyzer, *others = section("A first result")
-    simulate, store, study, *rest = others
+    simulate, store, study, modality, *rest = others
     create, search, codes, judged, load = rest
     assert "AA" in run(running, message, tmp_path)
     assert running.until(30, lambda: running.total("Observation") == 3)
@@ -80,6 +81,7 @@ def test_the_first_result_and_the_first_image_come_out(running: Running, tmp_pat
     run(running, store, tmp_path)
     assert running.until(30, lambda: running.total("ImagingStudy") == 1)
     assert '"modality"' in run(running, study, tmp_path)
+    assert "commitment: 5 committed, 0 failed" in run(running, modality, tmp_path)
     assert '"family":"Rao"' in run(running, create, tmp_path)
     # The analyzer's patient has the same name.
     assert '"total":2,' in run(running, search, tmp_path)

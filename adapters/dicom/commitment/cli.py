@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from adapters.dicom.commitment import rows
 from adapters.dicom.commitment.rows import Commitment
+from adapters.dicom.listing import print_table
 from adapters.dicom.storage.cli import in_database
 from fhir_server.errors import NotFound
 
@@ -32,7 +32,7 @@ def list_commitments(
     found = in_database(
         context, lambda connection: rows.listed(connection, everything=everything, limit=limit)
     )
-    Console().print(_table(found))
+    print_table(_table(found))
 
 
 @app.command()

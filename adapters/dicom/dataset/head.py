@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 
 from adapters.dicom.dataset.charset import CharacterSet, character_set, decode
 from adapters.dicom.dataset.elements import (
@@ -20,7 +20,7 @@ from adapters.dicom.dataset.elements import (
     Scan,
     scan,
 )
-from adapters.dicom.dataset.identifier import encoding_of
+from adapters.dicom.dataset.identifier import encoding_of, tag_of
 from adapters.dicom.dataset.syntaxes import DEFLATED
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -59,16 +59,10 @@ _KEYWORDS = (
 # fmt: on
 
 
-def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None, keyword
-    return int(tag)
-
-
-_TAGS = {_tag(keyword): keyword for keyword in (*UIDS, *_KEYWORDS)}
+_TAGS = {tag_of(keyword): keyword for keyword in (*UIDS, *_KEYWORDS)}
 _WANTED = frozenset(_TAGS)
 _VRS = {tag: dictionary_VR(tag) for tag in _TAGS}
-_CHARACTER_SET = _tag("SpecificCharacterSet")
+_CHARACTER_SET = tag_of("SpecificCharacterSet")
 
 _TEXT = frozenset(("SH", "LO", "ST", "LT", "PN", "UC", "UT"))
 _SINGLE = frozenset(("ST", "LT", "UT"))
@@ -155,7 +149,7 @@ def valid_uid(uid: str) -> bool:
 
 
 def _uid(found: Found, keyword: str) -> str:
-    value = found.values.get(_tag(keyword), b"").strip(b" \0").decode("ascii", "replace")
+    value = found.values.get(tag_of(keyword), b"").strip(b" \0").decode("ascii", "replace")
     if not value:
         raise MissingUid(f"{keyword} is absent")
     if not valid_uid(value):

@@ -28,11 +28,10 @@ _CODED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.8.")
 _JPIP = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205))
 
 _STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
-# A directory, a print and a commitment are called storage and are none.
+# A directory and a commitment are called storage and are none.
 _NO_STORAGE = frozenset(
     (
         "1.2.840.10008.1.3.10",
-        "1.2.840.10008.5.1.1.27",
         "1.2.840.10008.1.20.1",
         "1.2.840.10008.1.20.2",
     )
@@ -55,11 +54,12 @@ def _known(abstract_syntax: str) -> tuple[str, str]:
 def is_storage(abstract_syntax: str, *, accept_unknown: bool) -> bool:
     """Return whether instances of this class are stored.
 
-    With `accept_unknown`, everything is storage that is not known as something else.
+    With `accept_unknown`, everything is storage that is not known as something else. What
+    stands below the root of storage is, also where it is newer than the registry we have.
     """
+    if abstract_syntax.startswith(_STORAGE_ROOT):
+        return True
     name, kind = _known(abstract_syntax)
     if not kind:
         return accept_unknown and bool(abstract_syntax)
-    if abstract_syntax.startswith(_STORAGE_ROOT):
-        return True
     return "Storage" in name and abstract_syntax not in _NO_STORAGE

@@ -1,5 +1,6 @@
 """`sangam dicom export` and `sangam dicom projects`."""
 
+import getpass
 import logging
 import re
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ from adapters.dicom.deidentification.copies import Review
 from adapters.dicom.deidentification.export import Tally
 from adapters.dicom.deidentification.pixels import Rectangle
 from adapters.dicom.deidentification.profile import CHOICES, MEANINGS
+from adapters.dicom.listing import print_table
 from adapters.dicom.storage.cli import Connection, in_database
 from adapters.dicom.storage.tiered import archive_blobs
+from adapters.dicom.studies import transferred
+from fhir_server import jobs
 from fhir_server.errors import BadRequest
 
 app = typer.Typer(help="Projects that get de-identified copies.", no_args_is_help=True)
@@ -51,7 +55,7 @@ def list_projects(context: typer.Context) -> None:
     table = Table("project", "options")
     for one in in_database(context, exports.projects):
         table.add_row(one.name, " ".join(sorted(one.options)))
-    Console().print(table)
+    print_table(table)
 
 
 def export(
@@ -90,6 +94,9 @@ def export(
 
     def act(connection: Connection) -> None:
         found = exports.sources(connection, studies)
+        who = f"{getpass.getuser()} at the command line"
+        actor = f"{who} for {project}" if project else who
+        jobs.enqueue_sync(connection, [transferred.job(studies, actor, "export")])
         if project is None:
             _shown(exports.export(blobs, found, out), len(found))
             tally.written = len(found)

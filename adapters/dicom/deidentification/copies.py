@@ -13,12 +13,13 @@ from typing import BinaryIO
 import pydicom
 from pydicom.dataset import Dataset
 
+from adapters.dicom.dataset.elements import PIXEL_DATA
 from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.dataset.identifier import encoding_of
+from adapters.dicom.dataset.pixel_data import MOST_HEADER, pixel_data
 from adapters.dicom.dataset.syntaxes import (
     DEFLATED,
-    EXPLICIT_BIG,
     EXPLICIT_LITTLE,
 )
 from adapters.dicom.deidentification.clean import cleaned
@@ -35,10 +36,8 @@ _PIECE = 1 << 20
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = 0xFFFEE000
 _HEADER = 8
-_LONG_HEADER = 12
 _MOST_BYTES = 1 << 30
 _DELIMITER = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def _pieces(head: bytes, pixels: _Pixels | None, syntax: str) -> Iterator[bytes]
 
 def _of_data_set(found: Dataset) -> _Pixels | None:
     """Take the pixel data out of a data set that is read as a whole."""
-    for tag in _PIXELS:
+    for tag in sorted(PIXEL_DATA):
         if tag in found:
             element = found[tag]
             for later in [one for one in found.keys() if one >= tag]:  # noqa: SIM118  (elements)
@@ -148,23 +147,18 @@ def _of_data_set(found: Dataset) -> _Pixels | None:
 def _of_file(path: Path, source: Source) -> _Pixels:
     """Find the pixel data in a file, by the offset that the index knows."""
     assert source.pixel_offset is not None
-    big = source.transfer_syntax_uid == EXPLICIT_BIG
-    order = ">" if big else "<"
     start = source.data_set_offset + source.pixel_offset
     with path.open("rb") as file:
         file.seek(start)
-        header = file.read(_LONG_HEADER)
-    group, element = struct.unpack_from(f"{order}HH", header)
-    vr = header[4:6]
-    explicit = vr.isalpha() and vr.isupper()
-    at = 8 if explicit else 4
-    (length,) = struct.unpack_from(f"{order}I", header, at)
-    start += _LONG_HEADER if explicit else _HEADER
-    if length != _UNDEFINED:
-        # The last element may be cut off; a copy states what there is.
-        length = min(length, path.stat().st_size - start)
-    read = _fragments(path, start) if length == _UNDEFINED else _native(path, start, length)
-    return _Pixels(group << 16 | element, vr if explicit else b"OW", length, read)
+        found = pixel_data(file.read(MOST_HEADER), encoding_of(source.transfer_syntax_uid))
+    if found is None:
+        raise Blocked("its pixel data is cut off")
+    start += found.header
+    if found.length is None:
+        return _Pixels(found.tag, found.vr.encode(), _UNDEFINED, _fragments(path, start))
+    # The last element may be cut off; a copy states what there is.
+    length = min(found.length, path.stat().st_size - start)
+    return _Pixels(found.tag, found.vr.encode(), length, _native(path, start, length))
 
 
 def _native(path: Path, start: int, length: int) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from adapters.dicom.dataset.elements import Broken
 from adapters.dicom.documents import rows
 from adapters.dicom.documents.explain import Explanation, Line, explain
+from adapters.dicom.listing import print_table
 from adapters.dicom.storage.index import documents_job
 from fhir_server import jobs
 from fhir_server.config import Settings
@@ -50,7 +51,10 @@ def _only(said: str | None) -> str | None:
 
 def explain_file(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(exists=True, dir_okay=False, metavar="FILE...", help="DICOM files."),
+    ],
     *,
     only: Annotated[
         str | None, typer.Option(callback=_only, help="Only lines that are mapped, or unmapped.")
@@ -183,7 +187,7 @@ def list_documents(
     for row in asyncio.run(_rows(context, _LIST, asked)):
         at, *rest = row
         table.add_row(f"{at:%Y-%m-%d %H:%M}", *(Text(str(one)) for one in rest))
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from adapters.dicom.documents.observations import (
     give_value,
     named_code,
     observation,
-    observe,
+    observe_apart,
     qualify,
 )
 from adapters.dicom.documents.tree import Item, label
@@ -54,7 +54,7 @@ def doses(draft: Draft) -> list[Made]:
     figures = _figures(draft, summary, [one for one in held if one.name in _ACCUMULATED])
     events = [_event(draft, one) for one in held if one.name in _EVENTS]
     others = [
-        observe(draft, one)
+        observe_apart(draft, one)
         for one in root.walk()
         if one.value_type == "NUM" and not draft.is_used(one)
     ]

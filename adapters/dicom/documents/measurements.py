@@ -10,8 +10,10 @@ from adapters.dicom.documents.observations import (
     MEASUREMENT_GROUP,
     coded,
     give_value,
+    in_context,
     observation,
     observe,
+    observe_apart,
     qualify,
 )
 from adapters.dicom.documents.tree import Item
@@ -61,6 +63,7 @@ def _group(draft: Draft, group: Item) -> Made:
         qualify(draft, made, finding)
     members = [_member(draft, one) for one in group.children if _is_member(one)]
     qualify(draft, made, group, besides=(_CATEGORY, FINDING, _GROUP))
+    in_context(draft, made, group)
     if members:
         made.resource["hasMember"] = [one.reference for one in members]
         for one in members:
@@ -89,7 +92,7 @@ def _inherit(member: Made, group: Made) -> None:
 def _evaluations(draft: Draft) -> list[Made]:
     """Return what is evaluated outside of groups, in a container of its own."""
     return [
-        observe(draft, one)
+        observe_apart(draft, one)
         for container in draft.root.walk()
         if container.name == _QUALITATIVE
         for one in container.children

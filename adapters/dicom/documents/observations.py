@@ -29,6 +29,8 @@ _ALGORITHM = frozenset(("DCM:111001", "DCM:111002", "DCM:111003"))
 
 _PLACED = frozenset(("IMAGE", "COMPOSITE", "WAVEFORM", "SCOORD", "SCOORD3D", "TCOORD"))
 _SAID = frozenset(("CODE", "TEXT", "NUM", "DATE", "TIME", "DATETIME", "PNAME", "UIDREF"))
+_CONTEXT = frozenset(("HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"))
+_SUBJECT_CLASS, _PATIENT, _FETUS = "DCM:121024", "121026", "LN:11951-1"
 _MEMBERS = frozenset(("CONTAINS", "INFERRED FROM"))
 
 
@@ -82,6 +84,41 @@ def observe(draft: Draft, item: Item) -> Made:
     give_value(draft, made, item)
     qualify(draft, made, item)
     return made
+
+
+def observe_apart(draft: Draft, item: Item) -> Made:
+    """Return the Observation of an item with what its containers say of all that is in them."""
+    made = observe(draft, item)
+    in_context(draft, made, item)
+    return made
+
+
+def in_context(draft: Draft, made: Made, item: Item) -> None:
+    """Tell of what an Observation is, as the containers of its item do: which side, which fetus.
+
+    A velocity of the left artery is in a container that says so (TID 5103), as are the
+    measurements of one of twins (TID 5005).
+    """
+    holder, said = draft.root, _other_subject(draft.root)
+    for index in item.position[1:-1]:
+        holder = holder.children[index - 1]
+        said += [one for one in holder.children if one.relationship in _CONTEXT]
+    for one in said:
+        if (one.name, one.value_type) == (FINDING_SITE, "CODE") and "bodySite" not in made.resource:
+            _site(draft, made, one)
+        elif one.value_type in _SAID and one.name not in _ALGORITHM and shown(one):
+            component = {"code": named_code(one), **value(one, draft.around.zone)}
+            listed = made.resource.setdefault("component", [])
+            listed.append(component)
+            draft.mark(one, made, f"component[{len(listed) - 1}].{[*component][-1]}")
+
+
+def _other_subject(root: Item) -> list[Item]:
+    """Return what the document says of a subject that is not the patient: a fetus (TID 1008)."""
+    subject = root.child(_SUBJECT_CLASS)
+    if subject is None or text(subject.code, "CodeValue") == _PATIENT:
+        return []
+    return [one for one in root.children if one.name in {_SUBJECT_CLASS, _FETUS}]
 
 
 def give_value(draft: Draft, made: Made, item: Item) -> None:
@@ -279,7 +316,7 @@ def findings(draft: Draft) -> list[Made]:
             continue
         is_finding = item.name == FINDING and item.value_type in {"TEXT", "CODE"}
         if (is_finding and shown(item)) or item.value_type == "NUM":
-            made.append(observe(draft, item))
+            made.append(observe_apart(draft, item))
     return made
 
 

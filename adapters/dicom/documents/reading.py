@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from adapters.dicom.dataset.charset import CharacterSet, character_set, decode
@@ -21,6 +21,7 @@ from adapters.dicom.dataset.elements import (
     Broken,
     Encoding,
 )
+from adapters.dicom.dataset.identifier import tag_of
 from adapters.dicom.dataset.syntaxes import DEFLATED
 from adapters.dicom.dataset.syntaxes import EXPLICIT_BIG as EXPLICIT_BIG_UID
 
@@ -83,14 +84,8 @@ _LONG = frozenset(str(one).encode() for one in EXPLICIT_VR_LENGTH_32)
 _INFLATE_STEP = 1 << 20
 
 
-def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None, keyword
-    return int(tag)
-
-
-_NAMES = {_tag(keyword): (keyword, dictionary_VR(_tag(keyword))) for keyword in _KEYWORDS}
-_CHARACTER_SET = _tag("SpecificCharacterSet")
+_NAMES = {tag_of(keyword): (keyword, dictionary_VR(tag_of(keyword))) for keyword in _KEYWORDS}
+_CHARACTER_SET = tag_of("SpecificCharacterSet")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from adapters.dicom.dataset.attributes import text
+from adapters.dicom.dataset.performed import COMPLETED, DISCONTINUED, IN_PROGRESS
 from adapters.dicom.mpps import content, follow_up, orders, rows
 from adapters.dicom.mpps import procedure as mapping
 from adapters.dicom.mpps.content import Json
 from adapters.dicom.mpps.procedure import Found
 from adapters.dicom.mpps.rows import Performed
-from adapters.dicom.mpps.state import COMPLETED, DISCONTINUED, IN_PROGRESS
 from adapters.dicom.storage.defaults import completed as with_defaults
 from adapters.dicom.studies.expected import Expected, expect, withdraw
 from adapters.dicom.studies.patients import held, identifier

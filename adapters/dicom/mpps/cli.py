@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from adapters.dicom.dataset.attributes import text
+from adapters.dicom.listing import print_table
 from adapters.dicom.mpps import completeness, rows
 from adapters.dicom.mpps.completeness import Completeness
 from adapters.dicom.mpps.rows import Performed, Sync
@@ -29,7 +29,7 @@ def list_steps(
     Example: sangam dicom mpps list
     """
     steps, known = in_database(context, lambda connection: _listed(connection, limit))
-    Console().print(_table(steps, known))
+    print_table(_table(steps, known))
 
 
 @app.command()

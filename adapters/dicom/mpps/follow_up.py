@@ -9,7 +9,7 @@ https://hl7.org/fhir/R4/appointment.html#statemachine
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.dicom.mpps.state import COMPLETED, DISCONTINUED, IN_PROGRESS
+from adapters.dicom.dataset.performed import COMPLETED, DISCONTINUED, IN_PROGRESS
 from adapters.dicom.studies import tasks
 
 Json = dict[str, Any]

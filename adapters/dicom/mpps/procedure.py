@@ -12,8 +12,8 @@ from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.attributes import Attributes, items, text, texts
 from adapters.dicom.dataset.codes import DCM, SCT, concept
 from adapters.dicom.dataset.names import display
+from adapters.dicom.dataset.performed import COMPLETED, DISCONTINUED
 from adapters.dicom.mpps.content import distinct, scheduled
-from adapters.dicom.mpps.state import COMPLETED, DISCONTINUED
 
 Json = dict[str, Any]
 

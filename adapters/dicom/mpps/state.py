@@ -13,6 +13,7 @@ from typing import Final
 from adapters.dicom.dataset import datetimes
 from adapters.dicom.dataset.codes import DCM, coding
 from adapters.dicom.dataset.identifier import Key, Keys, tag_of
+from adapters.dicom.dataset.performed import COMPLETED, DISCONTINUED, IN_PROGRESS
 from adapters.dicom.mpps.content import CHARACTER_SET, by_keyword
 from adapters.dicom.network.statuses import (
     INVALID_VALUE,
@@ -25,9 +26,6 @@ from adapters.dicom.network.statuses import (
     SUCCESS,
 )
 
-IN_PROGRESS: Final = "IN PROGRESS"
-COMPLETED: Final = "COMPLETED"
-DISCONTINUED: Final = "DISCONTINUED"
 FINAL: Final = frozenset((COMPLETED, DISCONTINUED))
 STATES: Final = FINAL | {IN_PROGRESS}
 

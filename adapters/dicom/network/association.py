@@ -21,7 +21,6 @@ from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, F
 from adapters.dicom.network.negotiate import Agreed, Negotiated, Policy, Rejected, negotiate
 from adapters.dicom.network.pdu import Fault, Kind
 from adapters.dicom.network.statuses import (
-    CLASS_NOT_SUPPORTED,
     NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
@@ -155,7 +154,9 @@ class Gathered:
     `too_long` is the status for a data set that is not small.
     """
 
-    def __init__(self, respond: Callable[[bytes], Answer], too_long: int = 0xA700) -> None:
+    def __init__(
+        self, respond: Callable[[bytes], Answer], too_long: int = OUT_OF_RESOURCES
+    ) -> None:
         self._respond = respond
         self._status = too_long
         self._identifier = bytearray()
@@ -219,12 +220,15 @@ def _guarded(respond: Callable[[], Answer]) -> Answer:
 
 
 def by_class(services: Mapping[str, Service]) -> Service:
-    """Return a service that leaves each SOP class to its own."""
+    """Return a service that leaves each SOP class to its own.
+
+    An operation that a class does not have was not agreed on with it (PS3.7, C.5).
+    """
 
     def chosen(peer: Peer, context: Agreed, command: Command) -> Intake | Operation:
         service = services.get(context.abstract_syntax)
         if service is None:
-            return Fixed(Answer(CLASS_NOT_SUPPORTED, "The SOP class has no such operation"))
+            return Fixed(Answer(UNRECOGNIZED_OPERATION, "The SOP class has no such operation"))
         return service(peer, context, command)
 
     return chosen

@@ -71,7 +71,10 @@ class Wire:
             return True
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        return bool(select.select([self._socket], [], [], seconds)[0])
+        # Unlike select, poll knows descriptors above 1,023.
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(seconds * 1000))
 
     def read(self) -> tuple[int, memoryview]:
         """Return the type and body of the next PDU; the view lasts until the next call."""
@@ -85,9 +88,21 @@ class Wire:
         return kind, self._view[begin : self._start]
 
     def send(self, data: bytes) -> None:
-        """Send with one call, as a response in two pieces waits for a delayed ACK."""
+        """Send with one call, as a response in two pieces waits for a delayed ACK.
+
+        What the peer does not take at once it may take for as long as it may be silent.
+        """
+        view = memoryview(data)
+        begun = 0.0
         try:
-            self._socket.sendall(data)
+            while sent := self._socket.send(view):
+                if sent == len(view):
+                    return
+                view = view[sent:]
+                now = time.monotonic()
+                begun = begun or now
+                if self._patience and now - begun > self._patience:
+                    raise TimedOut
         except (BlockingIOError, *_WANTING):
             raise TimedOut from None
         except OSError:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.dicom.dataset.rejections import QUALITY, TITLES
+from adapters.dicom.listing import print_table
 from adapters.dicom.operators import desk, views
 from adapters.dicom.studies import conflicts, corrections
 from adapters.dicom.studies.rejection import Target
@@ -38,6 +39,7 @@ StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance U
 By = Annotated[str, typer.Option(help="Who does it, as it is recorded.", show_default="you")]
 SeriesOption = Annotated[str | None, typer.Option(help="Only this series.")]
 InstanceOption = Annotated[str | None, typer.Option(help="Only this instance.")]
+ConflictId = Annotated[int, typer.Argument(metavar="ID", help="Its number in the list.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many.")]
 
 _COLUMNS: Final = (
@@ -65,7 +67,7 @@ def _print(columns: tuple[str, ...], rows: list[views.Row]) -> None:
     table = Table(*(one.replace("_", " ") for one in columns))
     for row in rows:
         table.add_row(*(_cell(row.get(one)) for one in columns))
-    Console().print(table)
+    print_table(table)
 
 
 def _cell(value: object) -> str:
@@ -189,7 +191,9 @@ def list_rejected(context: typer.Context, limit: LimitOption = 50) -> None:
 @studies_app.command("history")
 def list_actions(
     context: typer.Context,
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Only of this Study Instance UID.")
+    ] = None,
     limit: LimitOption = 50,
 ) -> None:
     """Show what operators did, the newest first."""
@@ -292,18 +296,14 @@ def list_conflicts(
 
 
 @conflicts_app.command("keep")
-def keep_first(
-    context: typer.Context, conflict: Annotated[int, typer.Argument(metavar="ID")], by: By = ""
-) -> None:
+def keep_first(context: typer.Context, conflict: ConflictId, by: By = "") -> None:
     """Decide for what is stored."""
     _run(context, lambda _, c: conflicts.keep(c, conflict, _actor(by)))
     typer.echo("The stored content stays")
 
 
 @conflicts_app.command("accept")
-def accept_other(
-    context: typer.Context, conflict: Annotated[int, typer.Argument(metavar="ID")], by: By = ""
-) -> None:
+def accept_other(context: typer.Context, conflict: ConflictId, by: By = "") -> None:
     """Decide for the other content."""
     previous = _run(context, lambda _, c: conflicts.accept(c, conflict, _actor(by)))
     typer.echo(f"Taken; to take it back: sangam dicom conflicts accept {previous}")

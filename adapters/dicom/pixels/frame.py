@@ -3,7 +3,6 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part05.html#chapter_8
 """
 
-import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +16,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from adapters.dicom.dataset.identifier import encoding_of
+from adapters.dicom.dataset.pixel_data import MOST_HEADER, pixel_data
 from adapters.dicom.dataset.syntaxes import DEFLATED, ENCAPSULATED, EXPLICIT_BIG, EXPLICIT_LITTLE
 from adapters.dicom.pixels.arrays import Pixels
 from adapters.dicom.pixels.groups import OfFrame, number, value
@@ -42,8 +43,6 @@ _NUMBERS: Final = {
     "bits_stored": "BitsStored",
     "pixel_representation": "PixelRepresentation",
 }
-_VRS: Final = (b"OB", b"OW", b"OF", b"OD")
-_UNDEFINED: Final = 0xFFFFFFFF
 _BYTE: Final = 8
 
 
@@ -233,25 +232,16 @@ def _pairs(stream: BinaryIO, place: _Place, length: int, index: int) -> bytes:
 
 def _place(stream: BinaryIO, syntax: str) -> _Place | None:
     """Read the head of the pixel data's element; None where there is none."""
-    uid = _encoding(syntax)
-    order = "<" if uid.is_little_endian else ">"
-    head = stream.read(_BYTE)
-    if len(head) < _BYTE:
+    begin = stream.tell()
+    found = pixel_data(stream.read(MOST_HEADER), encoding_of(syntax))
+    if found is None:
         return None
-    group, element = struct.unpack(f"{order}HH", head[:4])
-    keyword = _PIXELS.get(group << 16 | element)
-    if keyword is None:
-        return None
-    vr, rest = "OW", head[4:]
-    # Some data sets are not in the VR that their file says. Lengths are even, so that none
-    # looks like one of these.
-    if head[4:6] in _VRS:
-        vr, rest = head[4:6].decode("latin_1"), stream.read(4)
-    length = struct.unpack(f"{order}L", rest.ljust(4, b"\0"))[0]
-    start = stream.tell()
-    end = stream.seek(0, 2)
+    start, end = begin + found.header, stream.seek(0, 2)
     stream.seek(start)
-    return _Place(keyword, vr, start, end - start if length == _UNDEFINED else length)
+    vr = "OW" if found.vr == "UN" else found.vr
+    return _Place(
+        _PIXELS[found.tag], vr, start, end - start if found.length is None else found.length
+    )
 
 
 def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:

@@ -114,7 +114,9 @@ class _Worker:
     def ask(self, order: Order, seconds: float) -> Answer:
         """Return the answer; TimeoutError when it is late, EOFError or OSError when none comes."""
         end = time.monotonic() + seconds
-        content = msgspec.msgpack.encode(order)
+        # The process is in another directory, and the archive's may be relative to ours.
+        found = msgspec.structs.replace(order, path=str(Path(order.path).absolute()))
+        content = msgspec.msgpack.encode(found)
         self._input.write(LENGTH.pack(len(content)) + content)
         self._input.flush()
         length = LENGTH.unpack(self._read(LENGTH.size, end))[0]

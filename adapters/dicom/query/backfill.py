@@ -93,10 +93,15 @@ async def _rewrite(connection: Connection, blobs: Blobs) -> int:
 def _attributes(
     blobs: Blobs, blob: str, offset: int, size: int, transfer_syntax: str
 ) -> Mapping[str, Any]:
-    """Return what the stored data set says, nothing where it cannot be read."""
+    """Return what the stored data set says, nothing where it cannot be read.
+
+    Raises OSError while an object store does not answer.
+    """
     try:
         return stored_head(blobs.path(blob), offset, size, transfer_syntax).attributes
     except (OSError, Broken, MoreNeeded, BadUid, MissingUid) as error:
+        if isinstance(error, OSError) and error.errno is None:  # not the disk (storage/s3.py)
+            raise
         log.warning("an instance was not read again: %s", type(error).__name__)
         return {}
 

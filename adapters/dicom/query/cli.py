@@ -31,6 +31,7 @@ from adapters.dicom.dataset.syntaxes import (
     RLE,
     VERIFICATION,
 )
+from adapters.dicom.listing import print_table
 from adapters.dicom.network import classes
 from adapters.dicom.network.command import Command, Element
 from adapters.dicom.network.pdu import Fault
@@ -88,7 +89,7 @@ def list_peers(context: typer.Context) -> None:
             *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (heard, reached)),
             failure or "",
         )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command("add")
@@ -126,7 +127,10 @@ def add_peer(  # noqa: PLR0913  (one parameter a column)
 
 
 @app.command("remove")
-def remove_peer(context: typer.Context, ae_title: str) -> None:
+def remove_peer(
+    context: typer.Context,
+    ae_title: Annotated[str, typer.Argument(help="AE title; case counts.")],
+) -> None:
     """Forget a peer."""
     if not _in_database(context, lambda connection: peers.remove(connection, ae_title)):
         raise NotFound(f"There is no peer {ae_title}")
@@ -204,7 +208,9 @@ def get(
 def send(
     context: typer.Context,
     peer: PeerName,
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, and directories of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, help="DICOM files, and directories of them.")
+    ],
     calling: Calling = None,
     associations: Annotated[int, typer.Option(min=1, max=64, help="So many at once.")] = 1,
     *,

@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 LIMIT_REACHED = 0xB001
 
-_RELATIONAL = 0
+RELATIONAL = 0
+"""The item of extended negotiation of relational queries and retrievals (PS3.4, C.5)."""
+
 _COMBINED = 1
 _FETCHED = 500
 _WAIT_SECONDS = 10.0
@@ -122,7 +124,7 @@ def understood(context: Agreed, data: bytes, peer: Peer) -> tuple[Asked, Stateme
     """Return what an identifier asks for and the statement that finds it. Raises Malformed."""
     keys = models.identifier(data, context.transfer_syntax)
     level = models.level_of(keys, context.abstract_syntax)
-    if not agreed_on(context, _RELATIONAL):
+    if not agreed_on(context, RELATIONAL):
         models.check_hierarchy(keys, context.abstract_syntax, level)
     model = models.levels(context.abstract_syntax)
     parents: tuple[Level, ...] = model[: model.index(level) + 1]

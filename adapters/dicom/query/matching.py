@@ -108,8 +108,12 @@ def text_match(vr: str, values: list[str]) -> Match:
 
 
 def pn(value: str) -> str:
-    """Return a name of a key as it is compared: its first group that is not empty."""
-    return next((group for group in searched(value) if group), "")
+    """Return a name of a key as it is compared: its first group that asks for something.
+
+    A group of `*` alone leaves it to the others.
+    """
+    groups = [group for group in searched(value) if group]
+    return next((group for group in groups if group.strip("*^")), groups[0] if groups else "")
 
 
 def fuzzy(value: str) -> Match:

@@ -19,13 +19,12 @@ from adapters.dicom.network import classes
 from adapters.dicom.network.association import Fixed, Gathered, Intake
 from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field
 from adapters.dicom.network.scu import Sender
-from adapters.dicom.network.statuses import SUCCESS
+from adapters.dicom.network.statuses import OUT_OF_RESOURCES, SUCCESS
 from adapters.dicom.query.suboperations import Pair
 from fhir_server.errors import BadRequest
 
 PENDING = frozenset((0xFF00, 0xFF01))
 _MEDIUM = 0
-_CANNOT_KEEP = 0xA700
 _UID = re.compile(r"[0-9.]{1,64}")
 _PIECE = 128 << 10
 
@@ -104,7 +103,7 @@ class _Keeping:
         """Return what writes the data set of a C-STORE."""
         uid = command.uid(Element.AffectedSOPInstanceUID)
         if not _UID.fullmatch(uid):
-            return Fixed(Answer(_CANNOT_KEEP))
+            return Fixed(Answer(OUT_OF_RESOURCES))
         return _Writing(
             self.directory / f"{uid}.dcm", file_meta(sop_class, uid, transfer_syntax, "")
         )
@@ -132,7 +131,7 @@ class _Writing:
         self._stream.close()
         if self._failed:
             self.discard()
-            return Answer(_CANNOT_KEEP)
+            return Answer(OUT_OF_RESOURCES)
         self._part.rename(self._path)
         return Answer(SUCCESS)
 

@@ -20,27 +20,26 @@ from adapters.dicom.network.command import DATA_SET, Answer, Command, Element, F
 from adapters.dicom.network.negotiate import Agreed
 from adapters.dicom.network.pdu import Fault
 from adapters.dicom.network.scu import Refusal, Sender
-from adapters.dicom.network.statuses import CANCELLED, DOES_NOT_MATCH
+from adapters.dicom.network.statuses import CANCELLED, DOES_NOT_MATCH, UNABLE_TO_PROCESS
 from adapters.dicom.network.wire import Closed, TimedOut
 from adapters.dicom.query import models, peers
-from adapters.dicom.query.find import Pool, agreed_on, rows
+from adapters.dicom.query.find import RELATIONAL, Pool, agreed_on, rows
 from adapters.dicom.query.matching import Malformed, criteria
 from adapters.dicom.query.peers import Known
 from adapters.dicom.query.statement import instances
 from adapters.dicom.query.suboperations import UNREACHABLE, Held, Pair, Tally, batches, chosen
 from adapters.dicom.query.transcode import Undecodable, transcoded
-from adapters.dicom.studies import output, overlay
+from adapters.dicom.studies import output, overlay, transferred
 from adapters.dicom.studies.overlay import Overlay
+from fhir_server import jobs
 from fhir_server.blobs import Blobs
 
 log = logging.getLogger(__name__)
 
 CANNOT_CALCULATE = 0xA701
 DESTINATION_UNKNOWN = 0xA801
-_FAILED = 0xC000
 _MEDIUM = 0
 _PIECE = 128 << 10
-_RELATIONAL = 0
 _BROKEN = (OSError, Refusal, Closed, TimedOut, Fault)
 
 Call = Callable[[Known, str, Iterable[Pair]], Sender]
@@ -72,6 +71,7 @@ def move(
                 yield Answer(DESTINATION_UNKNOWN, "The move destination is not a known peer")
                 return
             found = _held(retrievals.pool, wanted)
+            _record(retrievals.pool, found, f"{_name(peer)} to {to}", "move")
         except Malformed as error:
             yield Answer(DOES_NOT_MATCH, str(error))
             return
@@ -89,7 +89,7 @@ def move(
 
 
 def get(
-    retrievals: Retrievals, _peer: Peer, context: Agreed, command: Command
+    retrievals: Retrievals, peer: Peer, context: Agreed, command: Command
 ) -> Intake | Operation:
     """Return the operation that answers a C-GET."""
     if not command.has_data_set:
@@ -98,6 +98,7 @@ def get(
     def got(data: bytes, exchange: Exchange) -> Iterator[Answer]:
         try:
             found = _held(retrievals.pool, understood(context, data))
+            _record(retrievals.pool, found, _name(peer), "get")
         except Malformed as error:
             yield Answer(DOES_NOT_MATCH, str(error))
             return
@@ -116,7 +117,7 @@ def understood(context: Agreed, data: bytes) -> Keys:
     """
     keys = models.identifier(data, context.transfer_syntax)
     level = models.level_of(keys, context.abstract_syntax)
-    relational = agreed_on(context, _RELATIONAL)
+    relational = agreed_on(context, RELATIONAL)
     models.unique_keys(keys, context.abstract_syntax, level, relational=relational)
     model = models.levels(context.abstract_syntax)
     tags = [tag_of(UNIQUE[one]) for one in model[: model.index(level) + 1]]
@@ -131,6 +132,18 @@ def _peer(pool: Pool, ae_title: str) -> Known | None:
 def _held(pool: Pool, keys: Keys) -> list[Held]:
     with closing(rows(pool, instances(criteria(keys)))) as found:
         return [Held(*row) for row in found]
+
+
+def _record(pool: Pool, found: list[Held], actor: str, what: str) -> None:
+    """Have it recorded which studies leave, before the first instance does."""
+    if found:
+        studies = {one.study_instance_uid for one in found}
+        with pool.connection() as connection:
+            jobs.enqueue_sync(connection, [transferred.job(studies, actor, what)])
+
+
+def _name(peer: Peer) -> str:
+    return f"{peer.calling} at {peer.address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +210,7 @@ class _Mover:
             self._note(None)
             while left:
                 one = left.pop(0)
-                status = _FAILED
+                status = UNABLE_TO_PROCESS
                 try:
                     status = self._store(sender, one)
                 finally:
@@ -213,19 +226,19 @@ class _Mover:
     def _store(self, sender: Sender, one: Held) -> int:
         syntax = chosen(one, set(sender.contexts))
         if syntax is None:
-            return _FAILED
+            return UNABLE_TO_PROCESS
         try:
             data_set = pieces(self._retrievals.blobs, one, syntax)
         except Undecodable:
-            return _FAILED
+            return UNABLE_TO_PROCESS
         pair = (one.sop_class_uid, syntax)
         return sender.store_pieces(pair, one.sop_instance_uid, data_set, self._origin)
 
     def _give_up(self, left: list[Held], tally: Tally) -> None:
         """Count what no association could be opened for as failed."""
         for one in left:
-            tally.count(one.sop_instance_uid, _FAILED)
-            metrics.sent(_FAILED)
+            tally.count(one.sop_instance_uid, UNABLE_TO_PROCESS)
+            metrics.sent(UNABLE_TO_PROCESS)
         left.clear()
 
     def _note(self, failure: str | None) -> None:
@@ -256,7 +269,7 @@ def _sent_back(blobs: Blobs, found: list[Held], exchange: Exchange) -> Iterator[
             yield _Step(tally, CANCELLED)
             return
         syntax = chosen(one, set(able))
-        status = _FAILED
+        status = UNABLE_TO_PROCESS
         if syntax is not None:
             status = _one_back(blobs, one, able[one.sop_class_uid, syntax], exchange)
         tally.count(one.sop_instance_uid, status)
@@ -269,10 +282,10 @@ def _one_back(blobs: Blobs, one: Held, context: Agreed, exchange: Exchange) -> i
     try:
         data_set = pieces(blobs, one, context.transfer_syntax)
     except (Undecodable, OSError):
-        return _FAILED
+        return UNABLE_TO_PROCESS
     response = exchange.request(context, store_command(one), data_set)
     status = response.number(Element.Status)
-    return _FAILED if status is None else status
+    return UNABLE_TO_PROCESS if status is None else status
 
 
 def store_command(one: Held) -> dict[int, int | str]:

@@ -81,8 +81,13 @@ _COLUMNS = {
     Level.SERIES: (*_STUDY_COLUMNS, *_SERIES_COLUMNS),
     Level.IMAGE: (*_STUDY_COLUMNS, *_SERIES_COLUMNS, *_IMAGE_COLUMNS),
 }
-_STUDY_ORDER = "s.study_date DESC NULLS LAST, s.study_instance_uid"
-_SERIES_ORDER = f"{_STUDY_ORDER}, e.series_number, e.series_instance_uid"
+_NEWEST = "s.study_date DESC NULLS LAST"
+# The index gives the days in order, and the studies of one are few enough to be sorted.
+_STUDY_ORDER = (
+    f"{_NEWEST}, (s.attributes -> 'StudyTime' ->> 0) COLLATE \"C\" DESC NULLS LAST, "
+    "s.study_instance_uid"
+)
+_SERIES_ORDER = f"{_NEWEST}, s.study_instance_uid, e.series_number, e.series_instance_uid"
 _ORDER = {
     Level.PATIENT: "s.patient_id, s.patient_issuer, s.received_at DESC",
     Level.STUDY: _STUDY_ORDER,
@@ -163,13 +168,14 @@ def instances(keys: Mapping[str, Criterion]) -> Statement:
     """Return the SELECT of the instances to retrieve: what is below the unique keys given.
 
     Its rows have SOP class, SOP instance, transfer syntax, blob in hex, data set offset
-    and size, the study's overlay (JSON text) and the offset of the pixels, in the order of
-    series and instances.
+    and size, the study's overlay (JSON text), the offset of the pixels and the study, in the
+    order of series and instances.
     """
     found = conditions(keys)
     sql = (
         "SELECT i.sop_class_uid, i.sop_instance_uid, i.transfer_syntax_uid, "
-        "encode(i.blob, 'hex'), i.data_set_offset, i.size, s.overlay::text, i.pixel_offset "
+        "encode(i.blob, 'hex'), i.data_set_offset, i.size, s.overlay::text, i.pixel_offset, "
+        "i.study_instance_uid "
         f"FROM {_FROM[Level.IMAGE]} WHERE {_where(Level.IMAGE, found)} "
         f"ORDER BY {_ORDER[Level.IMAGE]}"
     )

@@ -39,6 +39,7 @@ class Held:
     size: int
     overlay: str | None = None
     pixel_offset: int | None = None
+    study_instance_uid: str = ""
 
 
 @dataclass(slots=True)

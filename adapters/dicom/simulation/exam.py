@@ -1,13 +1,12 @@
 """An examination to play: of whom, for which order, on which station."""
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from adapters.dicom.dataset.attributes import Attributes, items, text
-from adapters.dicom.simulate import uid
+from adapters.dicom.simulate import person, uid
 
 MODALITIES: Final = ("CT", "MR", "US", "SR")
 """Which synthetic objects there are; SR is a CT's radiation dose report."""
@@ -52,13 +51,13 @@ class Exam:
 
 def unscheduled(exam: Exam) -> Exam:
     """Return the examination with a made-up patient and study, as an emergency is begun."""
-    source = random.Random(exam.seed)  # noqa: S311  (no secret)
+    birth_date, sex = person(exam.seed)
     return replace(
         exam,
         patient_name=f"Simulated^P{exam.seed}",
         patient_id=f"SIM{exam.seed:08d}",
-        birth_date=f"{source.randrange(1940, 2010)}0{source.randrange(1, 10)}15",
-        sex=source.choice("FM"),
+        birth_date=birth_date,
+        sex=sex,
         study_instance_uid=exam.uid("study"),
         description=f"{exam.modality}, simulated",
     )

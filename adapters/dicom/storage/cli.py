@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adapters.dicom.listing import print_table
 from adapters.dicom.storage import quota as quotas
 from adapters.dicom.storage.sweep import sweep
 from adapters.dicom.storage.tiered import archive_blobs
@@ -51,7 +52,7 @@ def show(context: typer.Context) -> None:
         used = f"{account.bytes / account.quota:.0%}" if account.quota else "-"
         quota = "-" if account.quota is None else f"{account.quota:,}"
         table.add_row(account.name, f"{account.bytes:,}", f"{account.instances:,}", quota, used)
-    Console().print(table)
+    print_table(table)
 
 
 @app.command("set")

@@ -72,6 +72,15 @@ class S3:
         with _as_os_error():
             self._client.delete_object(Bucket=self._bucket, Key=self._key(digest))
 
+    def stored_at(self, digest: str) -> float | None:
+        """Return when a blob was last stored (seconds since the epoch). Raises OSError."""
+        try:
+            with _as_os_error():
+                found = self._client.head_object(Bucket=self._bucket, Key=self._key(digest))
+        except FileNotFoundError:
+            return None
+        return float(found["LastModified"].timestamp())
+
     def _key(self, digest: str) -> str:
         return f"{self._prefix}{digest[:2]}/{digest}"
 

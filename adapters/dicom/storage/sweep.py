@@ -53,7 +53,7 @@ def _settle(connection: psycopg.Connection[tuple[Any, ...]], blobs: Tiered, befo
     while batch := list(islice(dropped, _BATCH)):
         known = _known(connection, batch)
         for digest in batch:
-            blobs.settle(digest, needed=digest in known)
+            blobs.settle(digest, before, needed=digest in known)
 
 
 def _known(connection: psycopg.Connection[tuple[Any, ...]], names: list[str]) -> set[str]:

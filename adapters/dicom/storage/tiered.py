@@ -37,6 +37,9 @@ class Remote(Protocol):
     def remove(self, digest: str) -> None:
         """Remove the content, if it is there."""
 
+    def stored_at(self, digest: str) -> float | None:
+        """Return when the content was last stored (seconds since the epoch), None for never."""
+
 
 class Tiered(Blobs):
     """A directory of blobs before an object store."""
@@ -81,12 +84,16 @@ class Tiered(Blobs):
         """Return the digests that were dropped before this time (seconds since the epoch)."""
         return sorted(one.name for one in self._dropped.iterdir() if one.stat().st_mtime < before)
 
-    def settle(self, digest: str, *, needed: bool) -> None:
+    def settle(self, digest: str, before: float, *, needed: bool) -> None:
         """Remove what was dropped from the object store, unless it is needed. Raises OSError.
 
-        Equal content may arrive meanwhile: its file is on disk before it is in the object store.
+        Equal content may arrive meanwhile: here, where its file is on disk before it is in the
+        object store, or at another machine; what was stored after `before` waits.
         """
         if not needed:
+            stored = self._remote.stored_at(digest)
+            if stored is not None and stored >= before:
+                return
             self._remote.remove(digest)
             if self.place(digest).exists():
                 self._remote.put(self.place(digest), digest)

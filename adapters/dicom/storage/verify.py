@@ -5,6 +5,7 @@ goes by SOP Instance UID, and where it is stands in `dicom_verification`.
 """
 
 import asyncio
+import errno
 import hashlib
 import logging
 import math
@@ -71,14 +72,17 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with a file: it is missing, or has another size or hash; None: nothing."""
+    """What is wrong with a file: "missing", "unreadable", of another "size" or "hash", or None."""
 
     stored: Stored
     kind: str | None
 
 
 def check(blobs: Blobs, stored: Stored) -> Finding:
-    """Read a file and compare it. Raises OSError when it is there and cannot be read."""
+    """Read a file and compare it. Raises OSError when it cannot be had now.
+
+    What its disk cannot read is damaged: trying again would hold up the round for ever.
+    """
     digest = hashlib.sha256()
     size = 0
     try:
@@ -88,6 +92,10 @@ def check(blobs: Blobs, stored: Stored) -> Finding:
                 size += len(piece)
     except FileNotFoundError:
         return Finding(stored, "missing")
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return Finding(stored, "unreadable")
     if size != stored.size:
         return Finding(stored, "size")
     return Finding(stored, None if digest.hexdigest() == stored.blob else "hash")

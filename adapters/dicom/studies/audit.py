@@ -17,6 +17,8 @@ READ, CHANGED, REMOVED = "R", "U", "D"
 """Actions of an AuditEvent."""
 
 _DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
+_TRANSFERRED: Final = {"system": _DCM, "code": "110104", "display": "DICOM Instances Transferred"}
+_TRANSFERS: Final = frozenset(("move", "get", "export"))
 _ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
 _TYPES: Final = {
     READ: {"system": _DCM, "code": "110103", "display": "DICOM Instances Accessed"},
@@ -37,7 +39,7 @@ def event(study: str, actor: str, action: str, what: str, at: datetime) -> dict[
     """Return the AuditEvent of an action on a study."""
     return {
         "resourceType": "AuditEvent",
-        "type": _TYPES[action],
+        "type": _TRANSFERRED if what in _TRANSFERS else _TYPES[action],
         "subtype": [{"system": "urn:sangam:dicom-action", "code": what}],
         "action": action,
         "recorded": at.isoformat(),

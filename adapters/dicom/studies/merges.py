@@ -17,7 +17,8 @@ READER: Final = "dicom.studies"
 _ONCE: Final = 100
 
 # Those that were found by this Patient and show another; those that show its name and id in
-# the place of what was received; and those that wait for somebody with one of its ids.
+# the place of what was received; those whose id this Patient has no more, or has now while
+# another is shown; and those that wait for somebody with one of its ids.
 _CONCERNED: Final = """
 SELECT study_instance_uid FROM dicom_study
 WHERE (matched @> ARRAY[%(patient)s] OR link = %(patient)s)
@@ -25,6 +26,13 @@ WHERE (matched @> ARRAY[%(patient)s] OR link = %(patient)s)
 UNION
 SELECT study_instance_uid FROM dicom_study
 WHERE patient = %(patient)s AND (overlay IS NOT NULL OR patient IS DISTINCT FROM %(shown)s)
+UNION
+SELECT study_instance_uid FROM dicom_study
+WHERE patient = %(patient)s AND subject IN ('linked', 'created') AND patient_id <> ALL(%(ids)s)
+UNION
+SELECT study_instance_uid FROM dicom_study
+WHERE patient_id = ANY(%(ids)s) AND subject IN ('linked', 'created')
+  AND patient IS DISTINCT FROM %(shown)s
 UNION
 SELECT study_instance_uid FROM dicom_study
 WHERE unmatched_at IS NOT NULL AND patient_id = ANY(%(ids)s)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from psycopg.types.json import Jsonb
 
+from adapters.dicom.dataset.attributes import items, text
 from adapters.dicom.dataset.rejections import WRONG_WORKLIST_ENTRY
 from adapters.dicom.storage.index import documents_job, fold_job, is_document, parents
 from adapters.dicom.studies import ids, overlay, tasks
@@ -200,10 +201,12 @@ async def _known(connection: Connection, study: str) -> _Known:
 
 
 async def _shown(place: Place, known: _Known, now: datetime) -> _Shown:
-    several = [one.attributes for one in known.live or known.all]
-    received = merged(several)
-    told = dict(known.told.attributes)
-    said = {**told, **overlay.corrected(received, _only(known.corrections))}
+    received = merged([one.attributes for one in known.live or known.all])
+    live = [replace(one, attributes=_renumbered(one, known.corrections)) for one in known.live]
+    several = [_renumbered(one, known.corrections) for one in known.live or known.all]
+    stated, told = merged(several), dict(known.told.attributes)
+    corrected = "PatientID" in (known.corrections or ())
+    said = {**told, **overlay.corrected(stated, _only(known.corrections))}
     ordered = await announced(place, [said, *several], known.told)
     who = await subject(
         place.server,
@@ -212,30 +215,48 @@ async def _shown(place: Place, known: _Known, now: datetime) -> _Shown:
         ordered,
         told=known.told.subject,
         link=known.link,
+        corrected=corrected,
     )
-    settled = who.match == CHOSEN or "PatientID" in (known.corrections or ())
-    if not settled and names_several(several):
+    if who.match != CHOSEN and not corrected and names_several(several):
         who = Subject(MIXED, held({}, None), matched=who.matched)
     over = overlay.made(
         received, known.corrections, _of_patient(place.server, who), known.overlay, now.isoformat()
     )
-    said = {**told, **overlay.corrected(received, over)}
+    said = {**told, **overlay.corrected(stated, over)}
     mine = await orders(place, [said, *several], ordered, who)
     released = WRONG_WORKLIST_ENTRY in known.codes and not known.live
     if released:
         said, mine = _released(said), ()
-    ties, entries = await found(place, said, known.live, who, mine, known.told)
+    ties, entries = await found(place, said, live, who, mine, known.told)
     if released:
         entries += await _mistaken(place, ties.procedures)
     rules = rules_of(place.server.settings.dicom)
     assert known.status is not None, "nothing is known of the study"
-    made = imaging_study(place.study, said, known.live, ties, rules, status=known.status)
+    made = imaging_study(place.study, said, live, ties, rules, status=known.status)
     resource = {**made, "id": await _id(place)}
     return _Shown(over, who, resource, [*who.entries, *entries])
 
 
 def _only(corrections: Mapping[str, Sequence[Any]] | None) -> Overlay | None:
     return Overlay(corrections, "") if corrections else None
+
+
+def _renumbered(
+    one: Instance, corrections: Mapping[str, Sequence[Any]] | None
+) -> Mapping[str, Any]:
+    """Return what an instance says, without the accession number that was corrected.
+
+    Nor have its requests that number: it would lead to the order of somebody else.
+    """
+    said = one.attributes
+    if "AccessionNumber" not in (corrections or {}):
+        return said
+    wrong = text(said, "AccessionNumber")
+    requests = items(said, "RequestAttributesSequence")
+    kept = [each for each in requests if not wrong or text(each, "AccessionNumber") != wrong]
+    without = {"AccessionNumber", "RequestAttributesSequence"}
+    rest = {keyword: values for keyword, values in said.items() if keyword not in without}
+    return {**rest, "RequestAttributesSequence": kept} if kept else rest
 
 
 def _of_patient(server: Server, who: Subject) -> dict[str, list[str]] | None:

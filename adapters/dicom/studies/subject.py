@@ -71,11 +71,13 @@ async def subject(
     *,
     told: str | None = None,
     link: str | None = None,
+    corrected: bool = False,
 ) -> Subject:
     """Find the subject of a study.
 
     `orders` are the ServiceRequests that its UID or accession number leads to, `told` is the
-    Patient that who announced the study names, `link` the one that an operator chose.
+    Patient that who announced the study names, `link` the one that an operator chose. An id that
+    an operator `corrected` goes before what was ordered for another.
     """
     if link and (chosen := await _survivors(server, connection, [link])).patients:
         return _linked(CHOSEN, chosen)
@@ -88,7 +90,8 @@ async def subject(
     by_id = await _by_ids(server, connection, attributes, own, issuers)
     subjects = [told or "", *map(_subject_of, orders)]
     if by_id:
-        ordered = await _survivors(server, connection, filter(None, subjects))
+        asked = () if corrected else filter(None, subjects)
+        ordered = await _survivors(server, connection, asked)
         return _decided(attributes, own, by_id, ordered)
     subjects = [told] if told else subjects
     by_order = await _survivors(server, connection, filter(None, subjects))

@@ -18,6 +18,8 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RANGE = re.compile(rf"\s*({_NAME}/{_NAME})\s*")
 # Values that need quotes come without them too, `type=application/dicom` above all.
 _PARAMETER = re.compile(rf";\s*({_NAME})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*))\s*")
+# A quote that is never closed takes all that follows it: it is looked for once, however long.
+_LISTED = re.compile(r"(?:[^,\"]|\"(?:[^\"\\]|\\.?)*+(?:\"|\Z))+")
 _ESCAPED = re.compile(r"\\(.)")
 _QUALITY = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)", re.ASCII)
 
@@ -88,7 +90,7 @@ def _within(media: str, wanted: str) -> bool:
 
 def _split(header: str) -> list[str]:
     """Split at commas outside of quotes."""
-    return re.findall(r"(?:[^,\"]|\"(?:[^\"\\]|\\.)*\")+", header)
+    return _LISTED.findall(header)
 
 
 def _range(text: str) -> Range | None:

@@ -9,7 +9,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from adapters.dicom.dataset.elements import PIXEL_DATA, Broken, Encoding
+from adapters.dicom.dataset.elements import Broken, Encoding
+from adapters.dicom.dataset.pixel_data import MOST_HEADER
+from adapters.dicom.dataset.pixel_data import pixel_data as opening
 from adapters.dicom.dataset.tree import Before, Buffer, Element, Elements, before_pixels, numbers
 
 Read = Callable[[int, int], bytes]
@@ -96,20 +98,14 @@ def layout(data: Buffer, encoding: Encoding, read: Read, transfer_syntax: str) -
 
 def pixel_data(data: Buffer, before: Before) -> Element | None:
     """Return the pixel data element, without looking into what is encapsulated there."""
-    encoding, offset = before.encoding, before.end
-    if offset + 12 > len(data):
+    at = before.end
+    found = opening(bytes(data[at : at + MOST_HEADER]), before.encoding)
+    if found is None:
         return None
-    group, element, length = encoding.implicit_header.unpack_from(data, offset)
-    tag, start, vr = group << 16 | element, offset + _HEADER, "OW"
-    if tag not in PIXEL_DATA:
-        return None
-    stated = bytes(data[offset + 4 : offset + 6])
-    if stated in {b"OB", b"OW", b"OF", b"OD", b"UN"}:
-        (length,) = encoding.length.unpack_from(data, start)
-        start, vr = start + 4, stated.decode()
-    fragments = length == _UNDEFINED
-    end = len(data) if fragments else min(start + length, len(data))
-    return Element(tag, vr, start, end, fragments=fragments, little=encoding.little)
+    start, fragments = at + found.header, found.length is None
+    end = len(data) if found.length is None else min(start + found.length, len(data))
+    little = before.encoding.little
+    return Element(found.tag, found.vr, start, end, fragments=fragments, little=little)
 
 
 def _native(data: Buffer, found: Elements, pixels: Element, count: int) -> Native:

@@ -97,33 +97,38 @@ async def _as_json(
             separator = b","
             continue
         made: list[bytes] = []
+        there = True
         for at in range(0, len(group), _AT_ONCE):
-            some = await asyncio.to_thread(_encoded, web, group[at : at + _AT_ONCE])
+            some, read = await asyncio.to_thread(_encoded, web, group[at : at + _AT_ONCE])
             made.append(some)
+            there = there and read
             yield separator + some
             separator = b","
-        if mark:
+        if mark and there:
             await kept.keep(web, group, mark, b",".join(made))
     yield b"]"
 
 
-def _encoded(web: Web, group: Sequence[Holding]) -> bytes:
-    return b",".join(msgspec.json.encode(shown(web, one)) for one in group)
+def _encoded(web: Web, group: Sequence[Holding]) -> tuple[bytes, bool]:
+    """Return instances of an array, and whether the archive had the files of all."""
+    found = [shown(web, one) for one in group]
+    return b",".join(msgspec.json.encode(one) for one, _ in found), all(read for _, read in found)
 
 
-async def _as_xml(web: Web, body: Multipart, found: Sequence[Holding]) -> AsyncIterator[bytes]:
-    for place, one in enumerate(found):
-        made = native(await asyncio.to_thread(shown, web, one))
+async def _as_xml(web: Web, body: Multipart, several: Sequence[Holding]) -> AsyncIterator[bytes]:
+    for place, one in enumerate(several):
+        found, _ = await asyncio.to_thread(shown, web, one)
         head = body.head(XML, f"{web.base}{one.path}/metadata", first=not place)
-        yield head + made
+        yield head + native(found)
     yield body.end()
 
 
-def shown(web: Web, one: Holding) -> Json:
-    """Return the metadata of an instance in the JSON model, read from its file.
+def shown(web: Web, one: Holding) -> tuple[Json, bool]:
+    """Return the metadata of an instance in the JSON model, and whether its file was there.
 
-    Of one that cannot be read there is what the index knows of it.
+    Of one that is away, or cannot be parsed, there is what the index knows of it.
     """
+    there = True
     links = Links(web.base + one.path, web.settings.bulk_threshold)
     try:
         with opened(web.blobs, one, web.server.settings.dicom.max_object_bytes) as file:
@@ -132,12 +137,13 @@ def shown(web: Web, one: Holding) -> Json:
             found = before.found if pixels is None else {**before.found, pixels.tag: pixels}
             made = data_set(file.data, found, links)
     except (Broken, OSError) as error:
+        there = isinstance(error, Broken)
         log.warning("metadata of %s could not be read: %s", one.instance, type(error).__name__)
         made = {"00080005": {"vr": "CS", "Value": [UNICODE]}, **record(_known(one))}
     if one.overlay:
         made = corrected(made, one.overlay.values, output.said(one.overlay))
     made["00083002"] = {"vr": "UI", "Value": [one.transfer_syntax_uid]}
-    return dict(sorted(made.items()))
+    return dict(sorted(made.items())), there
 
 
 def _known(one: Holding) -> dict[str, list[Any]]:

@@ -38,7 +38,7 @@ _PAPER: Final[dict[Format, dict[str, str]]] = {
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     },
 }
-_SERIES_TRIED: Final = 16
+_TRIED: Final = 16
 
 Drawn = tuple[Holding, int | None]
 """What to draw: an instance, and the index of a frame or None for what stands for it."""
@@ -186,10 +186,12 @@ async def _kept(
 
 
 def _candidates(found: Sequence[Holding]) -> list[Holding]:
-    """Return the middle instance of each series, in the order of series."""
+    """Return what may stand for them: the middle instance of each series, then its ends."""
     series = [list(of) for _, of in groupby(found, lambda one: one.series)]
-    middle = [of[len(of) // 2] for of in series if not papers.paper(of[0].sop_class_uid)]
-    return middle[:_SERIES_TRIED]
+    looked_at = [of for of in series if not papers.paper(of[0].sop_class_uid)]
+    middle = [of[len(of) // 2] for of in looked_at]
+    ends = [one for of in looked_at for one in (of[0], of[-1]) if one not in middle]
+    return [*middle, *ends][:_TRIED]
 
 
 def _frames(request: Request) -> list[int | None]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from adapters.dicom.network.statuses import SUCCESS
+from adapters.dicom.web.model import record
 from adapters.dicom.web.stow_parts import Outcome
 
 _OUT_OF_RESOURCES = 0xA7
@@ -38,17 +39,13 @@ def body(base: str, outcomes: Sequence[Outcome]) -> bytes:
     failed = [one for one in outcomes if one.status != SUCCESS]
     studies = {one.study_instance_uid for one in stored}
     url = f"{base}/studies/{next(iter(studies))}" if len(studies) == 1 else ""
-    elements = {
-        "00081190": _value("UR", url) if url else None,
-        "00081198": _sequence([_failure(one) for one in failed if one.sop_instance_uid]),
-        "00081199": _sequence([_reference(base, one) for one in stored]),
-        "0008119A": _sequence([_reason(one) for one in failed if not one.sop_instance_uid]),
+    elements: dict[str, list[Any]] = {
+        "RetrieveURL": [url] if url else [],
+        "FailedSOPSequence": [_failure(one) for one in failed if one.sop_instance_uid],
+        "ReferencedSOPSequence": [_reference(base, one) for one in stored],
+        "OtherFailuresSequence": [_reason(one) for one in failed if not one.sop_instance_uid],
     }
-    return msgspec.json.encode({tag: value for tag, value in elements.items() if value})
-
-
-def _sequence(items: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return {"vr": "SQ", "Value": items} if items else None
+    return msgspec.json.encode(record({name: one for name, one in elements.items() if one}))
 
 
 def _reference(base: str, one: Outcome) -> dict[str, Any]:
@@ -56,7 +53,7 @@ def _reference(base: str, one: Outcome) -> dict[str, Any]:
         f"{base}/studies/{one.study_instance_uid}/series/{one.series_instance_uid}"
         f"/instances/{one.sop_instance_uid}"
     )
-    return {**_identity(one), "00081190": _value("UR", url)}
+    return {**_identity(one), "RetrieveURL": [url]}
 
 
 def _failure(one: Outcome) -> dict[str, Any]:
@@ -65,14 +62,10 @@ def _failure(one: Outcome) -> dict[str, Any]:
 
 def _identity(one: Outcome) -> dict[str, Any]:
     return {
-        "00081150": _value("UI", one.sop_class_uid),
-        "00081155": _value("UI", one.sop_instance_uid),
+        "ReferencedSOPClassUID": [one.sop_class_uid],
+        "ReferencedSOPInstanceUID": [one.sop_instance_uid],
     }
 
 
 def _reason(one: Outcome) -> dict[str, Any]:
-    return {"00081197": _value("US", one.status)}
-
-
-def _value(vr: str, value: str | int) -> dict[str, Any]:
-    return {"vr": vr} if value == "" else {"vr": vr, "Value": [value]}
+    return {"FailureReason": [one.status]}

@@ -21,10 +21,14 @@ from adapters.dicom.network.statuses import CANNOT_UNDERSTAND, OUT_OF_RESOURCES
 from adapters.dicom.web.frame_forms import DEFAULTS
 from adapters.dicom.web.stow_multipart import Malformed
 from adapters.dicom.web.stow_parts import Outcome, Rules, begun, finished
+from fhir_server.errors import Unavailable
 
 MAX_METADATA = 64 << 20
 MAX_NESTED = 64 << 20
 """Bytes of bulk data that are no pixel data, of an instance."""
+
+MAX_PARTS = 100_000
+"""Parts of bulk data of a request, each of which is a file until it is stored."""
 
 _PIECE = 256 << 10
 _PIXELS = ("7FE00008", "7FE00009", "7FE00010")
@@ -56,7 +60,7 @@ class Metadata:
         self._metadata: bytearray | None = None
         self._bulk: dict[str, Bulk] = {}
         self._file: BinaryIO | None = None
-        self._read = False
+        self._parts = 0
 
     def begin(self, kind: str, parameters: dict[str, str], location: str) -> None:
         """Begin the metadata, or bulk data."""
@@ -65,15 +69,20 @@ class Metadata:
                 raise Malformed("The first part is not the metadata")
             self._metadata = bytearray()
             return
-        self._read = True
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise Malformed("There are too many parts")
         syntax = parameters.get("transfer-syntax") or DEFAULTS.get(kind, EXPLICIT_LITTLE)
         path = self._rules.archive.blobs.incoming / secrets.token_hex(16)
         self._bulk.setdefault(location, Bulk(syntax)).paths.append(path)
         self._file = path.open("xb")
 
     def write(self, piece: bytes) -> None:
-        """Keep it."""
+        """Keep it. Raises Unavailable where the disk has no room for bulk data."""
         if self._file:
+            archive = self._rules.archive
+            if archive.reserve.free(archive.blobs.root) < 0:
+                raise Unavailable("The archive is full", headers={"Retry-After": "30"})
             self._file.write(piece)
         elif self._metadata is not None:
             self._metadata += piece

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from adapters.dicom.listing import print_table
 from adapters.dicom.storage.cli import in_database
 from adapters.dicom.worklist import catalogue, procedures
 from adapters.dicom.worklist.follow import rebuild
@@ -54,7 +54,7 @@ def list_worklist(
             one.patient,
             one.description,
         )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command("refresh")
@@ -77,7 +77,7 @@ def list_procedures(context: typer.Context) -> None:
             str(one.minutes or "-"),
             " ".join(str(each["code"]) for each in one.protocols),
         )
-    Console().print(table)
+    print_table(table)
 
 
 @procedures_app.command("add")

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from adapters.dicom.dataset.performed import COMPLETED, DISCONTINUED, IN_PROGRESS
 from fhir_server.database import Connection
-
-IN_PROGRESS: Final = "IN PROGRESS"
-COMPLETED: Final = "COMPLETED"
-DISCONTINUED: Final = "DISCONTINUED"
 
 STATUS: Final = """
 CASE WHEN {state} = '' THEN ''

@@ -4,7 +4,7 @@ The change feed tells of new orders and of those that were taken back; each is q
 once for each analyzer that has them sent.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 from adapters.hl7.astm import work
 from adapters.hl7.laboratory import specimen_orders
 from adapters.hl7.laboratory.specimen_orders import Found
+from adapters.hl7.outbound.gather import gather, last
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.read import Loaded
 from adapters.hl7.records.answer import Action, encoded, orders
@@ -77,22 +78,36 @@ async def look(server: Server, analyzers: Sequence[tuple[Loaded, tzinfo]]) -> bo
         return page.more
 
 
+async def _deleted(server: Server, connection: Connection, ids: Iterable[str]) -> Iterable[Found]:
+    """Return orders that were deleted as they were at last, with what they speak of."""
+    told = [await last(server, connection, f"ServiceRequest/{id_}") for id_ in ids]
+    return [Found((one,), (await gather(server, connection, one)).others) for one in told if one]
+
+
 async def _queue(
     server: Server,
     connection: Connection,
     ids: Sequence[str],
     analyzers: Sequence[tuple[Loaded, tzinfo]],
 ) -> None:
-    """Queue those orders that are active, and cancel those that are no longer wanted."""
+    """Queue those orders that are active, and cancel those that are no longer wanted or there."""
     changed = [("_id", ",".join(ids))]
     wanted = await specimen_orders.of(server, changed)
     revoked = await specimen_orders.of(server, changed, "revoked,entered-in-error")
+    there = {one["id"] for found in (wanted, revoked) for one in found.requests}
+    gone = await _deleted(server, connection, sorted(set(ids) - there))
     for loaded, zone in analyzers:
         await _each(connection, loaded, zone, wanted, "N")
-        for request in revoked.requests:
-            reference = f"ServiceRequest/{request['id']}"
-            await connection.execute(_WITHDRAW, (loaded.sender, reference))
-        await _each(connection, loaded, zone, revoked, "C")
+        for found in (revoked, *gone):
+            await _withdraw(connection, loaded, zone, found)
+
+
+async def _withdraw(connection: Connection, loaded: Loaded, zone: tzinfo, found: Found) -> None:
+    """Forget orders that were not sent yet, and cancel those that were."""
+    for request in found.requests:
+        reference = f"ServiceRequest/{request['id']}"
+        await connection.execute(_WITHDRAW, (loaded.sender, reference))
+    await _each(connection, loaded, zone, found, "C")
 
 
 async def _each(

@@ -152,7 +152,8 @@ def _answers(resource: dict[str, Any]) -> Iterator[str]:
             yield resource["id"]
     elif resource.get("status") == "completed":
         for based in resource.get("basedOn", ()):
-            kind, _, id_ = str(based.get("reference", "")).rpartition("/")
+            one = str(based.get("reference", "")).partition("/_history/")[0]
+            kind, _, id_ = one.rpartition("/")
             if kind.endswith(_REQUEST):
                 yield id_
 

@@ -96,6 +96,8 @@ async def _follow(
 ) -> None:
     now = await version(server, connection, kind, id_, change.version)
     if now is None:
+        if kind == "ServiceRequest":
+            await _removed(server, connection, analyzers, f"{kind}/{id_}")
         return
     if kind == "ServiceRequest":
         await _ordered(server, connection, base, analyzers, now)
@@ -127,6 +129,15 @@ async def _ordered(
             await giving.give(server, connection, one, found)
 
 
+async def _removed(
+    server: Server, connection: Connection, analyzers: Mapping[str, Analyzer], reference: str
+) -> None:
+    """Take back an order that was deleted, unless it was stored again since."""
+    given = await steps.of_requests(connection, [reference])
+    if given and "meta" not in await giving.request(server, connection, reference):
+        await _take_back(server, connection, analyzers, given)
+
+
 async def _reported(
     server: Server,
     connection: Connection,
@@ -135,7 +146,8 @@ async def _reported(
     report: Json,
 ) -> None:
     """Move the steps of the analyzer that reported; a result ends those of the others."""
-    based = [str(one.get("reference", "")) for one in report.get("basedOn", ())]
+    told_of = (str(one.get("reference", "")) for one in report.get("basedOn", ()))
+    based = [one.partition("/_history/")[0] for one in told_of]
     requests = [one for one in based if one.startswith("ServiceRequest/")]
     given = await steps.of_requests(connection, requests) if requests else []
     if not given:

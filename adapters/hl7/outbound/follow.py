@@ -177,7 +177,8 @@ async def _subjects(server: Server, connection: Connection, cause: _Cause) -> li
 
 
 async def _named(server: Server, connection: Connection, kind: str, reference: Json) -> list[Json]:
-    of, _, id_ = str(reference.get("reference", "")).partition("/")
+    at = str(reference.get("reference", "")).partition("/_history/")[0]
+    of, _, id_ = at.partition("/")
     return await searched(server, connection, kind, [("_id", id_)]) if of == kind and id_ else []
 
 
@@ -290,7 +291,7 @@ def _keys(told: Json) -> Iterator[str]:
             yield str(one.get("other", {}).get("reference", ""))
         return
     holder = told.get("subject") or told.get("patient") or {}
-    yield str(holder.get("reference", "")) or literal(told)
+    yield str(holder.get("reference", "")).partition("/_history/")[0] or literal(told)
 
 
 def drafted(

@@ -19,6 +19,7 @@ CALLER: Final = Caller("hl7", "outbound")
 _ONCE: Final = 100
 _DEEPEST: Final = 6
 _NUMBER: Final = re.compile(r"\d+")
+_ROW_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "DiagnosticReport": (
         *("subject", "encounter", "basedOn", "result", "specimen"),
@@ -77,8 +78,8 @@ async def gather(
         others.update(await _binaries(server, connection, [*found, first]))
         wanted = {reference for one in found for reference in _references(one)}
     for reference in _persons(first):
-        if reference not in others and (last := await _last(server, connection, reference)):
-            others[reference] = last
+        if reference not in others and (was := await last(server, connection, reference)):
+            others[reference] = was
     return Record(others)
 
 
@@ -89,7 +90,7 @@ def _persons(first: Json) -> Iterator[str]:
             yield reference
 
 
-async def _last(server: Server, connection: Connection, reference: str) -> Json | None:
+async def last(server: Server, connection: Connection, reference: str) -> Json | None:
     """Return the last version of a resource that was deleted, None of others."""
     kind, _, id_ = reference.partition("/")
     try:
@@ -199,8 +200,10 @@ async def source(
         if any(target.get("reference") == versioned for target in one.get("target", ())):
             for entity in one.get("entity", ()):
                 number = entity.get("what", {}).get("identifier", {})
-                if number.get("system") == f"{base}/hl7/message":
-                    return await _row(connection, int(number["value"]))
+                value = str(number.get("value", ""))
+                # Whoever may write a Provenance may say so of any number.
+                if number.get("system") == f"{base}/hl7/message" and _ROW_NUMBER.fullmatch(value):
+                    return await _row(connection, int(value))
     return None
 
 

@@ -118,7 +118,7 @@ async def _serve(server: Server, held: Connection) -> None:
             await agreed.refresh()
             peers = destinations(server, base, list(agreed.profiles.by_sender.values()))
             running.adjust(peers)
-            while await look(server, base, peers):
+            while agreed.are_known and await look(server, base, peers):
                 pass
             await asyncio.sleep(server.settings.hl7.outbound_poll_seconds)
     finally:

@@ -48,6 +48,11 @@ class Agreements:
         """The profiles that served when last looked at."""
         return self._directory.profiles
 
+    @property
+    def are_known(self) -> bool:
+        """Whether the directory was read: until then nobody knows who is to be told of what."""
+        return not self._directory.missing or bool(self._directory.files)
+
     async def refresh(self) -> None:
         """Look for changed files and maps, unless that was just done."""
         async with self._looking:  # whoever comes meanwhile goes by what is found now

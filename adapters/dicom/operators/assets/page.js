@@ -37,7 +37,12 @@ function element(name, content, attributes = {}) {
 }
 
 function when(instant) {
-  return instant ? new Date(instant).toLocaleString() : "";
+  // With the month in letters, since 11/12 is two days.
+  return instant ? new Date(instant).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
+}
+
+function day(date) {
+  return (date || "").replace(/^(\d{4})(\d\d)(\d\d)$/, "$1-$2-$3");
 }
 
 function studyLink(uid) {
@@ -89,7 +94,7 @@ function button(title, action) {
 
 const STUDY = [
   ["Study", (row) => studyLink(row.study)],
-  ["Date", (row) => row.date],
+  ["Date", (row) => day(row.date)],
   ["Accession", (row) => row.accession],
   ["Description", (row) => row.description],
   ["Modalities", (row) => (row.modalities || []).filter(Boolean).join(" ")],
@@ -192,13 +197,14 @@ async function showStudy(uid) {
   };
   return [
     element("h1", `Study ${uid}`),
+    element("p", element("a", "Open in the viewer", { href: `../viewer?study=${encodeURIComponent(uid)}` })),
     section("What it says", table(
       [["Attribute", (row) => row[0]], ["Value", (row) => row[1]]], Object.entries(found.says), "Nothing."),
       element("p", [MATCHES[found.match] || found.match, found.patient ? `: ${found.patient}` : "", found.corrected ? " (corrected)" : ""], { class: "quiet" })),
     section("Whose it may be", table([
       ["Patient", (row) => row.patient],
       ["Name", (row) => row.name],
-      ["Born", (row) => row.birth_date],
+      ["Born", (row) => day(row.birth_date)],
       ["Agrees", (row) => `${row.score}: ${row.agrees.join(", ")}`],
       ["", (row) => button("Link", () => act(`${path}/link`, { patient: row.patient }))],
     ], found.candidates, "Nobody is offered."),

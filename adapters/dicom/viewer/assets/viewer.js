@@ -16,6 +16,7 @@ const path = `studies/${encodeURIComponent(study)}`;
 const image = document.getElementById("image");
 const slider = document.getElementById("slider");
 const message = document.getElementById("message");
+const TRIED = 10; // images at the beginning of a series, for one that can be shown
 let frames = [];
 let shown = 0; // which request for a series is the latest
 
@@ -44,6 +45,7 @@ function prepare() {
     startWebWorkersOnDemand: true,
     taskConfiguration: { decodeTask: { initializeCodecsOnStartup: false } },
   });
+  cornerstone.registerImageLoader("wadors", whole);
   cornerstone.registerImageLoader("rendered", rendered);
   cornerstoneTools.external.cornerstone = cornerstone;
   cornerstoneTools.external.cornerstoneMath = cornerstoneMath;
@@ -75,6 +77,19 @@ function take(tool) {
   for (const one of document.querySelectorAll("[data-tool]")) {
     one.setAttribute("aria-pressed", String(one.dataset.tool === tool));
   }
+}
+
+// The codecs make an image of any size, or of none, out of a broken codestream.
+function whole(imageId, options) {
+  const loading = cornerstoneWADOImageLoader.wadors.loadImage(imageId, options);
+  const promise = loading.promise.then((made) => {
+    const item = cornerstoneWADOImageLoader.wadors.metaDataManager.get(imageId);
+    const rows = number(item, "00280010", 0), columns = number(item, "00280011", 0);
+    const full = made.height === rows && made.width === columns && made.getPixelData().length >= rows * columns;
+    if (!full) throw new Refused("The pixel data is not that of the image.");
+    return made;
+  });
+  return { ...loading, promise };
 }
 
 // What the browser cannot decode, the server draws: an image without stored values.
@@ -189,15 +204,28 @@ async function stack(turn) {
   slider.value = 1;
   cornerstoneTools.clearToolState(image, "stack");
   cornerstoneTools.clearToolState(image, "stackPrefetch");
-  const first = await load(ids, 0);
+  const [at, first] = await opening(ids);
   if (turn !== shown) return;
   const fitting = cornerstone.getDefaultViewportForImage(image, first);
   cornerstoneTools.addStackStateManager(image, ["stack"]);
-  cornerstoneTools.addToolState(image, "stack", { currentImageIdIndex: 0, imageIds: ids });
+  cornerstoneTools.addToolState(image, "stack", { currentImageIdIndex: at, imageIds: ids });
   cornerstone.displayImage(image, first, fitting);
   cornerstone.fitToWindow(image);
   say("");
   if (ids.length > 1) cornerstoneTools.stackPrefetch.enable(image);
+}
+
+// One that cannot be shown at the beginning does not hide the others.
+async function opening(ids) {
+  let refused;
+  for (let at = 0; at < Math.min(ids.length, TRIED); at += 1) {
+    try {
+      return [at, await load(ids, at)];
+    } catch (error) {
+      refused = refused || error;
+    }
+  }
+  throw refused;
 }
 
 // The first image decides whether the browser decodes the series, or the server draws it.
@@ -206,8 +234,14 @@ async function load(ids, at) {
     if (!decodable(frames[at].item)) throw new Refused("The server draws it.");
     return await Promise.race([cornerstone.loadAndCacheImage(ids[at]), stumble()]);
   } catch {
+    const before = [...ids];
     frames.forEach((one, index) => (ids[index] = `rendered:${one.url}`));
-    return cornerstone.loadAndCacheImage(ids[at]);
+    try {
+      return await cornerstone.loadAndCacheImage(ids[at]);
+    } catch (error) {
+      before.forEach((id, index) => (ids[index] = index === at ? ids[at] : id));
+      throw error;
+    }
   }
 }
 

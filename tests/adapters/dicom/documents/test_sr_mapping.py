@@ -15,11 +15,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from adapters.dicom.documents import mapping, reading, rendering
 from adapters.dicom.documents.draft import Surroundings
-from adapters.dicom.documents.key_objects import Selected, key_objects
 from adapters.dicom.documents.mapping import Mapped
 from adapters.dicom.documents.report import status
 from adapters.dicom.documents.tree import parse
-from adapters.dicom.documents.values import agreed, decimal
+from adapters.dicom.documents.values import agreed
 from fhir_server.fhirpath.evaluation import Callbacks
 from fhir_server.r4 import definitions, json
 from fhir_server.validation.structure import Validator
@@ -280,6 +279,62 @@ def test_what_was_found_before_is_not_found_now(section: str, *, found_now: bool
     assert made.unmapped == []
 
 
+def test_a_measurement_is_of_the_side_that_its_container_names() -> None:
+    def side(code: str, meaning: str, value: str) -> samples.Node:
+        return samples.container(
+            samples.dcm("121070", "Findings"),
+            samples.code(
+                samples.sct("363698007", "Finding Site"),
+                samples.sct("69105007", "Carotid artery"),
+                samples.code(
+                    samples.sct("272741003", "Laterality"),
+                    samples.sct(code, meaning),
+                    rel="HAS CONCEPT MOD",
+                ),
+                rel="HAS CONCEPT MOD",
+            ),
+            samples.container(
+                samples.sct("12345", "Segment"),
+                samples.num(("11726-7", "LN", "Peak velocity"), value, ("cm/s", "UCUM", "cm/s")),
+                samples.num(("11653-3", "LN", "End velocity"), "9", ("cm/s", "UCUM", "cm/s")),
+            ),
+        )
+
+    root = samples.container(
+        ("P1", "99X", "Vascular report"),
+        side("7771000", "Left", "80"),
+        side("24028007", "Right", "240"),
+        relationship="",
+    )
+    made = resources(mapped(samples.document(root)), "Observation")
+    found = [(one["bodySite"]["text"], str(one["valueQuantity"]["value"])) for one in made]
+    left, right = "Carotid artery (Left)", "Carotid artery (Right)"
+    assert found == [(left, "80"), (left, "9"), (right, "240"), (right, "9")]
+
+
+@pytest.mark.parametrize("at_root", [True, False], ids=["of the document", "of its container"])
+def test_a_measurement_is_of_the_fetus_that_is_named(*, at_root: bool) -> None:
+    subject = (
+        samples.code(
+            samples.dcm("121024", "Subject Class"),
+            samples.dcm("121027", "Fetus"),
+            rel="HAS OBS CONTEXT",
+        ),
+        samples.text(("11951-1", "LN", "Fetus ID"), "B", rel="HAS OBS CONTEXT"),
+    )
+    length = samples.num(("11963-6", "LN", "Femur Length"), "31", samples.mm())
+    within = () if at_root else subject
+    root = samples.container(
+        samples.dcm("125000", "OB-GYN Ultrasound Procedure Report"),
+        *(subject if at_root else ()),
+        samples.container(samples.dcm("125002", "Fetal Biometry"), *within, length),
+        relationship="",
+    )
+    [made] = resources(mapped(samples.document(root)), "Observation")
+    assert [one["code"]["text"] for one in made["component"]] == ["Subject Class", "Fetus ID"]
+    assert made["component"][1]["valueString"] == "B"
+
+
 def test_a_measurement_group_holds_its_measurements() -> None:
     found = mapped(samples.measurement_report())
     group = observed(found, "49755003")
@@ -405,25 +460,6 @@ def test_numbers_have_their_unit_or_say_why_there_is_none(
         assert said == expected
 
 
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
-        ("1.40", "1.40"),
-        ("+3", "3"),
-        (".5", "0.5"),
-        ("-007.10", "-7.10"),
-        ("1e-3", "0.001"),
-        ("1,5", "None"),
-        ("1e+400", "None"),
-        ("NaN", "None"),
-        ("", "None"),
-        ("٣", "None"),
-    ],
-)
-def test_decimal_strings_keep_their_digits(sent: str, expected: str) -> None:
-    assert str(decimal(sent)) == expected
-
-
 def test_accumulated_ct_dose_is_one_observation_a_figure() -> None:
     found = mapped(samples.ct_dose())
     [summary] = report(found)["result"]
@@ -545,25 +581,8 @@ def test_the_context_of_a_fetus_is_not_that_of_the_mother() -> None:
     assert mapped(made).flags == []
 
 
-@pytest.mark.parametrize(
-    ("code", "rejection"),
-    [("113000", ""), ("113001", "113001"), ("113037", "113037"), ("113039", "113039")],
-)
-def test_key_objects_say_what_they_select_and_reject(code: str, rejection: str) -> None:
-    found = key_objects(attributes(samples.key_objects(samples.dcm(code, "Title"))))
-    assert found is not None
-    assert (found.title, found.rejection) == (f"DCM:{code}", rejection)
-    assert found.instances == (
-        Selected(samples.STUDY, f"{samples.STUDY}.8", samples.CT_CLASS, f"{samples.STUDY}.9"),
-    )
-
-
 def test_key_objects_have_no_flags_and_are_final() -> None:
     found = report(mapped(samples.key_objects()))
     assert found["status"] == "final"
     assert len(found["media"]) == 1
     assert "result" not in found
-
-
-def test_other_documents_are_no_key_objects() -> None:
-    assert key_objects(attributes(samples.ct_dose())) is None

@@ -17,7 +17,6 @@ from adapters.dicom.mpps import apply, rows, state
 from adapters.dicom.mpps.rows import Message
 from adapters.dicom.network.association import Peer
 from adapters.dicom.studies import fold
-from adapters.dicom.worklist import follow
 from fhir_server import jobs
 from fhir_server.caller import Caller
 from fhir_server.config import DicomSettings, Settings
@@ -25,6 +24,7 @@ from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 from tests.adapters.dicom.mpps.test_mpps_scu import UID, ending, step
+from tests.adapters.dicom.worklist.conftest import followed
 
 CALLER = Caller("test", "rest")
 SYSTEM = "urn:sangam:patient-id"
@@ -283,10 +283,10 @@ async def test_an_appointment_is_fulfilled_though_a_second_try_was_broken_off(
     server: Server,
 ) -> None:
     """A modality opened a step twice; the second ends unused after the first was completed."""
-    await follow.look(server)
+    await followed(server)
     await ordered(server, "P1", SYSTEM, IMAGING)
     for _ in range(2):  # the order, and then the ids that it was given
-        await follow.look(server)
+        await followed(server)
     await performed(server, step())
     await performed(server, step(), uid="1.2.826.0.1.42.2")
     await performed(server, ending())

@@ -229,6 +229,15 @@ ISSUER = {
             id="with issuer it is its issuer's",
         ),
         pytest.param(
+            {
+                "AccessionNumber": ["A1"],
+                "IssuerOfAccessionNumberSequence": [{"LocalNamespaceEntityID": ["ELSEWHERE"]}],
+            },
+            [order("1", identifier("A1", "ACSN"))],
+            [],
+            id="of an unknown issuer it is nobody's",
+        ),
+        pytest.param(
             {"StudyInstanceUID": ["1.2.3"], "RequestedProcedureID": ["R2"]},
             [order("1", UID, identifier("R1")), order("2", UID, identifier("R2"))],
             ["2"],

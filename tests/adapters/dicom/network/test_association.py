@@ -200,9 +200,14 @@ def test_others_are_undisturbed_by_a_fault(archive: Archive) -> None:
         assert good.echo() == 0
 
 
-def test_an_unknown_operation_is_answered(archive: Archive) -> None:
+@pytest.mark.parametrize(
+    "operation", [0x0777, Field.N_GET_RQ, Field.C_FIND_RQ], ids=("unknown", "get", "find")
+)
+def test_an_operation_that_a_class_does_not_have_is_answered(
+    archive: Archive, operation: int
+) -> None:
     elements: dict[int, int | str] = {
-        Element.CommandField: 0x0777,
+        Element.CommandField: operation,
         Element.MessageID: 1,
         Element.CommandDataSetType: 0x0101,
     }

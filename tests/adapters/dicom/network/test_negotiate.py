@@ -1,7 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from pynetdicom import AllStoragePresentationContexts, StoragePresentationContexts
+from pynetdicom.presentation import PresentationContext
 
+from adapters.dicom.dataset.syntaxes import is_storage
 from adapters.dicom.network.associate import APPLICATION_CONTEXT, Proposal, Request, Role, User
 from adapters.dicom.network.negotiate import Negotiated, Policy, Rejected, negotiate, policy
 from fhir_server.config import Settings
@@ -124,6 +127,18 @@ def test_explicit_vr_need_not_be_preferred() -> None:
 @pytest.mark.parametrize("abstract", [FIND, COMMITMENT, DIRECTORY, ""])
 def test_what_is_neither_storage_nor_a_service_is_not_supported(abstract: str) -> None:
     assert answered(abstract, IMPLICIT)[0] == 3
+
+
+@pytest.mark.parametrize(
+    "contexts",
+    [StoragePresentationContexts, AllStoragePresentationContexts],
+    ids=("usual", "all"),
+)
+def test_every_storage_class_that_others_know_is_storage(
+    contexts: list[PresentationContext],
+) -> None:
+    known = [str(one.abstract_syntax) for one in contexts]
+    assert [uid for uid in known if not is_storage(uid, accept_unknown=False)] == []
 
 
 def test_unknown_classes_are_storage_unless_switched_off() -> None:

@@ -41,6 +41,12 @@ def test_frames_lie_behind_one_another(tmp_path: Path) -> None:
     ]
 
 
+def test_pixels_of_unknown_vr_are_words(tmp_path: Path) -> None:
+    values = row(1, 2, 300)
+    path = written(tmp_path / "x", attributes(values), values.tobytes(), vr="UN")
+    assert reading(path, 0).stored.tolist() == values.tolist()
+
+
 @pytest.mark.parametrize("index", [-1, 2, 99])
 def test_frame_that_is_not_there(tmp_path: Path, index: int) -> None:
     values = row(1, 2)

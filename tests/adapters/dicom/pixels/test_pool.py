@@ -39,6 +39,14 @@ def small(folder: Path) -> Path:
     return written(folder / "small", attributes(row(0, 255)), row(0, 255).tobytes())
 
 
+def test_path_counts_from_the_directory_of_the_server(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert pool.ask(order(Path("small"))).refusal == ""
+
+
 def works(pool: Pool, folder: Path) -> bool:
     found = pool.ask(order(small(folder)))
     return np.array_equal(np.asarray(Image.open(BytesIO(found.content))), [[0, 255]])

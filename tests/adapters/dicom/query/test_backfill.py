@@ -52,3 +52,20 @@ async def test_older_rows_become_as_new_ones_are(
         [again] = connection.execute(COLUMNS).fetchall()
     assert again == (*new[:4], 4, *new[5:])
     assert new[6:] == ("CT", 1, [1, 2, 3])
+
+
+async def test_rows_stay_old_while_the_archive_does_not_answer(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(server.settings, server.database.conninfo) as archive:
+        await asyncio.to_thread(archive.send, *instances(Study(1, 1, size=8)))
+    with psycopg.connect(server.database.conninfo, autocommit=True) as connection:
+        connection.execute(OLDER[0])
+        monkeypatch.setattr("fhir_server.blobs.Blobs.path", _away)
+        with pytest.raises(OSError, match="does not answer"):
+            await backfill.run(server, {})
+        assert connection.execute("SELECT indexed FROM dicom_instance").fetchall() == [(0,)]
+
+
+def _away(*_: object) -> None:
+    raise OSError("The object store does not answer")

@@ -99,7 +99,7 @@ def settings_of(authority: Authority, issued: Issued | None) -> DicomSettings:
 
 @contextmanager
 def listening(dicom: DicomSettings, conninfo: str, root: Path) -> Iterator[int]:
-    settings = Settings(demo=True, dicom=dicom)
+    settings = Settings(demo=True, data_dir=root.parent, dicom=dicom)
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:
         thread = threading.Thread(

@@ -31,6 +31,7 @@ PRIVATE = "1.3.6.1.4.1.99999.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PIXELS = 0x7FE00010
 MOVE, GET = classes.STUDY_ROOT_MOVE, classes.STUDY_ROOT_GET
+RECORDED = "SELECT payload - 'at' FROM job WHERE kind = 'dicom.transferred'"
 COUNTS = (
     Element.NumberOfRemainingSuboperations,
     Element.NumberOfCompletedSuboperations,
@@ -107,6 +108,9 @@ def test_one_that_cannot_be_delivered_is_named_and_the_others_arrive(
     ]
     received = {str(pydicom.dcmread(path).SOPInstanceUID) for path in directory.iterdir()}
     assert received == {"1.1.1.1", "1.1.1.3"}
+    assert archive.rows(RECORDED) == [
+        ({"studies": ["1.1"], "actor": "US at 127.0.0.1 to STORESCP", "what": "move"},)
+    ]
 
 
 def test_a_cancelled_move_tells_what_remains(
@@ -238,6 +242,9 @@ def test_get_needs_a_context_in_which_the_requester_provides(
         responses = list(requester.get(sender, GET, keys, tmp_path))
     assert told(responses[-1]) == (0xB000, None, 1, 1, 0)
     assert [path.name for path in tmp_path.glob("*.dcm")] == ["1.1.1.1.dcm"]
+    assert archive.rows(RECORDED) == [
+        ({"studies": ["1.1"], "actor": "US at 127.0.0.1", "what": "get"},)
+    ]
 
 
 def held(number: int, sop_class: str, syntax: str = RLE) -> Held:

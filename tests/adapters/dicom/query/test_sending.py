@@ -40,3 +40,7 @@ def test_a_refused_file_is_told_by_the_exit_code(archive: Archive, tmp_path: Pat
 @pytest.mark.parametrize("arguments", [["--associations", "0"], []])
 def test_nothing_to_send_is_an_error(archive: Archive, tmp_path: Path, arguments: Any) -> None:
     assert sent(archive, str(tmp_path), *arguments)[0] != 0
+
+
+def test_a_path_that_is_not_there_is_an_error_of_usage(archive: Archive, tmp_path: Path) -> None:
+    assert sent(archive, str(tmp_path / "absent.dcm")) == (2, "")

@@ -11,6 +11,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
+from adapters.dicom import simulate
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.mpps import completeness, rows
 from adapters.dicom.mpps.completeness import Completeness
@@ -70,6 +71,14 @@ def test_equal_seeds_give_equal_instances() -> None:
     assert list(instances(unscheduled(exam()))) == list(instances(unscheduled(exam())))
     others = {one.sop_instance_uid for one in instances(unscheduled(exam(seed=8)))}
     assert others.isdisjoint(one.sop_instance_uid for one in instances(unscheduled(exam())))
+
+
+def test_patient_of_a_seed_is_the_same_in_files_and_examinations() -> None:
+    [slice_] = simulate.instances(simulate.Study(7, 1, 8))
+    meta = file_meta(slice_.sop_class_uid, slice_.sop_instance_uid, slice_.transfer_syntax_uid)
+    of_file, of_exam = dcmread(BytesIO(meta + slice_.data_set)), read("MR")[0]
+    for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex"):
+        assert of_file[name].value == of_exam[name].value
 
 
 def test_a_dose_report_adds_up() -> None:

@@ -13,6 +13,7 @@ from fhir_server.server import Server
 from tests.adapters.dicom.conftest import serving
 from tests.adapters.dicom.mpps.test_mpps_apply import _ran, only, write
 from tests.adapters.dicom.simulation.test_played_modality import calling, exam
+from tests.cluster import no_others
 
 IMAGING = {"coding": [{"system": "http://snomed.info/sct", "code": "363679005"}]}
 CT = {"coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}]}
@@ -27,6 +28,7 @@ def settings(tmp_path: Any) -> Settings:
 
 async def ordered(server: Server) -> tuple[str, list[str]]:
     """Write an order with two appointments, and let the worklist follow."""
+    await no_others(server.database)
     await follow.look(server)
     name = [{"family": "Devi", "given": ["Sita"]}]
     known = [{"system": "urn:sangam:patient-id", "value": "P1"}]
@@ -66,6 +68,7 @@ async def followed(server: Server) -> None:
     while await _ran(server):
         pass
     for _ in range(2):
+        await no_others(server.database)
         await follow.look(server)
 
 

@@ -1,5 +1,7 @@
+import errno
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 import pytest
@@ -46,6 +48,25 @@ def test_damage_is_found_told_and_forgotten_when_it_is_mended(archive: Archive) 
         path.write_bytes(content)
     assert "4 files read, 0 damaged" in sangam(archive, "verify")
     assert archive.rows("SELECT FROM dicom_damage") == []
+
+
+class Failing(Blobs):
+    """Blobs on a disk that does not read them."""
+
+    number = errno.EIO
+
+    def open(self, digest: str) -> BinaryIO:
+        raise OSError(self.number, digest)
+
+
+def test_what_its_disk_cannot_read_is_damaged_and_what_is_away_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    blobs, stored = Failing(tmp_path), verify.Stored("1.2.3", "00" * 32, 1)
+    assert verify.check(blobs, stored).kind == "unreadable"
+    blobs.number = errno.ETIMEDOUT
+    with pytest.raises(TimeoutError):
+        verify.check(blobs, stored)
 
 
 def test_one_study_is_verified_alone(archive: Archive) -> None:

@@ -14,6 +14,7 @@ from adapters.dicom.query.suboperations import Held as Retrieved
 from adapters.dicom.studies import corrections, merges
 from fhir_server.errors import BadRequest, Conflict, NotFound
 from tests.adapters.dicom.studies.archive import SYSTEM, Held, check, image
+from tests.cluster import no_others
 
 STUDY = "1.2.1"
 SENT = {
@@ -210,6 +211,7 @@ async def test_all_or_unknown_series_are_not_split_off(archive: Held) -> None:
 
 
 async def follow(archive: Held) -> None:
+    await no_others(archive.server.database)
     while await merges.look(archive.server):
         pass
     await archive.work()
@@ -247,6 +249,64 @@ async def test_a_patient_that_comes_after_its_study_gets_it(archive: Held) -> No
     await archive.put(person("a", "P1"))
     await follow(archive)
     assert (await shown(archive))["subject"] == {"reference": "Patient/a"}
+
+
+async def test_an_id_that_is_given_to_another_patient_takes_its_studies_along(
+    archive: Held,
+) -> None:
+    await archive.put(person("a", "P1"))
+    await archive.put(person("b", "P2"))
+    await follow(archive)
+    await archive.send(image("1.2.3", PatientID="P1"))
+    assert (await shown(archive))["subject"] == {"reference": "Patient/a"}
+    await archive.put(person("a", "P9"))
+    await follow(archive)
+    assert "reference" not in (await shown(archive))["subject"]
+    await archive.put(person("b", "P1"))
+    await follow(archive)
+    assert (await shown(archive))["subject"] == {"reference": "Patient/b"}
+    await archive.put(person("a", "P1"))
+    await follow(archive)
+    assert "reference" not in (await shown(archive))["subject"]
+
+
+async def test_a_corrected_accession_number_leads_to_its_order_alone(archive: Held) -> None:
+    for id_, number in (("a", "A1"), ("b", "A2")):
+        await archive.put(person(id_, f"P{number}"))
+        await archive.put(
+            {
+                "resourceType": "ServiceRequest",
+                "id": id_,
+                "status": "active",
+                "intent": "order",
+                "subject": {"reference": f"Patient/{id_}"},
+                "identifier": [{"system": "urn:sangam:accession-number", "value": number}],
+            }
+        )
+    requested = [{"AccessionNumber": "A2"}]
+    await archive.send(
+        image("1.2.3", PatientID="PA1", AccessionNumber="A2", RequestAttributesSequence=requested)
+    )
+    assert "reference" not in (await shown(archive))["subject"]
+    await done(archive, corrections.correct, STUDY, {"AccessionNumber": "A1"})
+    study = await shown(archive)
+    assert study["subject"] == {"reference": "Patient/a"}
+    assert study["basedOn"] == [{"reference": "ServiceRequest/a"}]
+
+
+async def test_a_corrected_patient_id_goes_before_the_order(archive: Held) -> None:
+    await archive.put(person("a", "P1"))
+    await archive.put(person("b", "P2"))
+    uid = {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY}"}
+    order = {"resourceType": "ServiceRequest", "status": "active", "intent": "order"}
+    subject = {"reference": "Patient/b"}
+    await archive.put({**order, "identifier": [uid], "subject": subject})
+    await archive.send(image("1.2.3", PatientID="P2"))
+    assert (await shown(archive))["subject"] == subject
+    await done(archive, corrections.correct, STUDY, {"PatientID": "P1"})
+    study = await shown(archive)
+    assert study["subject"] == {"reference": "Patient/a"}
+    assert "basedOn" not in study
 
 
 async def test_a_patient_that_changes_otherwise_leaves_its_studies_alone(archive: Held) -> None:

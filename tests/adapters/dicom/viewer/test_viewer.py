@@ -162,6 +162,34 @@ async def test_image_that_cannot_be_shown_leaves_no_other_in_its_place(
     await aside(look)
 
 
+async def test_image_that_is_broken_leaves_the_others_of_its_series(
+    http: httpx.AsyncClient, browser: Browser
+) -> None:
+    broken = numbered("JPEG2000-embedded-sequence-delimiter.dcm", 1)
+    uid = await stow(http, broken, numbered("JPEG2000.dcm", 2))
+
+    def look() -> None:
+        browser.open(f"{http.base_url}/viewer?study={uid}")
+        browser.wait("document.querySelector('#image')?.dataset.index === '2'")
+        assert browser.see("document.querySelector('#message').hidden")
+        assert browser.see("document.querySelector('#bottom-right').innerText.endsWith('2 / 2')")
+        browser.see("toIndex(image, 0)")
+        browser.wait("document.querySelector('#message').classList.contains('bad')")
+        assert "JPEG 2000" in browser.see("document.querySelector('#message').innerText")
+
+    await aside(look)
+
+
+def numbered(name: str, number: int) -> bytes:
+    """Return a file as the instance of this number."""
+    found = pydicom.dcmread(one(name).path)
+    found.InstanceNumber = number
+    found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = f"2.25.{number}"
+    buffer = BytesIO()
+    found.save_as(buffer)
+    return buffer.getvalue()
+
+
 def without_pixels(whole: bytes) -> bytes:
     """Return the file with pixel data of no length."""
     found = pydicom.dcmread(BytesIO(whole))

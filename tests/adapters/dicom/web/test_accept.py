@@ -23,6 +23,8 @@ RANGES = [
     ("image/png, image/jpeg", [Range("image/png"), Range("image/jpeg")]),
     ("nonsense, image/png, ;;, image/gif;q=2", [Range("image/png")]),
     ('multipart/related; type="a/b,c"', [Range("a/b,c", True)]),
+    ('image/png, a/b; x="c, image/jpeg', [Range("image/png")]),
+    ('image/png, a/b; x="c\\", image/jpeg\\', [Range("image/png")]),
 ]  # fmt: skip
 
 

@@ -276,6 +276,27 @@ async def test_metadata_of_a_series_at_rest_are_kept_until_it_changes(site: Site
     assert kept.AT_REST.total_seconds() == 60
 
 
+async def test_metadata_are_not_kept_while_the_archive_is_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [one] = instances(Study(1, 1, size=16))
+    archive = site.keep(one)
+    site.execute("UPDATE dicom_instance SET received_at = received_at - interval '2 minutes'")
+    path = place(one.data_set, EXPLICIT).rpartition("/instances")[0]
+    with monkeypatch.context() as away:
+        away.setattr("fhir_server.blobs.Blobs.open", _away)
+        [known] = (await site.get(f"{path}/metadata")).json()
+    assert ("00080018" in known, "00100010" in known) == (True, False)
+    assert archive.rows("SELECT count(*) FROM dicom_metadata") == [(0,)]
+    [shown] = (await site.get(f"{path}/metadata")).json()
+    assert "00100010" in shown
+    assert archive.rows("SELECT count(*) FROM dicom_metadata") == [(1,)]
+
+
+def _away(*_: object) -> None:
+    raise OSError("The object store does not answer")
+
+
 async def test_metadata_are_json_or_xml(site: Site) -> None:
     [one] = instances(Study(1, 1, size=16))
     site.keep(one)

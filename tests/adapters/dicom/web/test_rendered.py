@@ -228,6 +228,19 @@ async def test_thumbnail_is_the_middle_of_the_first_series_with_pictures(
     assert pixels(await http.get(f"{top}/thumbnail?viewport=50,50")).shape == (50, 50)
 
 
+async def test_thumbnail_is_another_image_where_the_middle_has_none(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    first, middle, last = study(slices=3, size=32)
+    bare = pydicom.dcmread(BytesIO(middle))
+    del bare.Rows
+    bare.save_as(tmp_path / "bare")
+    await stow(http, first, (tmp_path / "bare").read_bytes(), last)
+    expected = await http.get(f"{paths(first)[2]}/thumbnail")
+    for path in paths(first)[:2]:
+        assert (await http.get(f"{path}/thumbnail")).content == expected.content
+
+
 async def test_thumbnail_is_made_once(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

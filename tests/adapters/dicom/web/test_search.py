@@ -99,6 +99,19 @@ async def test_each_search_finds_what_it_says(site: Site) -> None:
         assert (name, uids(response.json(), tag)) == (name, expected)
 
 
+async def test_studies_of_a_day_come_newest_first(site: Site) -> None:
+    times = {"1.1": "080000", "1.2": "173000.5", "1.3": "", "1.4": "1200"}
+    site.keep(
+        *(
+            instance(f"{uid}.1.1", StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.1",
+                     StudyDate="20260111", StudyTime=time)
+            for uid, time in times.items()
+        ),
+    )  # fmt: skip
+    found = (await site.get("/studies")).json()
+    assert uids(found, "0020000D") == ["1.2", "1.4", "1.1", "1.3"]
+
+
 async def test_results_have_the_default_fields_and_where_to_retrieve(site: Site) -> None:
     filled(site)
     response = await site.get("/studies?PatientSex=M")

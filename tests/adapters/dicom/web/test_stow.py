@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -350,6 +351,43 @@ async def test_metadata_as_json_is_stored_with_its_bulk_data(
     assert (str(first.PatientName), second[0x0009, 0x1001].value) == ("Müller^Jörg", b"ab")
     assert first.SpecificCharacterSet == "ISO_IR 192"
     assert list(blobs.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "status"),
+    [
+        ("storage.quota.Reserve.free", lambda *_: -1, 503),
+        ("web.stow_json.MAX_PARTS", 1, 400),
+    ],
+    ids=["no room", "too many parts"],
+)
+async def test_bulk_data_is_bounded_and_what_is_refused_leaves_no_file(
+    dicomweb: httpx.AsyncClient,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    value: Any,
+    status: int,
+) -> None:
+    tree, pixels = as_json(slices(1)[0], "bulk/0")
+    head = b"--XX\r\nContent-Type: application/dicom+json\r\n\r\n" + json.dumps([tree]).encode()
+    part = b"\r\n--XX\r\nContent-Type: application/octet-stream\r\nContent-Location: bulk/0\r\n\r\n"
+    body = head + 2 * (part + pixels) + b"\r\n--XX--"
+    with monkeypatch.context() as patched:
+        patched.setattr(f"adapters.dicom.{what}", value)
+        assert (await post(dicomweb, body, kind=JSON)).status_code == status
+    assert rows(server, "SELECT 1 FROM dicom_instance") == []
+    incoming = Blobs(archive_root(server.blobs.root)).incoming
+    await eventually_empty(incoming)
+
+
+async def eventually_empty(directory: Path) -> None:
+    """The files go in the thread of the request, which may be a moment behind its answer."""
+    for _ in range(500):
+        if not await asyncio.to_thread(os.listdir, directory):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("files are left")
 
 
 async def test_compressed_bulk_data_becomes_a_fragment_a_part(

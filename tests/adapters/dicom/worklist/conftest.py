@@ -22,6 +22,7 @@ from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 from tests.adapters.dicom.conftest import Archive, serving
+from tests.cluster import no_others
 
 CALLER = Caller("test", "rest")
 
@@ -38,15 +39,21 @@ def settings(tmp_path: Any) -> Settings:
 @pytest.fixture
 async def write(server: Server) -> Write:
     """Write resources in one transaction, and let the worklist follow."""
-    await follow.look(server)
+    await followed(server)
 
     async def written(*resources: Json) -> None:
         entries = [Entry("PUT", f"{one['resourceType']}/{one['id']}", one) for one in resources]
         await carried_out(server, *entries)
         for _ in range(2):  # what is written, and then the ids that this writes to orders
-            await follow.look(server)
+            await followed(server)
 
     return written
+
+
+async def followed(server: Server) -> None:
+    """Let the worklist follow all that is committed."""
+    await no_others(server.database)
+    await follow.look(server)
 
 
 async def carried_out(server: Server, *entries: Entry) -> list[Json]:

@@ -11,7 +11,7 @@ from adapters.dicom.worklist.refresh import refresh
 from fhir_server.interactions.entry import Entry
 from fhir_server.server import Server
 from tests.adapters.dicom.worklist import orders
-from tests.adapters.dicom.worklist.conftest import Write, carried_out, listed, read
+from tests.adapters.dicom.worklist.conftest import Write, carried_out, followed, listed, read
 
 Json = dict[str, Any]
 STEP = "ScheduledProcedureStepSequence"
@@ -119,7 +119,7 @@ async def test_a_deleted_order_leaves(server: Server, write: Write) -> None:
     await carried_out(
         server, Entry("DELETE", "Appointment/a1"), Entry("DELETE", "ServiceRequest/o1")
     )
-    await follow.look(server)
+    await followed(server)
     assert await statuses(server) == []
 
 
@@ -249,7 +249,7 @@ async def test_a_merged_patient_is_told_as_who_replaced_him(server: Server, writ
 async def test_a_deleted_allergy_is_no_longer_told(server: Server, write: Write) -> None:
     await write(orders.PATIENT, order(), booked(), orders.allergy("al1", "Latex"))
     await carried_out(server, Entry("DELETE", "AllergyIntolerance/al1"))
-    await follow.look(server)
+    await followed(server)
     answers = await listed(server, "Allergies")
     assert [one["Allergies"] for one in answers] == [[]]
 
@@ -343,7 +343,7 @@ async def test_orders_from_before_are_found_by_looking_at_all(server: Server) ->
             for one in (orders.PATIENT, order(), booked(), order(id="o2"))
         ),
     )
-    await follow.look(server)
+    await followed(server)
     assert await statuses(server) == []
     await follow.run_rebuild(server, {"page": [("status", "active"), ("_count", "1")]})
     [page] = await payloads(server, follow.REBUILD)

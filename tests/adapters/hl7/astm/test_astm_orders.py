@@ -309,6 +309,30 @@ async def test_new_orders_are_sent_once_and_withdrawn_ones_are_cancelled(
         one.writer.close()
 
 
+async def test_order_that_is_deleted_is_cancelled(
+    stored: None,
+    client: AsyncClient,
+    server: Server,
+    profiles: Path,
+    analyzer: "asyncio.Queue[Analyzer]",
+) -> None:
+    there = with_settings(
+        server,
+        astm={"download": ("bench",), "poll_seconds": 0.05},
+        hl7={"profiles_dir": str(profiles)},
+    )
+    async with lines(there):
+        one = await next_of(analyzer)
+        await watching(server)
+        await put(client, order(1, GLUCOSE))
+        *_, line, _ = without_time(await one.take())
+        await settled(server, [("ServiceRequest/order-1", "N", "sent", 1)])
+        assert (await client.delete("/ServiceRequest/order-1")).status_code < 300
+        cancelled = line.replace("|N|", "|C|")
+        assert without_time(await one.take())[1:] == [PATIENT, cancelled, "L|1|N"]
+        one.writer.close()
+
+
 async def test_an_order_that_is_not_taken_is_sent_again_with_the_same_bytes(
     stored: None,
     client: AsyncClient,

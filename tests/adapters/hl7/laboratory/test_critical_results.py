@@ -158,6 +158,28 @@ async def test_communication_on_the_request_is_an_acknowledgement(
     assert await statuses(client) == (["active", "inactive"], ["active", "completed"], [])
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "http://testserver/fhir/{}", "{}/_history/1"],
+    ids=["relative", "absolute", "of a version"],
+)
+async def test_communication_may_refer_to_the_request_in_any_form(
+    server: Server, client: httpx.AsyncClient, form: str
+) -> None:
+    await take(server, oru(OBR, CRITICAL))
+    await look(server)
+    (request,) = await found(client, "/CommunicationRequest")
+    told_of = form.format(f"CommunicationRequest/{request['id']}")
+    told = {
+        "resourceType": "Communication",
+        "status": "completed",
+        "basedOn": [{"reference": told_of}],
+    }
+    assert (await client.post("/Communication", json=told)).status_code == 201
+    await look(server)
+    assert await open_rows(server) == [("acknowledged",)]
+
+
 async def test_communication_that_is_not_completed_acknowledges_nothing(
     server: Server, client: httpx.AsyncClient
 ) -> None:

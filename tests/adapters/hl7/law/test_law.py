@@ -373,6 +373,26 @@ async def test_an_order_that_is_withdrawn_is_taken_back_unless_the_analyzer_cann
         await steps(server, [("CHEM", "in-progress")])
 
 
+async def test_an_order_that_is_deleted_is_taken_back(
+    stored: None, server: Server, client: AsyncClient, place: Path
+) -> None:
+    profile(place)
+    async with working(server, place) as connect, connect() as one:
+        _, message = await ask(one)
+        await one.send(reply(message))
+        await steps(server, [("CHEM", "accepted")])
+        (task,) = json.decode((await client.get("Task")).content)["entry"]
+        urls = (f"Task/{task['resource']['id']}", "ServiceRequest/o1")
+        entries = [{"request": {"method": "DELETE", "url": url}} for url in urls]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        assert (await client.post("", json=bundle)).status_code == 200
+        await steps(server, [("CHEM", "cancelling")])
+        await one.send(QUERY.format(name="CHEM", number="Q2", qpd="WOS^x|T|S-9").encode())
+        await one.ack()
+        taken = (await one.ack()).decode()
+    assert fields(taken, "ORC")[0][1:3] == ["CA", fields(message, "ORC")[0][2]]
+
+
 @pytest.mark.parametrize(
     ("state", "told_", "well", "again", "expected"),
     [

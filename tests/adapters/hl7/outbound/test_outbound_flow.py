@@ -1,5 +1,6 @@
 """What changes in the store goes out to those who want it, and to no one who said it."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,11 @@ from adapters.hl7.inbox.receive import store
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
 from adapters.hl7.outbound import follow
+from adapters.hl7.outbound.gather import source
+from adapters.hl7.profiles import agreements as kept
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.origin import Origin
+from adapters.hl7.uri_base import uri_base
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.interactions.vread import versions_on
@@ -110,6 +114,25 @@ async def test_changes_of_a_channel_can_be_kept_from_a_destination(
             await other.until(1)
             await settled(telling_server, [("B", "done")], "destination, state")
     assert there.came == []
+
+
+async def test_changes_wait_for_a_directory_that_is_away_at_the_start(
+    server: Server, client: AsyncClient, place: Path
+) -> None:
+    away = place.with_name("away")
+    async with destination() as there:
+        agree(place, there.port, "ADT^A31")
+        async with telling(server, place):
+            pass
+        await asyncio.to_thread(place.rename, away)
+        kept._KEPT.clear()  # noqa: SLF001  (the process starts anew)
+        await put(client, patient("p"))
+        async with telling(server, place):
+            await no_others(server.database)
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(away.rename, place)
+            (message,) = await there.until(1)
+    assert kinds([message]) == ["ADT^A31"]
 
 
 async def test_a_merge_is_told_as_a40(server: Server, place: Path) -> None:
@@ -238,3 +261,22 @@ async def test_changes_are_read_at_once_with_the_versions_that_they_are_compared
     assert asked == [patients | {("DiagnosticReport", "r", 1)}]
     events = await rows(there, "event")
     assert events == [("ADT^A31",), ("ADT^A31",), ("ADT^A31",), ("ORU^R01",)]
+
+
+@pytest.mark.parametrize("value", ["abc", "9" * 40, "²"])
+async def test_provenance_of_no_message_of_ours_keeps_nothing_from_being_told(
+    server: Server, client: AsyncClient, value: str
+) -> None:
+    base = await uri_base(server)
+    number = {"system": f"{base}/hl7/message", "value": value}
+    provenance = {
+        "resourceType": "Provenance",
+        "target": [{"reference": "Patient/p/_history/1"}],
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"who": {"display": "somebody"}}],
+        "entity": [{"role": "source", "what": {"identifier": number}}],
+    }
+    await put(client, patient("p"))
+    assert (await client.post("/Provenance", json=provenance)).status_code == 201
+    async with server.database.transaction() as connection:
+        assert await source(server, connection, base, "Patient/p/_history/1") is None

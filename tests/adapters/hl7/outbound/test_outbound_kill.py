@@ -37,6 +37,7 @@ async def main():
     said = {"profiles_dir": profiles, "outbound_poll_seconds": 0.02}
     settings = Settings(demo=True, data_dir=data, hl7=said)
     async with running(settings, conninfo, "http://testserver/fhir") as server:
+        print("running", flush=True)
         await serve(server, asyncio.Event())
 
 asyncio.run(main())
@@ -48,14 +49,17 @@ PATIENTS, KILLED_AT = 8, 3
 async def sender(
     conninfo: str, data: Path, profiles: Path
 ) -> AsyncIterator["subprocess.Popen[bytes]"]:
-    """Run a process that sends."""
+    """Run a process that sends, and wait until it has imported what it needs."""
     arguments = [sys.executable, "-c", SENDER, conninfo, str(data), str(profiles)]
-    process = subprocess.Popen(arguments)  # noqa: ASYNC220  (it returns at once)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE)  # noqa: ASYNC220  (returns at once)
+    assert process.stdout is not None
     try:
+        assert await asyncio.to_thread(process.stdout.readline) == b"running\n"
         yield process
     finally:
         process.kill()
         await asyncio.to_thread(process.wait)
+        process.stdout.close()
 
 
 async def test_what_was_under_way_when_the_sender_was_killed_is_sent_again(

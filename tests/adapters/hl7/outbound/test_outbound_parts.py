@@ -95,7 +95,7 @@ async def test_parts_are_told_with_whom_they_belong_to(
         async with telling(server, place):
             await put(client, patient("p"))
             await there.until(1)
-            await put(client, COVERAGE)
+            await put(client, {**COVERAGE, "beneficiary": {"reference": "Patient/p/_history/1"}})
             await there.until(2)
             await put(client, VISIT)
             await there.until(3)

@@ -1,0 +1,36 @@
+"""The job that records which studies went to whom by C-MOVE, C-GET or as files.
+
+https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5.3.7
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from adapters.dicom.studies import audit
+from fhir_server import jobs
+from fhir_server.caller import Caller
+from fhir_server.interactions.entry import Entry
+from fhir_server.interactions.transaction import transaction
+from fhir_server.server import Server
+
+KIND: Final = "dicom.transferred"
+
+
+def job(studies: Iterable[str], actor: str, what: str) -> jobs.Job:
+    """Return the job; `what` is move, get or export, and `actor` says who, and to whom."""
+    at = datetime.now(UTC).isoformat()
+    payload = {"studies": sorted(set(studies)), "actor": actor, "what": what, "at": at}
+    return jobs.Job(KIND, payload)
+
+
+async def run(server: Server, payload: dict[str, Any]) -> None:
+    """Write an AuditEvent for each study, in one transaction."""
+    actor, what = str(payload["actor"]), str(payload["what"])
+    at = datetime.fromisoformat(payload["at"])
+    entries = [
+        Entry("POST", "AuditEvent", audit.event(study, actor, audit.READ, what, at))
+        for study in payload["studies"]
+    ]
+    async with server.database.transaction() as connection:
+        await transaction(server, connection, Caller(actor, "dicom"), entries)
