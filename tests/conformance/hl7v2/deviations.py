@@ -352,7 +352,8 @@ DEVIATIONS: Final[Mapping[str, Deviation]] = {
         {"ORM_O01": (36, 44)},
     ),
     "D86": Deviation(
-        "IN3 is listed, of IN2 the numbers and telephones alone are mapped: Coverage is made of IN1",
+        "IN3 is listed, of IN2 the numbers and telephones alone are mapped: "
+        "Coverage is made of IN1",
         {"ORM_O01": (23, 24)},
     ),
     "D87": Deviation(
