@@ -14,7 +14,7 @@ run: $(READY)  ## Start everything, open, on this machine only
 	@exec $(BIN)/sangam serve --demo $(ARGS)
 
 test: $(READY)  ## Run the test suite
-	@$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(READY)  ## Lint, check types and import contracts
 	@$(BIN)/ruff format --check .
