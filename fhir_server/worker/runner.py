@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from fhir_server import jobs
+from fhir_server.background import end
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
 from fhir_server.server import Server
@@ -90,9 +91,7 @@ class Worker:
             await self.drain()
         finally:
             self.numbered.clear()
-            for task in (*loops, *self.known.values()):
-                task.cancel()
-            await asyncio.gather(*loops, *self.known.values(), return_exceptions=True)
+            await end((*loops, *self.known.values()))
             await connection.close()
 
     async def drain(self) -> None:

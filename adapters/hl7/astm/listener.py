@@ -25,6 +25,7 @@ from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import Claim, attributed
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded
+from fhir_server.background import end
 from fhir_server.errors import SangamError
 from fhir_server.server import Server
 
@@ -68,9 +69,7 @@ async def serve(server: Server, sock: socket.socket | None, stop: asyncio.Event)
         if lines.port is not None:
             lines.port.close()
         await _drain(lines)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def _listen(lines: _Lines, sock: socket.socket) -> Coroutine[None, None, None]:

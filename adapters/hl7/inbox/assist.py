@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 
 from adapters.hl7.inbox.process import drain
+from fhir_server.background import end
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
 from fhir_server.jobs import CHANNEL
@@ -38,8 +39,7 @@ async def assist(server: Server, stop: asyncio.Event) -> None:
     working = asyncio.create_task(_live(server))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
-    for task in (working, stopped):
-        task.cancel()
+    await end((working, stopped))
     with suppress(asyncio.CancelledError):
         await working
 

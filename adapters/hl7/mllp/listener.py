@@ -31,6 +31,7 @@ from adapters.hl7.mllp.port import Peer, Port, peer_of
 from adapters.hl7.mllp.unstored import storage_failed
 from adapters.hl7.profiles.agreements import Agreements, agreements
 from adapters.hl7.profiles.origin import Origin
+from fhir_server.background import end
 from fhir_server.channel_settings import Hl7Channel
 from fhir_server.errors import Unavailable
 from fhir_server.hl7_settings import Hl7Settings
@@ -145,9 +146,7 @@ async def serve(
     finally:
         port.close()
         await _drain(shared)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def _drain(shared: _Listener) -> None:

@@ -15,6 +15,7 @@ from adapters.hl7.outbound.sender import Sender
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.destination import Outbound
 from adapters.hl7.uri_base import uri_base
+from fhir_server.background import end
 from fhir_server.database import Connection
 from fhir_server.errors import SangamError
 from fhir_server.server import Server
@@ -54,9 +55,7 @@ class _Destinations:
 
     async def end(self) -> None:
         """Stop all senders; what is not acknowledged is sent again."""
-        for task in self.senders.values():
-            task.cancel()
-        await asyncio.gather(*self.senders.values(), return_exceptions=True)
+        await end(self.senders.values())
         self.senders.clear()
 
 
@@ -71,8 +70,7 @@ async def serve(server: Server, stop: asyncio.Event) -> None:
     working = asyncio.create_task(_work(server))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    for task in (working, stopping):
-        task.cancel()
+    await end((working, stopping))
     for ended in await asyncio.gather(working, stopping, return_exceptions=True):
         if isinstance(ended, Exception):
             raise ended
