@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks.population import Population
 from benchmarks.preload import ROWS, Rows
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
@@ -61,7 +61,7 @@ async def load(
     mine = (chunk for number, chunk in enumerate(chunks) if number % PROCESSES == share)
     settings = Settings.model_validate({"data_dir": data_dir, "demo": True})
     async with running(settings, database, "http://127.0.0.1/fhir") as server:
-        caller = Caller("benchmark", "cli")
+        caller = trusted("benchmark", "cli")
 
         async def write() -> None:
             for chunk in mine:

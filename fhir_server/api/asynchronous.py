@@ -19,7 +19,7 @@ from fhir_server.api.answer import Answer, refusal
 from fhir_server.api.place import Place
 from fhir_server.api.prefer import preferences
 from fhir_server.api.request import Receive, Request, read_request
-from fhir_server.caller import Caller
+from fhir_server.caller import Caller, trusted
 from fhir_server.errors import Issue, SangamError
 from fhir_server.interactions import asynchronous
 from fhir_server.interactions.asynchronous import Ended, Ledger
@@ -124,7 +124,7 @@ async def _carried(server: Server, deferred: Deferred, ledger: Ledger, carry: Ca
         return refusal(SangamError("The server failed several times to carry out this request"))
     try:
         request = replace(_request(deferred), ledger=ledger)
-        return await carry(server, Caller(deferred.caller, "rest"), request)
+        return await carry(server, trusted(deferred.caller, "rest"), request)
     except Exception as error:
         if isinstance(error, Ended) or ledger.tries_again(error):
             raise

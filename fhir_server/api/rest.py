@@ -21,7 +21,7 @@ from fhir_server.api.encoding import takes_gzip
 from fhir_server.api.limits import InFlight
 from fhir_server.api.place import Place, place
 from fhir_server.api.request import Receive, Request, Scope, read_request, request_id
-from fhir_server.caller import Caller
+from fhir_server.caller import Caller, trusted
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
 from fhir_server.interactions import search_parameter
 from fhir_server.interactions.binary import BINARY, in_base64, whole
@@ -34,7 +34,7 @@ from fhir_server.server import Server
 ROOT = "/fhir"
 NOT_ALLOWED = 405
 FORMS = frozenset(("system-search", "type-search", "compartment-search"))
-OPEN_CALLER = Caller("demo", "rest")
+OPEN_CALLER = trusted("demo", "rest")
 
 log = logging.getLogger(__name__)
 

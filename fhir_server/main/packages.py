@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
 
-from fhir_server.caller import Caller
+from fhir_server.caller import Caller, trusted
 from fhir_server.config import Settings
 from fhir_server.errors import SangamError
 from fhir_server.main import migrate
@@ -137,7 +137,7 @@ def remove_package(
 
 
 def _caller() -> Caller:
-    return Caller(getpass.getuser(), "cli")
+    return trusted(getpass.getuser(), "cli")
 
 
 def _run(settings: Settings, work: Callable[[Server], Awaitable[_T]]) -> _T:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.errors import BadRequest, SangamError, Unprocessable
 from fhir_server.interactions.bundle import bundle
 from fhir_server.interactions.entry import Entry
@@ -21,7 +21,7 @@ from fhir_server.r4 import json
 from fhir_server.server import Server
 from fhir_server.store.attempts import atomically
 
-CALLER = Caller("load", "cli")
+CALLER = trusted("load", "cli")
 
 Refusal: TypeAlias = tuple[str, str, str]
 """Document, place in it, reason."""

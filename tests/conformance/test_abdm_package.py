@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from conftest import BASE, EMPTY
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings
 from fhir_server.interactions.judging import judged
 from fhir_server.main import wiring
@@ -50,7 +50,7 @@ async def guided(
     settings = Settings(demo=True, data_dir=tmp_path_factory.mktemp("abdm"))
     async with wiring.running(settings, own_database, BASE) as server:
         wish = Wish(examples=True, without=WITHOUT)
-        await install(server, Caller("test", "cli"), shared / GUIDE, wish)
+        await install(server, trusted("test", "cli"), shared / GUIDE, wish)
         yield server
 
 

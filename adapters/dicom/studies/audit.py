@@ -7,7 +7,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
@@ -32,7 +32,7 @@ async def record(
 ) -> None:
     """Record what somebody does with a study (`what`: link, reject ...), in this transaction."""
     entry = Entry("POST", "AuditEvent", event(study, actor, action, what, datetime.now(UTC)))
-    await transaction(server, connection, Caller(actor, "dicom"), [entry])
+    await transaction(server, connection, trusted(actor, "dicom"), [entry])
 
 
 def event(study: str, actor: str, action: str, what: str, at: datetime) -> dict[str, Any]:

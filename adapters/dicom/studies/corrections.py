@@ -19,7 +19,7 @@ from adapters.dicom.studies.reading import CALLER, read, token
 from adapters.dicom.studies.rejection import Target
 from adapters.dicom.studies.subject import agreed_issuers
 from fhir_server import jobs
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Conflict, NotFound
 from fhir_server.interactions.entry import Entry
@@ -106,7 +106,7 @@ async def create(server: Server, connection: Connection, study: str, actor: str)
     if "system" in found:
         condition = f"identifier={token(found['system'], found['value'])}"
         entry = Entry("POST", "Patient", entry.resource, if_none_exist=condition)
-    caller = Caller(actor, CALLER.door)
+    caller = trusted(actor, CALLER.door)
     [outcome] = await transaction(server, connection, caller, [entry])
     if not outcome.written:
         raise Conflict("A Patient has this Patient ID already: link the study to it")

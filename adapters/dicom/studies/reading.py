@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.entry import Entry
@@ -15,7 +15,7 @@ from fhir_server.server import Server
 
 Json = dict[str, Any]
 
-CALLER: Final = Caller("dicom", "dicom")
+CALLER: Final = trusted("dicom", "dicom")
 
 _MOST_MERGES: Final = 10
 

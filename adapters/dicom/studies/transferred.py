@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from adapters.dicom.studies import audit
 from fhir_server import jobs
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
@@ -33,4 +33,4 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
         for study in payload["studies"]
     ]
     async with server.database.transaction() as connection:
-        await transaction(server, connection, Caller(actor, "dicom"), entries)
+        await transaction(server, connection, trusted(actor, "dicom"), entries)

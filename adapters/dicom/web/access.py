@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from fhir_server.caller import Caller
+from fhir_server.caller import Caller, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import NotFound
 
@@ -17,7 +17,7 @@ OPEN: Final = "demo"
 
 def caller(_: Request) -> Caller:
     """Return who asks."""
-    return Caller(OPEN, "dicomweb")
+    return trusted(OPEN, "dicomweb")
 
 
 async def readable(_: Connection, __: Caller, ___: str) -> bool:

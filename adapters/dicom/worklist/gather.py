@@ -8,12 +8,12 @@ import msgspec
 
 from adapters.dicom.worklist.order import Json, Order, literal, literal_of
 from adapters.dicom.worklist.patient import LOINC, OBSERVED
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.interactions.search import search_on
 from fhir_server.server import Server
 
-CALLER: Final = Caller("dicom", "worklist")
+CALLER: Final = trusted("dicom", "worklist")
 
 _ONCE: Final = 100
 _DEEPEST: Final = 3

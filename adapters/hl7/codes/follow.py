@@ -17,7 +17,7 @@ from adapters.hl7.inbox.untranslated import JOB
 from adapters.hl7.mapping.context import Json
 from adapters.hl7.profiles import maps
 from fhir_server import changes, feed_readers
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.changes import Cursor
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
@@ -28,7 +28,7 @@ from fhir_server.jobs import Job, enqueue
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-_CALLER: Final = Caller("hl7", "worker")
+_CALLER: Final = trusted("hl7", "worker")
 _PAGE: Final = 50
 
 _COLUMNS: Final = "sender, system, code, fields, display, unit, count"

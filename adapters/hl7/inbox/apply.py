@@ -28,7 +28,7 @@ from adapters.hl7.message.tokenizer import Message
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.configured import profile_of
 from adapters.hl7.uri_base import uri_base
-from fhir_server.caller import Caller
+from fhir_server.caller import Caller, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import (
     Conflict,
@@ -264,7 +264,7 @@ async def _commit(work: Work, group: Sequence[Ready]) -> None:
     if not group:
         return
     server = work.server
-    caller = Caller("hl7", work.door(group))
+    caller = trusted("hl7", work.door(group))
     given = [Given(one.row.id, one.mapped, one.profile.trust) for one in group]
     with metrics.commit_seconds.time():
         async with server.database.transaction() as connection:

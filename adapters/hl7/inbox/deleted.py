@@ -7,7 +7,7 @@ outlive their report are found by them, and would be made twice.
 from typing import Final
 
 from fhir_server import changes
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.changes import Cursor
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
@@ -15,7 +15,7 @@ from fhir_server.feed_readers import take
 from fhir_server.interactions.read import read_on
 from fhir_server.server import Server
 
-_CALLER: Final = Caller("hl7", "worker")
+_CALLER: Final = trusted("hl7", "worker")
 _READER: Final = "hl7.deleted"
 _FORGET: Final = "DELETE FROM hl7_applied WHERE resource = ANY(%s)"
 

@@ -18,7 +18,7 @@ from adapters.hl7.inbox.links import parts
 from adapters.hl7.inbox.provenance import MOST_TARGETS, US, participant, row_identifier
 from adapters.hl7.mapping.context import Merge, Refusal
 from adapters.hl7.mapping.messages.merge import MOVES
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict, PreconditionFailed
 from fhir_server.interactions.entry import Entry, Outcome
@@ -27,7 +27,7 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-CALLER: Final = Caller("hl7", "hl7")
+CALLER: Final = trusted("hl7", "hl7")
 # Both tell of versions that were, and of who was meant then.
 HISTORY_OF: Final = ("Provenance", "AuditEvent")
 LINKS: Final = ("Patient.link[",)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from adapters.hl7 import metrics
 from adapters.hl7.laboratory.critical import FOLLOW, end, present, write_task
 from fhir_server import changes, feed_readers
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.changes import Change
 from fhir_server.database import Connection
 from fhir_server.errors import SangamError, Unavailable
@@ -27,7 +27,7 @@ from fhir_server.r4 import json
 from fhir_server.server import Server
 
 _BATCH: Final = 50
-_CALLER: Final = Caller("hl7", "worker")
+_CALLER: Final = trusted("hl7", "worker")
 _REQUEST: Final = "CommunicationRequest"
 _COMMUNICATION: Final = "Communication"
 # Who ended the request in another way has seen it, too.

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from adapters.hl7.mapping.datatypes.hd import escaped
 from adapters.hl7.records.query import Request
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.errors import BadRequest
 from fhir_server.interactions.search import search
 from fhir_server.r4 import json
@@ -16,7 +16,7 @@ from fhir_server.server import Server
 MOST: Final = 200
 """So many orders one search returns."""
 
-_CALLER: Final = Caller("astm", "hl7")
+_CALLER: Final = trusted("astm", "hl7")
 _SPECIMENS_AT_ONCE: Final = 100
 # By the number that the label carries: the specimen's own, or its container's.
 _BY_SPECIMEN: Final = ("specimen.identifier", "specimen.container-id")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from adapters.hl7.outbound.record import Json
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.entry import Entry
@@ -20,7 +20,7 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-CALLER: Final = Caller("hl7", "law")
+CALLER: Final = trusted("hl7", "law")
 OPEN: Final = ("requested", "accepted", "in-progress")
 # The states of a step in those of a Task; one that is being taken back is still under way.
 _TASK: Final = {"cancelling": "in-progress"}

@@ -9,7 +9,7 @@ from typing import Final
 from adapters.hl7.inbox.apply import begin
 from adapters.hl7.inbox.provenance import row_identifier
 from adapters.hl7.mapping.context import Json
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
@@ -27,7 +27,7 @@ async def read(server: Server, id_: int, actor: str, view: str) -> None:
     """
     base = (await begin(server)).base
     resource = _event(base, id_, actor, view, datetime.now(UTC))
-    caller = Caller(actor, "hl7")
+    caller = trusted(actor, "hl7")
     async with server.database.transaction() as connection:
         entry = Entry("POST", "AuditEvent", resource, json.encode(resource))
         await transaction(server, connection, caller, [entry])

@@ -15,7 +15,7 @@ from adapters.hl7.mapping.sender_rules import Translation
 from adapters.hl7.mapping.units import UCUM, is_ucum
 from adapters.hl7.profiles.compose import UNIT_FIELD
 from adapters.hl7.profiles.model import target_of
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 
 app = typer.Typer(
@@ -86,7 +86,7 @@ async def _map(
         asked = await _asked(connection, sender, code, field)
         meant = _meant(asked, meaning)
         base = (await begin(server)).base
-        await settle(server, connection, Caller(getpass.getuser(), "cli"), base, asked, meant)
+        await settle(server, connection, trusted(getpass.getuser(), "cli"), base, asked, meant)
     return f"{code} of {sender} is settled; what is stored and held is put right by the worker."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from adapters.hl7.outbound.record import Json, Record, literal
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions import binary
@@ -15,7 +15,7 @@ from fhir_server.interactions.vread import vread_on
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-CALLER: Final = Caller("hl7", "outbound")
+CALLER: Final = trusted("hl7", "outbound")
 _ONCE: Final = 100
 _DEEPEST: Final = 6
 _NUMBER: Final = re.compile(r"\d+")

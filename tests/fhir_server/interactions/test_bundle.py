@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
@@ -247,7 +247,7 @@ async def test_entries_are_left_as_given_so_that_they_can_be_tried_again(server:
         Entry("POST", "Patient", patient(), full_url=URN),
         Entry("POST", "Observation", observation(URN)),
     ]
-    caller = Caller("test", "rest")
+    caller = trusted("test", "rest")
     for _ in range(2):
         async with server.database.transaction() as connection:
             outcomes = await transaction(server, connection, caller, entries)

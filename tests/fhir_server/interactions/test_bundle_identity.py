@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings, WriteSettings
 from fhir_server.errors import PreconditionFailed
 from fhir_server.interactions.entry import Entry, Outcome
@@ -31,7 +31,7 @@ from .asking import (
     stored,
 )
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 MINE = "identifier=urn:s|1"
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from fhir_server.api.app import create_app
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.errors import BadRequest
 from fhir_server.interactions.create import create
 from fhir_server.interactions.draft import Sent
@@ -67,10 +67,10 @@ async def test_a_type_and_a_door_have_their_own_modes(server: Server) -> None:
     patient = {"resourceType": "Patient", "nope": 1}
     assert await status(judged, patient) == 400
     sent = Sent(json.encode(patient))
-    outcome = await create(judged, Caller("loader", "cli"), "Patient", sent)
+    outcome = await create(judged, trusted("loader", "cli"), "Patient", sent)
     assert outcome.status == 201
     with pytest.raises(BadRequest):
-        await create(server, Caller("loader", "cli"), "Patient", sent)
+        await create(server, trusted("loader", "cli"), "Patient", sent)
 
 
 async def test_what_the_server_works_by_is_always_of_the_shape_of_r4(server: Server) -> None:

@@ -3,13 +3,13 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.referring import count, referring, repointed
 from fhir_server.server import Server
 
 pytestmark = pytest.mark.anyio
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.errors import BadRequest, NotFound, NotSupported, SangamError
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.search import search
@@ -14,7 +14,7 @@ from fhir_server.search.compartment import Compartment
 from fhir_server.server import Server
 
 Json = dict[str, Any]
-ME = Caller("me", "rest")
+ME = trusted("me", "rest")
 
 
 def ref(place: str) -> Json:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from fhir_server.api.app import create_app
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings
 from fhir_server.interactions import reindex
 from fhir_server.interactions.entry import Entry
@@ -365,7 +365,7 @@ async def test_the_rows_of_a_walk_are_those_of_a_write(
 async def test_a_write_that_began_before_the_parameter_is_waited_for(
     server: Server, client: httpx.AsyncClient
 ) -> None:
-    caller = Caller("test", "rest")
+    caller = trusted("test", "rest")
     entry = Entry("PUT", "Patient/p1", patient(1), json.dumps(patient(1)).encode())
     async with server.database.transaction() as connection:
         await transaction(server, connection, caller, [entry], bundle=False)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.vread import versions_on
 from fhir_server.r4 import json
 from fhir_server.server import Server
@@ -20,8 +20,8 @@ async def test_versions_are_read_at_once_without_deletions(
     assert (await client.delete("Patient/a")).status_code == 204
     wanted = [("Patient", id_, number) for id_ in ("a", "b", "c") for number in range(4)]
     async with server.database.connection() as connection:
-        found = await versions_on(server, connection, Caller("t", "test"), wanted)
-        assert await versions_on(server, connection, Caller("t", "test"), []) == {}
+        found = await versions_on(server, connection, trusted("t", "test"), wanted)
+        assert await versions_on(server, connection, trusted("t", "test"), []) == {}
     assert {place: json.decode(one.body)["gender"] for place, one in found.items()} == {
         ("Patient", "a", 1): "female",
         ("Patient", "a", 2): "male",

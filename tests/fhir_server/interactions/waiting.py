@@ -9,12 +9,12 @@ import httpx
 import psycopg
 import pytest
 
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 # 20 seconds of looking.
 MOST_LOOKS = 4000
 

@@ -14,7 +14,7 @@ from flows import packing
 from flows.packing import system
 
 from fhir_server.api.app import create_app
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings
 from fhir_server.errors import (
     BadRequest,
@@ -32,7 +32,7 @@ from fhir_server.packages.remove import Away, remove
 from fhir_server.server import Server
 
 Json = dict[str, Any]
-WHO = Caller("asha", "cli")
+WHO = trusted("asha", "cli")
 PLAIN = Wish()
 PATIENT: Json = {"resourceType": "Patient", "id": "one"}
 OBSERVATION: Json = {

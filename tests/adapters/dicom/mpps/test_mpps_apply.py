@@ -18,7 +18,7 @@ from adapters.dicom.mpps.rows import Message
 from adapters.dicom.network.association import Peer
 from adapters.dicom.studies import fold
 from fhir_server import jobs
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import DicomSettings, Settings
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
@@ -26,7 +26,7 @@ from fhir_server.server import Server
 from tests.adapters.dicom.mpps.test_mpps_scu import UID, ending, step
 from tests.adapters.dicom.worklist.conftest import followed
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 SYSTEM = "urn:sangam:patient-id"
 ACSN = {
     "type": {

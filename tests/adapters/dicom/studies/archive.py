@@ -18,14 +18,14 @@ from adapters.dicom.network.negotiate import Agreed
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.storage.store import Archive, Reception
 from adapters.dicom.studies import expunge, fold, notes
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
 from fhir_server.server import Server
 from fhir_server.validation.structure import Validator
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 SYSTEM = "urn:sangam:patient-id"
 KINDS = {"dicom.fold": fold.run, "dicom.note": notes.run, expunge.KIND: expunge.run}
 

@@ -11,7 +11,7 @@ from adapters.dicom import simulate
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.studies import fold
 from fhir_server import jobs
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.interactions.entry import Entry
@@ -19,7 +19,7 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 from tests.adapters.dicom.conftest import Archive, serving
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 SYSTEM = "urn:sangam:patient-id"
 
 

@@ -15,7 +15,7 @@ from adapters.dicom.query.matching import criteria
 from adapters.dicom.worklist import follow
 from adapters.dicom.worklist.find import Asked
 from adapters.dicom.worklist.statement import matches
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.interactions.entry import Entry
@@ -24,7 +24,7 @@ from fhir_server.server import Server
 from tests.adapters.dicom.conftest import Archive, serving
 from tests.cluster import no_others
 
-CALLER = Caller("test", "rest")
+CALLER = trusted("test", "rest")
 
 Json = dict[str, Any]
 Write = Callable[..., Awaitable[None]]

@@ -13,7 +13,7 @@ from adapters.hl7.inbox.receive import store
 from adapters.hl7.inbox.replay import Chosen, replay
 from adapters.hl7.mllp.examine import examine
 from adapters.hl7.mllp.framing import Frame, Kind
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
@@ -247,8 +247,8 @@ async def test_repair_goes_over_all_pages(
     await done(server, *(oru(OBX, control_id=f"C{n}", number=str(n)) for n in range(5)))
     asked = follow.Asked("LIS-LAB", LOCAL["system"], "GLU", ("OBX-3",))
     meant = (settle.Translation(LOINC, "2345-7", "Glucose"),)
-    assert await repair.add_codings(server, Caller("hl7", "worker"), asked, meant) == 5
-    assert await repair.add_codings(server, Caller("hl7", "worker"), asked, meant) == 0
+    assert await repair.add_codings(server, trusted("hl7", "worker"), asked, meant) == 5
+    assert await repair.add_codings(server, trusted("hl7", "worker"), asked, meant) == 0
     assert len(await found(client, f"Observation?code={LOINC}|2345-7")) == 5
 
 

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from adapters.hl7.inbox import merge, process
-from fhir_server.caller import Caller
+from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
@@ -406,7 +406,7 @@ async def test_reference_that_is_being_written_moves_too(
         "subject": {"reference": f"Patient/{known['A']['id']}"},
     }
     async with server.database.transaction() as other:
-        await transaction(server, other, Caller("x", "rest"), [Entry("POST", "Flag", flag)])
+        await transaction(server, other, trusted("x", "rest"), [Entry("POST", "Flag", flag)])
         merging = asyncio.create_task(process.run(server, {}))
         while not await waits_for_a_lock(server):
             assert not merging.done()

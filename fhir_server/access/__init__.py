@@ -1,0 +1,1 @@
+"""Rights compiled to conditions of searches and rules of writes."""

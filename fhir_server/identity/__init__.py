@@ -1,0 +1,1 @@
+"""Who asks: users, clients, tokens, and the SMART authorization server."""

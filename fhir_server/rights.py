@@ -1,0 +1,104 @@
+"""What a caller may do, as a value.
+
+Access is an intersection of walls (roles, scopes, labels, consent...), each of which is a
+union of grants: every wall must let a resource through by one whole grant. What is to be
+asked of the database for it is compiled by `fhir_server.access`.
+
+https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+LETTERS = "cruds"
+"""Create, read, update, delete, search, as SMART's scopes write them."""
+
+ANY = "*"
+"""A grant on every type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """The resource matches these search parameters, decoded (name, value), every one of them."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The resource belongs to the compartment of `type`/`id`."""
+
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """The resource is of a patient with whom one of these has a care relationship now.
+
+    `actors` are references, as `Practitioner/1`.
+    """
+
+    actors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """The resource's labels are within a clearance.
+
+    Its confidentiality (v3-Confidentiality, U<L<M<N<R<V; none counts as N) is at most
+    `confidentiality`, and each of its sensitivities (v3-ActCode) is among `sensitivities`.
+    """
+
+    confidentiality: str
+    sensitivities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The resource is one that its patient may see by now (status, hold time, labels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """No consent keeps the resource from these actors (references) for this purpose.
+
+    `purpose` is a code of v3-PurposeOfUse, as TREAT.
+    """
+
+    actors: tuple[str, ...]
+    purpose: str
+
+
+Limit: TypeAlias = Matching | Inside | Related | Cleared | Released | Consented
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Letters of `LETTERS` for resources of a type that meet every limit; `ANY` is every type."""
+
+    type: str
+    letters: str
+    limits: tuple[Limit, ...] = ()
+
+
+Wall: TypeAlias = tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be done: what every wall lets through. No wall is everything.
+
+    `operator` are the scopes of operators that were granted, as `tenants` or `audit`.
+    """
+
+    walls: tuple[Wall, ...]
+    operator: frozenset[str] = frozenset()
+
+    def and_(self, wall: Wall) -> "Rights":
+        """Return the rights that this wall leaves of these."""
+        return Rights((*self.walls, wall), self.operator)
+
+
+NOTHING = Rights(((),))
+EVERYTHING = Rights((), frozenset({ANY}))
