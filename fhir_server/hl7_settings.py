@@ -144,6 +144,14 @@ class Hl7Settings(_Group):
         description="FHIR transactions at a time in each process, each of other patients.",
     )
     processes: int = Field(2, ge=1, le=8, description="Processes that map messages and write FHIR.")
+    burst_messages: int = Field(
+        200,
+        ge=0,
+        description=(
+            "Messages taken in within a second from which on mapping rests three quarters of its"
+            " time, so that answers come first; 0 for never."
+        ),
+    )
     attempts: int = Field(10, ge=1, description="Tries of a message after transient errors.")
     subid_grouping: Literal["none", "prefix", "OG"] = Field(
         "none", description="How OBX-4 tells which results of one order are parts of another."

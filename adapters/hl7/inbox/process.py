@@ -25,6 +25,19 @@ _PAUSE: Final = 0.01
 # What another process had is asked for again after so many seconds: it may be gone.
 _DOUBT: Final = 1.0
 
+# While answers come first, groups that took a second are followed by three of rest, of which
+# there are at most so many in one piece.
+_REST: Final = 3.0
+_LONGEST_REST: Final = 1.0
+# It is asked after so much work, in seconds, whether answers come first.
+_STRETCH: Final = 0.05
+
+_CAME: Final = """
+SELECT count(*) FROM (
+    SELECT FROM hl7_message WHERE received_at > now() - interval '1 second' LIMIT %s
+) AS came
+"""
+
 _LEFT: Final = """
 SELECT EXISTS (
     SELECT FROM hl7_message WHERE state = 'stored'
@@ -77,6 +90,7 @@ class _Lanes:
     after: int = 0
     blocked: set[str] = field(default_factory=set)
     left: set[int] = field(default_factory=set)
+    rested: float = field(default_factory=time.monotonic)
     holding: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -86,6 +100,7 @@ class _Lanes:
 
     async def step(self) -> bool:
         """Start a group, or wait for one that ends; return False when nothing is left to do."""
+        await self._rest()
         found = await turns.line(self.server, self.claiming, self.after)
         choice = await self._claimed(Line(found, self.blocked, self.holding))
         if choice.group:
@@ -100,6 +115,16 @@ class _Lanes:
             self.left |= choice.left
             return len(found) == turns.WINDOW
         return True
+
+    async def _rest(self) -> None:
+        """Let those who wait for an answer have the machine while very many messages come."""
+        burst, worked = self.server.settings.hl7.burst_messages, time.monotonic() - self.rested
+        if not burst or worked < _STRETCH:
+            return
+        cursor = await self.claiming.execute(_CAME, (burst,))
+        if await cursor.fetchone() == (burst,):
+            await asyncio.sleep(rest(worked))
+        self.rested = time.monotonic()
 
     async def _claimed(self, line: Line) -> Choice:
         """Return the next group that nobody else has."""
@@ -161,6 +186,11 @@ class _Lanes:
             task.cancel()
         await asyncio.gather(*self.flying, return_exceptions=True)
         await turns.release_all(self.claiming)
+
+
+def rest(worked: float) -> float:
+    """Return how long to rest after so much work while answers come first; both in seconds."""
+    return min(_REST * worked, _LONGEST_REST)
 
 
 async def drain(server: Server) -> set[int]:
