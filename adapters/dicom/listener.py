@@ -32,10 +32,13 @@ from adapters.dicom.network.association import (
 from adapters.dicom.network.command import Field
 from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, policy
 from adapters.dicom.network.wire import Wire
+from adapters.dicom.pixels.pool import Pool
+from adapters.dicom.pixels.whole import transcoder
 from adapters.dicom.places import Limits, Places
 from adapters.dicom.query import backfill
 from adapters.dicom.query.calling import accepting, call
-from adapters.dicom.query.find import Pool, Queries, find
+from adapters.dicom.query.find import Pool as Queried
+from adapters.dicom.query.find import Queries, find
 from adapters.dicom.query.find import pool as query_pool
 from adapters.dicom.query.peers import admission
 from adapters.dicom.query.retrieve import Retrievals, get, move
@@ -110,6 +113,8 @@ def listen(
         rules=Rules(dicom.on_conflict, dicom.rejected == "refuse"),
     )
     blobs = archive_blobs(root, dicom)
+    render = dicom.render
+    decoders = Pool(workers=render.workers, memory=render.memory_bytes, seconds=render.seconds)
     quota = Quota(Sessions(queries.connection), dicom.quota_bytes)
     reserve = Reserve(dicom.reserve_bytes)
     denied = frozenset(dicom.denied_sop_classes)
@@ -121,7 +126,7 @@ def listen(
         networks=networks(dicom),
         places=places,
         patience=Patience(dicom.artim_seconds, dicom.dimse_seconds, dicom.idle_seconds),
-        services=_services(settings, archive, queries),
+        services=_services(settings, archive, queries, decoders),
         admit=admission(queries.connection, unlisted(settings)),
         secure=secure,
     )
@@ -143,14 +148,18 @@ def listen(
         for thread in beside:
             thread.join()
         quota.settle()
+        decoders.close()
         queries.close()
         index.close()
         places.close()
 
 
-def _services(settings: Settings, archive: Archive, queries: Pool) -> Mapping[int, Service]:
+def _services(
+    settings: Settings, archive: Archive, queries: Queried, pool: Pool
+) -> Mapping[int, Service]:
     """Return what answers each request; C-FIND, C-MOVE and C-GET by the SOP class."""
-    retrievals = Retrievals(queries, archive.blobs, partial(call, settings.dicom))
+    calling = partial(call, settings.dicom)
+    retrievals = Retrievals(queries, archive.blobs, calling, transcoder(pool, pool.workers))
     asked = Queries(queries, settings.dicom.find_limit)
     finding, scheduled = partial(find, asked), partial(worklist.find, asked)
     steps = mpps.Steps(queries, settings.dicom.mpps_strict)

@@ -32,7 +32,7 @@ class Pool:
     """
 
     def __init__(self, *, workers: int, memory: int, seconds: float) -> None:
-        self._workers = workers
+        self.workers = workers
         self._memory = memory
         self._seconds = seconds
         self._idle: list[_Worker] = []
@@ -44,9 +44,9 @@ class Pool:
 
         Raises the refusals of `refusals`, and Unavailable when too many wait or none can start.
         """
-        limiter = self._limiter or CapacityLimiter(self._workers)
+        limiter = self._limiter or CapacityLimiter(self.workers)
         self._limiter = limiter
-        if limiter.statistics().tasks_waiting >= _WAITING_FOR_EACH * self._workers:
+        if limiter.statistics().tasks_waiting >= _WAITING_FOR_EACH * self.workers:
             raise Unavailable("Too many pictures are being made", headers={"Retry-After": "5"})
         found = await to_thread.run_sync(self.ask, order, limiter=limiter)
         if found.refusal:

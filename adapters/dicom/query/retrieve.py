@@ -28,7 +28,7 @@ from adapters.dicom.query.matching import Malformed, criteria
 from adapters.dicom.query.peers import Known
 from adapters.dicom.query.statement import instances
 from adapters.dicom.query.suboperations import UNREACHABLE, Held, Pair, Tally, batches, chosen
-from adapters.dicom.query.transcode import Undecodable, transcoded
+from adapters.dicom.query.transcode import Transcode, Undecodable
 from adapters.dicom.studies import output, overlay, transferred
 from adapters.dicom.studies.overlay import Overlay
 from fhir_server import jobs
@@ -48,11 +48,16 @@ Call = Callable[[Known, str, Iterable[Pair]], Sender]
 
 @dataclass(frozen=True, slots=True)
 class Retrievals:
-    """Where instances are found and read, and how peers are called."""
+    """Where instances are found and read, how peers are called, and who decodes."""
 
     pool: Pool
     blobs: Blobs
     call: Call
+    transcode: Transcode
+
+    def pieces(self, one: Held, transfer_syntax: str) -> Iterator[bytes]:
+        """Return a data set in pieces; see `pieces`."""
+        return pieces(self.blobs, one, transfer_syntax, self.transcode)
 
 
 def move(
@@ -105,7 +110,7 @@ def get(
         except psycopg.Error:
             yield Answer(CANNOT_CALCULATE, "The index is not available")
             return
-        yield from _ended(_sent_back(retrievals.blobs, found, exchange), context)
+        yield from _ended(_sent_back(retrievals, found, exchange), context)
 
     return Streamed(got)
 
@@ -228,7 +233,7 @@ class _Mover:
         if syntax is None:
             return UNABLE_TO_PROCESS
         try:
-            data_set = pieces(self._retrievals.blobs, one, syntax)
+            data_set = self._retrievals.pieces(one, syntax)
         except Undecodable:
             return UNABLE_TO_PROCESS
         pair = (one.sop_class_uid, syntax)
@@ -256,7 +261,7 @@ def _close(sender: Sender, *, broken: bool) -> None:
         return  # All was answered.
 
 
-def _sent_back(blobs: Blobs, found: list[Held], exchange: Exchange) -> Iterator[_Step]:
+def _sent_back(retrievals: Retrievals, found: list[Held], exchange: Exchange) -> Iterator[_Step]:
     """Send everything on the requester's own association."""
     able = {
         (one.abstract_syntax, one.transfer_syntax): one
@@ -271,16 +276,16 @@ def _sent_back(blobs: Blobs, found: list[Held], exchange: Exchange) -> Iterator[
         syntax = chosen(one, set(able))
         status = UNABLE_TO_PROCESS
         if syntax is not None:
-            status = _one_back(blobs, one, able[one.sop_class_uid, syntax], exchange)
+            status = _one_back(retrievals, one, able[one.sop_class_uid, syntax], exchange)
         tally.count(one.sop_instance_uid, status)
         metrics.sent(status)
         yield _Step(tally)
     yield _Step(tally, tally.outcome())
 
 
-def _one_back(blobs: Blobs, one: Held, context: Agreed, exchange: Exchange) -> int:
+def _one_back(retrievals: Retrievals, one: Held, context: Agreed, exchange: Exchange) -> int:
     try:
-        data_set = pieces(blobs, one, context.transfer_syntax)
+        data_set = retrievals.pieces(one, context.transfer_syntax)
     except (Undecodable, OSError):
         return UNABLE_TO_PROCESS
     response = exchange.request(context, store_command(one), data_set)
@@ -299,7 +304,7 @@ def store_command(one: Held) -> dict[int, int | str]:
     }
 
 
-def pieces(blobs: Blobs, one: Held, transfer_syntax: str) -> Iterator[bytes]:
+def pieces(blobs: Blobs, one: Held, transfer_syntax: str, transcode: Transcode) -> Iterator[bytes]:
     """Return the data set in pieces: the stored bytes, or transcoded where they differ.
 
     What was corrected of the study is in it. Raises Undecodable, and OSError when the blob
@@ -307,7 +312,7 @@ def pieces(blobs: Blobs, one: Held, transfer_syntax: str) -> Iterator[bytes]:
     """
     path, over = blobs.path(one.blob), overlay.parsed(one.overlay)
     if transfer_syntax != one.transfer_syntax_uid:
-        plain = transcoded(path, one.size, transfer_syntax)
+        plain = transcode(path, one.size, transfer_syntax)
         return iter((output.with_overlay(plain, transfer_syntax, over) if over else plain,))
     if over:
         stored = (one.offset, one.size, transfer_syntax, one.pixel_offset)

@@ -4,7 +4,9 @@ https://dicom.nema.org/medical/dicom/current/output/html/part05.html#chapter_10
 """
 
 import array
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pydicom
 from pydicom.dataelem import DataElement
@@ -12,6 +14,9 @@ from pydicom.dataset import Dataset
 
 from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.syntaxes import EXPLICIT_BIG
+
+Transcode: TypeAlias = Callable[[Path, int, str], bytes]
+"""As `transcoded`, here or in another process."""
 
 MOST_BYTES = 512 << 20
 # Bytes of a word by VR, and the array code of words of so many bytes (PS3.5, 7.3).

@@ -23,7 +23,7 @@ from adapters.dicom.dataset.syntaxes import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
 )
-from adapters.dicom.pixels.request import Order, Picture
+from adapters.dicom.pixels import whole
 from adapters.dicom.query.transcode import MOST_BYTES, Undecodable
 from adapters.dicom.studies import output
 from adapters.dicom.studies.overlay import Overlay
@@ -292,16 +292,8 @@ async def written(web: Web, going: Going) -> bytes:
     one = going.one
     async with web.decoding:
         path = await asyncio.to_thread(web.blobs.path, one.blob)
-        order = Order(
-            path=str(path),
-            offset=one.offset,
-            syntax=one.transfer_syntax_uid,
-            frame=None,
-            picture=Picture(),
-            whole=going.syntax,
-        )
         try:
-            data = (await web.pool.render(order)).content
+            data = (await web.pool.render(whole.order(path, going.syntax))).content
         except NotAcceptable as error:
             raise Undecodable(error.text) from None
         if one.overlay:

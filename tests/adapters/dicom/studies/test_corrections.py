@@ -11,6 +11,7 @@ from adapters.dicom.query.matching import Criterion, Exact
 from adapters.dicom.query.retrieve import pieces
 from adapters.dicom.query.statement import instances, matches
 from adapters.dicom.query.suboperations import Held as Retrieved
+from adapters.dicom.query.transcode import transcoded
 from adapters.dicom.studies import corrections, merges
 from fhir_server.errors import BadRequest, Conflict, NotFound
 from tests.adapters.dicom.studies.archive import SYSTEM, Held, check, image
@@ -88,7 +89,7 @@ async def test_what_goes_out_has_the_patient_that_was_linked(archive: Held) -> N
         cursor = await connection.execute(statement.sql, statement.values)
         [row] = await cursor.fetchall()
     for syntax in ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2"):
-        got = b"".join(pieces(archive.store.blobs, Retrieved(*row), syntax))
+        got = b"".join(pieces(archive.store.blobs, Retrieved(*row), syntax, transcoded))
         found = read_dataset(BytesIO(got), syntax.endswith("1.2"), is_little_endian=True)
         assert (found.PatientID, found.PatientName) == ("P7", "Right^Ann^B")
     [(blob,)] = await archive.rows("SELECT encode(blob, 'hex') FROM dicom_instance")
