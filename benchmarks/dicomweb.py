@@ -30,7 +30,7 @@ import uvicorn
 import uvloop
 
 from adapters.dicom.dataset.filemeta import file_meta
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage.store import archive_root
 from adapters.dicom.web.routes import routes
 from benchmarks.dicom_query import FILL, INSTANCES, SERIES

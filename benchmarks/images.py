@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.dicom.simulate import Study, write
+from adapters.dicom.simulation.computed_tomography import Study, write
 
 
 @dataclass(frozen=True, slots=True)

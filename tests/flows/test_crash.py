@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from flows.running import Running
 
-from adapters.dicom import simulate as ct
 from adapters.dicom.dataset.syntaxes import CT_IMAGE_STORAGE, EXPLICIT_LITTLE
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.network.wire import Closed
+from adapters.dicom.simulation import computed_tomography as ct
 from adapters.hl7.mllp.client import send
 from adapters.hl7.simulate.chemistry import oru
 

@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from adapters.dicom import listener
-from adapters.dicom.simulate import Study, uid, write
+from adapters.dicom.simulation.computed_tomography import Study, uid, write
 from adapters.dicom.storage import index
 from adapters.dicom.studies import fold
 from fhir_server.config import Settings

@@ -9,8 +9,8 @@ import typer
 
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.query.cli import opener, peer_named, reaching
-from adapters.dicom.simulate import Study, write
 from adapters.dicom.simulation.bad_peer import MODES, Target, misbehave
+from adapters.dicom.simulation.computed_tomography import Study, write
 from adapters.dicom.simulation.exam import MODALITIES, Exam, unscheduled
 from adapters.dicom.simulation.modality import PARTS, Script, play
 from adapters.dicom.simulation.objects import instances

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from adapters.dicom.dataset.attributes import Attributes, items, text
-from adapters.dicom.simulate import person, uid
+from adapters.dicom.simulation.computed_tomography import person, uid
 
 MODALITIES: Final = ("CT", "MR", "US", "SR")
 """Which synthetic objects there are; SR is a CT's radiation dose report."""

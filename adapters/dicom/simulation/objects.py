@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import phantom
+from adapters.dicom.simulation.computed_tomography import phantom
 from adapters.dicom.simulation.exam import Exam
 
 CT: Final = "1.2.840.10008.5.1.4.1.1.2"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from adapters.dicom.simulate import Study, instances, write
+from adapters.dicom.simulation.computed_tomography import Study, instances, write
 from tests.adapters.dicom import files
 from tests.adapters.dicom.conftest import Archive
 

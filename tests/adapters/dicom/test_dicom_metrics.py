@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from adapters.dicom import metrics, simulate
+from adapters.dicom import metrics
 from adapters.dicom.documents.figures import figures
 from adapters.dicom.network.scu import Refusal
+from adapters.dicom.simulation import computed_tomography as simulate
 from fhir_server.server import Server
 from tests.adapters.dicom.conftest import Archive
 

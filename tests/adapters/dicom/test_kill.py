@@ -19,7 +19,7 @@ import pytest
 from adapters.dicom.network.pdu import Fault
 from adapters.dicom.network.scu import Instance, Refusal, Sender
 from adapters.dicom.network.wire import Closed, TimedOut
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage.store import archive_root
 from fhir_server.blobs import Blobs
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio.to_thread
 from pydicom.dataset import Dataset
 
-from adapters.dicom import simulate
+from adapters.dicom.simulation import computed_tomography as simulate
 from fhir_server import jobs
 from fhir_server.server import Server
 from tests.adapters.dicom.commitment import test_commitment_scu as scu

@@ -14,11 +14,11 @@ from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from adapters.dicom import simulate
 from adapters.dicom.commitment import deliver, rows
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.query import peers
 from adapters.dicom.query.peers import Known
+from adapters.dicom.simulation import computed_tomography as simulate
 from fhir_server import jobs
 from fhir_server.config import DicomSettings, Settings
 from fhir_server.server import Server

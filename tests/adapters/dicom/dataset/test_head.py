@@ -11,7 +11,7 @@ from pydicom import config
 
 from adapters.dicom.dataset.elements import MAX_DEPTH, Broken, MoreNeeded
 from adapters.dicom.dataset.head import BadUid, Head, MissingUid, head, inflated, is_deflated
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from tests.adapters.dicom import files
 
 EXPLICIT = "1.2.840.10008.1.2.1"

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from adapters.dicom.cli import app
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from fhir_server.errors import BadRequest, Conflict, NotFound
 from tests.adapters.dicom.conftest import Archive
 from tests.adapters.dicom.storage.test_quota import Target, sangam

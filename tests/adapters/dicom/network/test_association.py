@@ -20,7 +20,7 @@ from adapters.dicom.network.associate import (
 from adapters.dicom.network.command import Element, Field
 from adapters.dicom.network.pdu import COMMAND, HEADER, LAST, Kind
 from adapters.dicom.network.scu import Refusal, Sender
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from tests.adapters.dicom.conftest import Archive
 
 ECHO = "1.2.840.10008.1.1"

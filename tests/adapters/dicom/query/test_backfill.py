@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from adapters.dicom.query import backfill
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from fhir_server.server import Server
 from tests.adapters.dicom.conftest import serving
 

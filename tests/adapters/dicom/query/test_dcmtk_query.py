@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydicom
 
-from adapters.dicom.simulate import Study, instances, uid
+from adapters.dicom.simulation.computed_tomography import Study, instances, uid
 from tests.adapters.dicom import files
 from tests.adapters.dicom.conftest import Archive
 

@@ -24,7 +24,7 @@ from adapters.dicom.network.scu import Refusal, Sender
 from adapters.dicom.network.wire import Closed
 from adapters.dicom.query.calling import accepting, call
 from adapters.dicom.query.peers import Known, add
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 

@@ -8,7 +8,7 @@ from adapters.dicom.network import classes
 from adapters.dicom.network.command import Element
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.query import requester
-from adapters.dicom.simulate import Study, instances, uid, write
+from adapters.dicom.simulation.computed_tomography import Study, instances, uid, write
 from tests.adapters.dicom.conftest import Archive
 from tests.adapters.dicom.query.conftest import CT, EXPLICIT, Orthanc
 

@@ -18,7 +18,7 @@ from adapters.dicom.network.scu import Refusal, Sender
 from adapters.dicom.network.tls import Certificate
 from adapters.dicom.query import requester
 from adapters.dicom.query.peers import Known, add, fits, valid
-from adapters.dicom.simulate import Study, instances, uid, write
+from adapters.dicom.simulation.computed_tomography import Study, instances, uid, write
 from fhir_server.config import Settings
 from fhir_server.database import Database
 from fhir_server.errors import BadRequest, Conflict

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from adapters.dicom.cli import app
 from adapters.dicom.dataset.filemeta import file_meta
-from adapters.dicom.simulate import Study, instances, write
+from adapters.dicom.simulation.computed_tomography import Study, instances, write
 from tests.adapters.dicom.conftest import Archive
 from tests.flows.test_dicom_query_page import Target
 

@@ -11,13 +11,13 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
-from adapters.dicom import simulate
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.mpps import completeness, rows
 from adapters.dicom.mpps.completeness import Completeness
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.query import peers
 from adapters.dicom.query.peers import Known
+from adapters.dicom.simulation import computed_tomography as simulate
 from adapters.dicom.simulation.exam import MODALITIES, Exam, of_entry, unscheduled
 from adapters.dicom.simulation.modality import Course, Script, play
 from adapters.dicom.simulation.objects import instances

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from adapters.dicom.cli import app
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage import quota as module
 from adapters.dicom.storage.cli import bytes_of
 from adapters.dicom.storage.quota import UNLIMITED, Account, Quota, Reserve, recount

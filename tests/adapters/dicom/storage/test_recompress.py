@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from adapters.dicom.query.backfill import stored_head
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage import recompress
 from adapters.dicom.storage.recompress import SYNTAXES, Stored, packed
 from adapters.dicom.storage.store import archive_root

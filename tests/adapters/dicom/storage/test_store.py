@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from adapters.dicom.network.scu import Instance, Sender
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage import store as store_module
 from tests.adapters.dicom import files
 from tests.adapters.dicom.conftest import Archive

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage.sweep import sweep
 from tests.adapters.dicom.conftest import Archive
 

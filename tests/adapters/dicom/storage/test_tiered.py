@@ -15,7 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage import s3 as module
 from adapters.dicom.storage.s3 import S3
 from adapters.dicom.storage.sweep import sweep

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage import verify
 from adapters.dicom.storage.store import archive_root
 from fhir_server.blobs import Blobs

@@ -12,10 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomIO
 from pydicom.filewriter import write_dataset
 
-from adapters.dicom import simulate
 from adapters.dicom.network.association import Peer
 from adapters.dicom.network.negotiate import Agreed
 from adapters.dicom.network.scu import Instance
+from adapters.dicom.simulation import computed_tomography as simulate
 from adapters.dicom.storage.store import Archive, Reception
 from adapters.dicom.studies import expunge, fold, notes
 from fhir_server.caller import trusted

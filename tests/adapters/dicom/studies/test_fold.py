@@ -7,8 +7,8 @@ import anyio.to_thread
 import msgspec
 import pytest
 
-from adapters.dicom import simulate
 from adapters.dicom.network.scu import Instance
+from adapters.dicom.simulation import computed_tomography as simulate
 from adapters.dicom.studies import fold
 from fhir_server import jobs
 from fhir_server.caller import trusted

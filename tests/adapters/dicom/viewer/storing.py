@@ -6,7 +6,7 @@ import httpx
 import pydicom
 
 from adapters.dicom.dataset.filemeta import file_meta
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 
 _HEAD = b"\r\n--XX\r\nContent-Type: application/dicom\r\n\r\n"
 _KIND = 'multipart/related; type="application/dicom"; boundary=XX'

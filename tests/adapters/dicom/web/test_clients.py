@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
 
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from tests.adapters.dicom import files
 from tests.adapters.dicom.conftest import Archive
 from tests.adapters.dicom.web.served import Served, served

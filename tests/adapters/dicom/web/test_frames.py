@@ -7,7 +7,7 @@ import pytest
 from pydicom.encaps import generate_frames
 
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.web import kept
 from adapters.dicom.web.frames import packed
 from adapters.dicom.web.layout import Encapsulated

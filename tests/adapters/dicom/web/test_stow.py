@@ -18,7 +18,7 @@ import pytest
 
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage.store import archive_root
 from adapters.dicom.web.routes import routes
 from fhir_server.api.app import create_app

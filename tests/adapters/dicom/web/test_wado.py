@@ -9,7 +9,7 @@ from pydicom.filereader import read_partial
 
 from adapters.dicom.dataset.head import head
 from adapters.dicom.network.scu import Instance
-from adapters.dicom.simulate import Study, instances
+from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.web import access
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings, DicomWebSettings
