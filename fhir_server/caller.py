@@ -1,8 +1,25 @@
 """Who asks."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from fhir_server.rights import EVERYTHING, NOTHING, Rights
+
+
+@dataclass(slots=True)
+class Trail:
+    """What a request did and saw, gathered on its way to be audited.
+
+    `request` is the id of the request; `keys` are of resources that it was shown, `places`
+    (type, id, version) of versions; `wrote` says that it wrote, which is recorded with that;
+    `refused` are the URLs of a batch's entries that were kept from it.
+    """
+
+    request: str | None = None
+    keys: set[int] = field(default_factory=set)
+    places: set[tuple[str, str, int]] = field(default_factory=set)
+    wrote: bool = False
+    refused: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +32,9 @@ class Caller:
 
     `user` is the person as a reference (`Practitioner/1`), `client` the id of the app,
     `patient` the id of the patient in context, `purpose` a code of v3-PurposeOfUse, `token`
-    the token's `jti`, `session` that of a login, `address` the network address.
+    the token's `jti`, `session` that of a login, `authenticated` when the person last
+    logged in (seconds since 1970), `address` the network address. A `trail`
+    belongs to one request.
     """
 
     name: str
@@ -27,7 +46,19 @@ class Caller:
     purpose: str = "TREAT"
     token: str | None = None
     session: str | None = None
+    authenticated: int | None = None
     address: str | None = None
+    trail: Trail | None = field(default=None, compare=False, repr=False)
+
+    def saw(self, keys: Iterable[int]) -> None:
+        """Note that it is shown the resources with these keys."""
+        if self.trail is not None:
+            self.trail.keys.update(keys)
+
+    def read(self, type_name: str, id_: str, version: int) -> None:
+        """Note that it is shown a version."""
+        if self.trail is not None:
+            self.trail.places.add((type_name, id_, version))
 
 
 def trusted(name: str, door: str) -> Caller:

@@ -18,9 +18,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from fhir_server.audit_settings import AuditSettings, RetentionSettings
 from fhir_server.channel_settings import Hl7Tls
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.hl7_settings import Hl7Settings
+from fhir_server.security_settings import SecuritySettings
+from fhir_server.tenancy_settings import TenantSettings
 
 
 class _Group(BaseModel):
@@ -332,9 +335,6 @@ class Settings(BaseSettings):
     )
 
     demo: bool = Field(False, description="Open the server without login, on loopback only.")
-    insecure: bool = Field(
-        False, description="Start without login outside of demo mode (until login exists)."
-    )
     data_dir: Path = Field(Path("sangam-data"), description="Database, blobs and keys.")
     host: str = Field("127.0.0.1", description="Address that the listeners bind.")
     http_port: int = Field(8080, ge=0, le=65535, description="REST port; 0 picks a free one.")
@@ -376,6 +376,10 @@ class Settings(BaseSettings):
     asynchronous: AsynchronousSettings = Field(
         default_factory=AsynchronousSettings, description="Asynchronous requests."
     )
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="Audit.")
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="How long resources are kept."
+    )
     hl7: Hl7Settings = Field(default_factory=Hl7Settings, description="HL7 v2.")
     astm: AstmSettings = Field(
         default_factory=AstmSettings, description="Analyzers that speak ASTM."
@@ -384,6 +388,8 @@ class Settings(BaseSettings):
     terminology: TerminologySettings = Field(
         default_factory=TerminologySettings, description="Terminology."
     )
+    tenants: TenantSettings = Field(default_factory=TenantSettings, description="Tenants.")
+    security: SecuritySettings = Field(default_factory=SecuritySettings, description="Security.")
 
     @classmethod
     def settings_customise_sources(

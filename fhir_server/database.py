@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -28,6 +29,13 @@ SESSION = (
 # time (docs/decisions/0002).
 GENERIC = f"{SESSION} -c plan_cache_mode=force_generic_plan"
 
+OWN = "hashtextextended(current_schema, 0)"
+"""SQL of what tells the advisory locks of tenants apart, to be combined with `#`.
+
+Such locks belong to the database and know no schemas: two tenants that count their
+messages from 1 would wait for each other.
+"""
+
 ASIDE = 2
 """Connections for a word aside, fewer beside small pools."""
 
@@ -39,16 +47,24 @@ class Database:
     """
 
     def __init__(
-        self, conninfo: str, *, size: int = 16, read_seconds: int = 10, write_seconds: int = 60
+        self,
+        conninfo: str,
+        *,
+        size: int = 16,
+        read_seconds: int = 10,
+        write_seconds: int = 60,
+        idle_seconds: float | None = None,
     ) -> None:
+        """Make the pools; with `idle_seconds` they keep no connection unused for longer."""
         self.conninfo = conninfo
         reading = f"{SESSION} -c statement_timeout={read_seconds}s"
         writing = f"{GENERIC} -c statement_timeout={write_seconds}s"
         few = max(1, min(ASIDE, size - 1))
+        least, idle = (1, 600.0) if idle_seconds is None else (0, idle_seconds)
         self._pools = (
-            _pool(conninfo, size, reading),
-            _pool(conninfo, size, writing),
-            _pool(conninfo, few, writing, least=0),
+            _pool(conninfo, size, reading, least=least, idle=idle),
+            _pool(conninfo, size, writing, least=least, idle=idle),
+            _pool(conninfo, few, writing, least=0, idle=idle),
         )
         self._reading: _Lender
         self._writing: _Lender
@@ -137,15 +153,24 @@ class _One:
             yield self.lent
 
 
+def with_options(conninfo: str, options: str) -> str:
+    """Return the options of a session, after those that the conninfo has already.
+
+    Those of a tenant are its role and its schema: who connects by its conninfo is the tenant.
+    """
+    return f"{conninfo_to_dict(conninfo).get('options') or ''} {options}".strip()
+
+
 def _pool(
-    conninfo: str, size: int, options: str, *, least: int = 1
+    conninfo: str, size: int, options: str, *, least: int, idle: float
 ) -> AsyncConnectionPool[Connection]:
     return AsyncConnectionPool(
         conninfo,
         min_size=least,
         max_size=size,
+        max_idle=idle,
         open=False,
-        kwargs={"autocommit": True, "options": options},
+        kwargs={"autocommit": True, "options": with_options(conninfo, options)},
     )
 
 

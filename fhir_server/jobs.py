@@ -21,11 +21,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from fhir_server.database import Connection
 
-CHANNEL = "sangam_job"
+TOLD = "SELECT pg_notify('sangam_job_' || current_schema, '')"
+"""The statement by which who waits for jobs is told of new ones.
+
+Channels belong to the database and know no schemas, so each tenant has one of its own.
+"""
+_CHANNEL = "SELECT 'sangam_job_' || current_schema"
 # The class of the advisory locks that say which workers live.
 LOCK_CLASS = 7_261_964
 # A message that the broker lost is published again after this time.
@@ -74,11 +80,11 @@ WHERE job.attempts = 0 AND job.due_at > excluded.due_at
 """
 """The statement that adds jobs, for a larger one; `jobs` are rows of SQL in one order of keys.
 
-Who waits for jobs is told by `pg_notify(CHANNEL, '')`.
+Who waits for jobs is told by `TOLD`.
 """
 
 _GIVEN = "unnest(%s::text[], %s::text[], %s::jsonb[], %s::float8[])"
-_INSERT = f"WITH added AS ({ADD.format(jobs=_GIVEN)}) SELECT pg_notify(%s, '')"
+_INSERT = f"WITH added AS ({ADD.format(jobs=_GIVEN)}) {TOLD}"
 
 _NOT_BESIDE_RUNNING = """
 NOT EXISTS (
@@ -164,13 +170,13 @@ _PARK = """
 UPDATE job SET state = 'parked' WHERE id = %s AND state = 'ready'
 """
 
-_UNPARK = """
+_UNPARK = f"""
 WITH gone AS (DELETE FROM job WHERE id = %s AND state = 'parked' RETURNING *), added AS (
     INSERT INTO job (kind, dedupe_key, payload, created_at)
     SELECT kind, dedupe_key, payload, created_at FROM gone
     ON CONFLICT (kind, dedupe_key) WHERE state = 'ready' DO UPDATE SET due_at = excluded.due_at
 )
-SELECT pg_notify(%s, '') FROM gone
+{TOLD} FROM gone
 """
 
 
@@ -198,8 +204,14 @@ def _values(jobs: Sequence[Job]) -> tuple[Any, ...]:
         [job.dedupe_key for job in rows],
         [Jsonb(job.payload) for job in rows],
         [float(job.delay_seconds) for job in rows],
-        CHANNEL,
     )
+
+
+async def listen(connection: Connection) -> None:
+    """Have the connection told of new jobs of its tenant (`connection.notifies`)."""
+    row = await (await connection.execute(_CHANNEL)).fetchone()
+    assert row is not None
+    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(row[0])))
 
 
 async def take_number(connection: Connection, worker: int) -> None:
@@ -284,4 +296,4 @@ async def park(connection: Connection, id_: int) -> bool:
 
 async def unpark(connection: Connection, id_: int) -> bool:
     """Make a parked job ready now; False when it is not parked."""
-    return (await connection.execute(_UNPARK, (id_, CHANNEL))).rowcount == 1
+    return (await connection.execute(_UNPARK, (id_,))).rowcount == 1

@@ -43,15 +43,38 @@ class Related:
 
 
 @dataclass(frozen=True, slots=True)
+class Having:
+    """The resource is of a patient who also has a `type` that matches `pairs`, as an open order.
+
+    `pairs` are as those of `Matching`.
+    """
+
+    type: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The resource is of a patient whose record `user` has open by breaking the glass.
+
+    `user` is a reference, as `Practitioner/1`.
+    """
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cleared:
     """The resource's labels are within a clearance.
 
     Its confidentiality (v3-Confidentiality, U<L<M<N<R<V; none counts as N) is at most
-    `confidentiality`, and each of its sensitivities (v3-ActCode) is among `sensitivities`.
+    `confidentiality`, and each of its sensitivities (v3-ActCode) is among `sensitivities`;
+    `*` is all of them. `breaking`: only labels count that no emergency breaks.
     """
 
     confidentiality: str
     sensitivities: tuple[str, ...] = ()
+    breaking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +86,16 @@ class Released:
 class Consented:
     """No consent keeps the resource from these actors (references) for this purpose.
 
-    `purpose` is a code of v3-PurposeOfUse, as TREAT.
+    `purpose` is a code of v3-PurposeOfUse, as TREAT; `action` one of consentaction: to
+    `disclose` always needs a consent that permits it.
     """
 
     actors: tuple[str, ...]
     purpose: str
+    action: str = "access"
 
 
-Limit: TypeAlias = Matching | Inside | Related | Cleared | Released | Consented
+Limit: TypeAlias = Matching | Inside | Related | Having | Opened | Cleared | Released | Consented
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """The handle that each interaction gets."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from fhir_server.bases import DEFAULT, beside
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
 from fhir_server.config import Settings
@@ -49,7 +50,9 @@ class Server:
     """What a running server consists of; built once in `main` and passed first.
 
     `base` is the FHIR base URL without a trailing slash; `bases` are all URLs
-    (base and aliases) under which an absolute reference counts as local.
+    (base and aliases) under which an absolute reference counts as local. `tenant` is
+    whose handle it is, `default` in an installation without tenants; `afford` raises
+    Throttled where its quotas are used up, and is None where it has none.
     """
 
     settings: Settings
@@ -70,8 +73,15 @@ class Server:
     blobs: Blobs
     new_id: Callable[[], str]
     new_key: Callable[[], int]
+    tenant: str = DEFAULT
+    afford: Callable[[], Awaitable[None]] | None = None
 
     @property
     def registry(self) -> Registry:
         """Return the search parameters as this process knows them; immutable."""
         return self.in_force.registry
+
+    @property
+    def root(self) -> str:
+        """Return the URL below which that of this tenant lies which is not FHIR."""
+        return beside(self.base)

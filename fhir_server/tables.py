@@ -233,6 +233,23 @@ idx_position = Table(
     Index("idx_position_latitude_ix", "param", "latitude", "longitude", "key"),
 )
 
+# Care relationships that resources establish (search/care.py, docs/decisions/0047). `actor` is a
+# reference, `patient` an id, `kind` why; `low` and `high` are microseconds since 1970 UTC. Those
+# of an open glass have the key of its row (access/tables.py).
+idx_care = Table(
+    "idx_care",
+    metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("actor", Text(collation="C"), nullable=False),
+    Column("patient", Text(collation="C"), nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Index("idx_care_key_ix", "key"),
+    Index("idx_care_actor_ix", "actor", "high", "low", "kind", "patient"),
+    Index("idx_care_patient_ix", "patient", "actor", "high"),
+)
+
 # Search parameters of a site (docs/decisions/0010). One row each for a version of a
 # parameter on a resource type; `parameter` is the key of the SearchParameter, `param`
 # the id of its index rows, `definition` what is compiled. Its state is
@@ -501,4 +518,51 @@ job = Table(
         unique=True,
         postgresql_where=text("state = 'ready'"),
     ),
+)
+
+# Consents that count (docs/decisions/0048): in status active, of scope patient-privacy. `key` is
+# the Consent's, `patient` an id; times are microseconds since 1970 UTC. `denies`: one of its
+# provisions does; `readable`: it is understood, else it denies all; `weight` is what
+# `consent_weight` says of all resources, NULL where that depends on them or on who asks.
+consent = Table(
+    "consent",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("patient", Text(collation="C"), nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Column("denies", Boolean, nullable=False),
+    Column("readable", Boolean, nullable=False),
+    Column("weight", SmallInteger),
+    Index("consent_patient_ix", "patient", "denies"),
+    Index("consent_denies_ix", "key", postgresql_where=text("denies")),
+)
+
+# Provisions: `depth` counts from the rule that a consent begins with.
+consent_node = Table(
+    "consent_node",
+    metadata,
+    Column("consent", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", SmallInteger, primary_key=True, autoincrement=False),
+    Column("depth", SmallInteger, nullable=False),
+    Column("permit", Boolean, nullable=False),
+)
+
+# What must be so for a provision to count, that is its parts and those of the provisions around
+# it; `kind` and what the columns are then is in search/consents.py.
+consent_part = Table(
+    "consent_part",
+    metadata,
+    Column("consent", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", SmallInteger, primary_key=True, autoincrement=False),
+    Column("part", SmallInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("names", ARRAY(Text), nullable=False),
+    Column("related", ARRAY(Text), nullable=False),
+    Column("dependents", ARRAY(Text), nullable=False),
+    Column("authors", ARRAY(Text), nullable=False),
+    Column("terms", ARRAY(BigInteger), nullable=False),
+    Column("types", ARRAY(SmallInteger), nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
 )

@@ -1,12 +1,13 @@
-"""What tests stand on: one PostgreSQL for the run, one database for each worker.
+"""What tests stand on: a PostgreSQL for each worker, with one database that is migrated.
 
-The database is embedded, or the one of SANGAM_TEST_DATABASE_URL (a superuser's).
+It is embedded; SANGAM_TEST_DATABASE_URL (a superuser's) names one that all workers share.
 It starts when the first test asks for it and ends with the run, however that ends.
 """
 
 import gc
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 from filelock import FileLock
+from flows.running import Running
 from psycopg import conninfo, sql
 from psycopg_pool import ConnectionPool
 
@@ -23,21 +25,19 @@ from fhir_server.config import Limits, Settings
 from fhir_server.database import Database
 from fhir_server.main import migrate, postgres, wiring
 from fhir_server.server import Server
+from tests import sessions
+from tests.cluster import QUICK, lay
 
 BASE = "http://testserver/fhir"
 TEMPLATE = "sangam_template"
-QUICK = {
-    **postgres.SETTINGS,
-    "fsync": "off",
-    "full_page_writes": "off",
-    "shared_buffers": "128MB",
-    "logging_collector": "off",
-}
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
 # Waits until the run is over, also by a kill: then its end of the pipe closes.
 WATCH = """
 cat
-[ -f "$0/postgres/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$0/postgres/postmaster.pid")"
+for one in "$0"/postgres-*/postmaster.pid; do
+    [ -f "$one" ] && kill -QUIT "$(head -n 1 "$one")"
+done
 sleep 0.2
 rm -rf "$0"
 """
@@ -49,6 +49,8 @@ _watch = pytest.StashKey["subprocess.Popen[bytes]"]()
 def pytest_configure(config: pytest.Config) -> None:
     # A developer's own sangam.toml is none of the tests'.
     os.environ["SANGAM_CONFIG"] = os.devnull
+    # HTTPX looks for it through all of the path at each request, and it is not there.
+    sys.modules.setdefault("trio", None)
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.stash[_run] = Path(given["sangam_run"])
@@ -102,7 +104,7 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     watch = config.stash.get(_watch, None)
     if watch is not None:
-        watch.communicate(timeout=30)
+        watch.communicate(timeout=300)
 
 
 @pytest.fixture(scope="session")
@@ -121,25 +123,34 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def server_uri(request: pytest.FixtureRequest) -> str:
-    """The maintenance database of this run's PostgreSQL, where the template is migrated."""
-    run = request.config.stash[_run]
-    with FileLock(run / "lock"):
-        known = run / "uri"
-        if not known.exists():
-            given = os.environ.get("SANGAM_TEST_DATABASE_URL")
-            uri = given or postgres.start(run / "postgres", QUICK)
-            migrate.migrate(_create(uri, TEMPLATE, "template0"))
-            known.write_text(uri)
-        return known.read_text()
+    """The maintenance database of this worker's PostgreSQL."""
+    if given := os.environ.get("SANGAM_TEST_DATABASE_URL"):
+        return given
+    # Transactions of one database hold back the change feed of each other one of its cluster,
+    # and locks and sessions are listed for the whole of it.
+    place = request.config.stash[_run] / f"postgres-{WORKER}"
+    lay(place)
+    return postgres.start(place, QUICK)
 
 
 @pytest.fixture(scope="session")
 def own_database(server_uri: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """This worker's clone of the template."""
-    name = f"sangam_{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
-    with FileLock(request.config.stash[_run] / "lock"):
+    """This worker's database, migrated."""
+    if not os.environ.get("SANGAM_TEST_DATABASE_URL"):
+        uri = conninfo.make_conninfo(server_uri, dbname=postgres.DATABASE)
+        sessions.keep(uri)
+        yield uri
+        sessions.end()
+        return
+    run, name = request.config.stash[_run], f"sangam_{WORKER}"
+    with FileLock(run / "lock"):
+        if not (run / "migrated").exists():
+            migrate.migrate(_create(server_uri, TEMPLATE, "template0"))
+            (run / "migrated").touch()
         uri = _create(server_uri, name, TEMPLATE)
+    sessions.keep(uri)
     yield uri
+    sessions.end()
     _drop(server_uri, name)
 
 
@@ -172,12 +183,17 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings over a fresh data directory."""
+@pytest.fixture(scope="session")
+def usual() -> Settings:
     # Many clients of a test come from one address.
     limits = Limits(client_requests=10_000, requests=10_000, writes=10_000)
-    return Settings(demo=True, data_dir=tmp_path / "data", limits=limits)
+    return Settings(demo=True, limits=limits)
+
+
+@pytest.fixture
+def settings(usual: Settings, tmp_path: Path) -> Settings:
+    """Settings over a fresh data directory."""
+    return usual.model_copy(update={"data_dir": tmp_path / "data"})
 
 
 @pytest.fixture
@@ -193,6 +209,25 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=create_app(server))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    server = Running(tmp_path_factory.mktemp("standing") / "data")
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        assert server.stop() == 0, server.log()
+
+
+@pytest.fixture
+def running(standing: Running) -> Running:
+    """A server of processes of its own, which runs and holds what other tests left there.
+
+    The tests of the group "server" share it, as a start takes seconds of a core.
+    """
+    if standing.process is None or standing.process.poll() is not None:
+        standing.start()
+    return standing
 
 
 # A TRUNCATE makes new files of a table and of each of its indexes, and a restarted sequence is

@@ -219,6 +219,15 @@ def _ruff(path: Path, text: str | None = None) -> list[tuple[str, str, int]]:
     return [(one["filename"], one["code"], one["location"]["row"]) for one in found]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgetting() -> Iterator[None]:
+    yield
+    # The trees of all modules are 300 MB.
+    _nodes.cache_clear()
+
+
+# All by one worker, which then parses for all.
+@pytest.mark.xdist_group("shape")
 @pytest.mark.parametrize("name", RULES)
 def test_the_project_keeps_the_rule(name: str) -> None:
     broken = [f"{one.name}:{line}" for one in modules() for line in RULES[name].broken(one)]

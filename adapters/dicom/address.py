@@ -5,6 +5,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.2
 
 from typing import Final
 
+from fhir_server.bases import beside
 from fhir_server.dicom_settings import DicomSettings
 
 PATH: Final = "/dicom-web"
@@ -19,8 +20,7 @@ def dicomweb(settings: DicomSettings, fhir_base: str) -> str:
 
     Without one in the settings it is beside the FHIR base, whose last segment it takes.
     """
-    beside = fhir_base.rstrip("/").rpartition("/")[0] + PATH
-    return settings.web.url.rstrip("/") or beside
+    return settings.web.url.rstrip("/") or beside(fhir_base) + PATH
 
 
 def viewer(settings: DicomSettings, fhir_base: str) -> str:

@@ -10,46 +10,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
-import psycopg
-
 from adapters.dicom import metrics
-from adapters.dicom.commitment import provide as commitment
-from adapters.dicom.mpps import provide as mpps
-from adapters.dicom.network import classes
 from adapters.dicom.network.association import (
     MAX_REQUEST,
     Admission,
     Association,
+    Desk,
     Patience,
     Service,
     anyone,
-    by_class,
-    echo,
+    nobody,
 )
-from adapters.dicom.network.command import Field
-from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, policy
+from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected
 from adapters.dicom.network.wire import Wire
-from adapters.dicom.pixels.pool import Pool
-from adapters.dicom.pixels.whole import transcoder
 from adapters.dicom.places import Limits, Places
-from adapters.dicom.query import backfill
-from adapters.dicom.query.calling import accepting, call
-from adapters.dicom.query.find import Pool as Queried
-from adapters.dicom.query.find import Queries, find
-from adapters.dicom.query.find import pool as query_pool
-from adapters.dicom.query.peers import admission
-from adapters.dicom.query.retrieve import Retrievals, get, move
-from adapters.dicom.storage import recompress, verify
-from adapters.dicom.storage.index import Index, Rules
-from adapters.dicom.storage.quota import Quota, Reserve, Sessions, recount
-from adapters.dicom.storage.store import Archive, store
-from adapters.dicom.storage.sweep import sweep
-from adapters.dicom.storage.tiered import archive_blobs, tend
-from adapters.dicom.worklist import find as worklist
-from fhir_server.blobs import Blobs
+from adapters.dicom.query.calling import accepting
+from adapters.dicom.serving import Guests, Room, Rooms
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.server import Server
@@ -63,7 +41,6 @@ PLACES = "dicom-associations"
 """The file, beside the data, by which processes share how many associations there may be."""
 
 _POLL_SECONDS = 0.2
-_SWEEP_SECONDS = 6 * 3600.0
 # Connections that only wait to be told of the limit may be this many times the limit.
 _LOBBY = 2
 
@@ -78,15 +55,17 @@ def serve(
     *,
     with_tls: bool = False,
     upkeep: bool = True,
+    guests: Guests | None = None,
 ) -> None:
     """Accept associations on the listening socket until `stop` is set.
 
     Messages under way are then finished; idle associations are aborted. Raises OSError
     where a file of TLS is missing or wrong. One process of several has the `upkeep`.
+    `guests` are the tenants whose AE titles are answered to as well.
     """
     secure = accepting(server.settings.dicom) if with_tls else None
     conninfo, root = server.database.conninfo, server.blobs.root
-    listen(server.settings, conninfo, root, sock, stop, secure=secure, upkeep=upkeep)
+    listen(server.settings, conninfo, root, sock, stop, secure=secure, upkeep=upkeep, guests=guests)
 
 
 def listen(
@@ -98,6 +77,7 @@ def listen(
     *,
     secure: Secure | None = None,
     upkeep: bool = True,
+    guests: Guests | None = None,
 ) -> None:
     """Serve with the database of `conninfo` and an archive under the blobs' `root`.
 
@@ -105,85 +85,29 @@ def listen(
     count anew what is held, and bring files to the object store.
     """
     dicom = settings.dicom
-    queries = query_pool(conninfo, connections=dicom.query_connections, seconds=dicom.find_seconds)
-    index = Index(
-        conninfo,
-        connections=dicom.connections,
-        quiet_seconds=dicom.quiet_seconds,
-        rules=Rules(dicom.on_conflict, dicom.rejected == "refuse"),
-    )
-    blobs = archive_blobs(root, dicom)
-    render = dicom.render
-    decoders = Pool(workers=render.workers, memory=render.memory_bytes, seconds=render.seconds)
-    quota = Quota(Sessions(queries.connection), dicom.quota_bytes)
-    reserve = Reserve(dicom.reserve_bytes)
-    denied = frozenset(dicom.denied_sop_classes)
-    archive = Archive(blobs, index, dicom.max_object_bytes, reserve, quota, denied)
     limits = Limits(dicom.max_associations, dicom.max_associations_per_host)
+    own = Room(settings, conninfo, root, upkeep=upkeep)
     places = Places(settings.data_dir / PLACES, limits)
+    rooms = Rooms(guests or dict, upkeep=upkeep)
     listener = Listener(
-        policy=policy(settings),
+        policy=own.desk.policy,
         networks=networks(dicom),
         places=places,
         patience=Patience(dicom.artim_seconds, dicom.dimse_seconds, dicom.idle_seconds),
-        services=_services(settings, archive, queries, decoders),
-        admit=admission(queries.connection, unlisted(settings)),
+        services=own.desk.services,
+        admit=own.desk.admit,
         secure=secure,
+        others=rooms.desk,
     )
-    beside = [threading.Thread(target=partial(quota.settle_often, stop))]
-    if upkeep:
-        beside += [
-            threading.Thread(target=partial(_sweep_often, conninfo, blobs, quota, dicom, stop)),
-            threading.Thread(target=partial(tend, blobs, dicom.s3.cache_bytes, stop)),
-        ]
-    index.open()
-    queries.open()
-    for thread in beside:
-        thread.daemon = True
-        thread.start()
+    own.open()
+    rooms.open()
     try:
         listener.listen(sock, stop)
     finally:
         listener.close(dicom.stop_seconds)
-        for thread in beside:
-            thread.join()
-        quota.settle()
-        decoders.close()
-        queries.close()
-        index.close()
+        rooms.close()
+        own.close()
         places.close()
-
-
-def _services(
-    settings: Settings, archive: Archive, queries: Queried, pool: Pool
-) -> Mapping[int, Service]:
-    """Return what answers each request; C-FIND, C-MOVE and C-GET by the SOP class."""
-    calling = partial(call, settings.dicom)
-    retrievals = Retrievals(queries, archive.blobs, calling, transcoder(pool, pool.workers))
-    asked = Queries(queries, settings.dicom.find_limit)
-    finding, scheduled = partial(find, asked), partial(worklist.find, asked)
-    steps = mpps.Steps(queries, settings.dicom.mpps_strict)
-    commitments = commitment.Commitments(queries, settings.dicom.commit_reply == "same")
-    return {
-        Field.C_ECHO_RQ: echo,
-        Field.C_STORE_RQ: partial(store, archive),
-        Field.C_FIND_RQ: by_class(
-            {**dict.fromkeys(classes.FIND, finding), classes.WORKLIST_FIND: scheduled}
-        ),
-        Field.C_MOVE_RQ: by_class(dict.fromkeys(classes.MOVE, partial(move, retrievals))),
-        Field.C_GET_RQ: by_class(dict.fromkeys(classes.GET, partial(get, retrievals))),
-        Field.N_CREATE_RQ: by_class({classes.MPPS: partial(mpps.create, steps)}),
-        Field.N_SET_RQ: by_class({classes.MPPS: partial(mpps.change, steps)}),
-        Field.N_GET_RQ: by_class(
-            dict.fromkeys((classes.MPPS, classes.MPPS_RETRIEVE), partial(mpps.get, steps))
-        ),
-        Field.N_ACTION_RQ: by_class({classes.COMMITMENT: partial(commitment.request, commitments)}),
-    }
-
-
-def unlisted(settings: Settings) -> frozenset[str] | None:
-    """Return the services of callers that are no peers, None for all."""
-    return None if settings.demo else frozenset(settings.dicom.default_services)
 
 
 class Listener:
@@ -199,6 +123,7 @@ class Listener:
         services: Mapping[int, Service],
         admit: Admission = anyone,
         secure: Secure | None = None,
+        others: Callable[[str], Desk | Rejected | None] = nobody,
     ) -> None:
         self._policy = policy
         self._networks = networks
@@ -207,6 +132,7 @@ class Listener:
         self._services = services
         self._admission = admit
         self._secure = secure
+        self._others = others
         self._lock = threading.Lock()
         self._running: dict[Association, threading.Thread] = {}
         self._per_host: Counter[str] = Counter()
@@ -261,6 +187,7 @@ class Listener:
                 services=self._services,
                 refusal=None if give_back else LOCAL_LIMIT_EXCEEDED,
                 admit=self._admission,
+                others=self._others,
             )
             thread = threading.Thread(
                 target=self._run, args=(association, host, give_back), daemon=True, name=THREAD
@@ -315,24 +242,3 @@ def allowed(host: str, networks: tuple[Network, ...]) -> bool:
     if not networks:
         return address.is_loopback or address.is_private
     return any(address in network for network in networks)
-
-
-def _sweep_often(
-    conninfo: str, blobs: Blobs, quota: Quota, settings: DicomSettings, stop: threading.Event
-) -> None:
-    again = False
-    while True:
-        try:
-            with psycopg.connect(conninfo, autocommit=True) as connection:
-                backfill.start(connection)
-                recount(connection, quota, again=again)
-                verify.start(connection, settings.verify_days)
-                recompress.start(connection, settings.recompress)
-                removed = sweep(connection, blobs)
-            if removed:
-                log.info("%d files without an index row were removed", removed)
-        except (OSError, psycopg.Error) as error:
-            log.warning("the sweep failed: %s", type(error).__name__)
-        again = True
-        if stop.wait(_SWEEP_SECONDS):
-            return

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#ops
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime, formatdate
@@ -86,11 +86,19 @@ async def as_gzip(answer: Answer) -> Answer:
     return replace(answer, body=body, headers=headers)
 
 
-async def send_answer(send: Send, answer: Answer, request_id: str, *, head: bool) -> None:
-    """Send the answer; for HEAD without its body."""
+async def send_answer(
+    send: Send,
+    answer: Answer,
+    request_id: str,
+    *,
+    head: bool,
+    always: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Send the answer, with headers that it has `always`; for HEAD without its body."""
     headers = [
         (b"date", date()),
         (b"x-request-id", request_id.encode()),
+        *always,
         *((k.lower().encode(), v.encode("latin-1")) for k, v in answer.headers.items()),
     ]
     length = answer.stream.length if answer.stream else len(answer.body)

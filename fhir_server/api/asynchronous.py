@@ -15,12 +15,13 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from fhir_server.access import binding, carried
 from fhir_server.api.answer import Answer, refusal
 from fhir_server.api.place import Place
 from fhir_server.api.prefer import preferences
 from fhir_server.api.request import Receive, Request, read_request
-from fhir_server.caller import Caller, trusted
-from fhir_server.errors import Issue, SangamError
+from fhir_server.caller import Caller
+from fhir_server.errors import Issue, SangamError, Unauthenticated
 from fhir_server.interactions import asynchronous
 from fhir_server.interactions.asynchronous import Ended, Ledger
 from fhir_server.r4.outcome import operation_outcome
@@ -34,7 +35,9 @@ CODES: Final = frozenset(("search-system", "search-type", "batch", "transaction"
 
 PATH: Final = "_async"
 SHAPE: Final = "asynchronous"
-# Of a deferred request these are kept: none that says who asks.
+# Of a deferred request these are kept. Who asks, with all rights, is sealed beside them under
+# a name that no header has.
+_CALLER: Final = ":caller"
 _KEPT: Final = (
     "accept",
     "accept-language",
@@ -62,12 +65,14 @@ async def accept(server: Server, caller: Caller, request: Request, _: Place) -> 
     cap = limits.body_bytes if request.segments else limits.bundle_bytes
     body = await request.body(cap) if _has_body(request) else b""
     path = "/".join(quote(segment, safe="$") for segment in request.segments)
+    id_, key = asynchronous.new_request_id(), server.registry.context.page_key
+    kept = {name: text for name in _KEPT if (text := request.header(name.encode()))}
     deferred = Deferred(
-        id=asynchronous.new_request_id(),
-        caller=caller.name,
+        id=id_,
+        caller=binding.of(caller),
         method=request.method,
         url=f"{path}?{urlencode(request.pairs)}",
-        headers={name: text for name in _KEPT if (text := request.header(name.encode()))},
+        headers={**kept, _CALLER: carried.sealed(key, caller, id_)},
         body=body,
     )
     await asynchronous.accept(server, caller, deferred)
@@ -124,7 +129,7 @@ async def _carried(server: Server, deferred: Deferred, ledger: Ledger, carry: Ca
         return refusal(SangamError("The server failed several times to carry out this request"))
     try:
         request = replace(_request(deferred), ledger=ledger)
-        return await carry(server, trusted(deferred.caller, "rest"), request)
+        return await carry(server, _caller(server, deferred), request)
     except Exception as error:
         if isinstance(error, Ended) or ledger.tries_again(error):
             raise
@@ -135,13 +140,24 @@ async def _carried(server: Server, deferred: Deferred, ledger: Ledger, carry: Ca
         return refusal(SangamError("The server failed to carry out this request"))
 
 
+def _caller(server: Server, deferred: Deferred) -> Caller:
+    """Return who asked; Unauthenticated where that cannot be told any more."""
+    key, text = server.registry.context.page_key, deferred.headers.get(_CALLER, "")
+    found = carried.opened(key, text, deferred.id)
+    if found is None:
+        raise Unauthenticated("Who asked cannot be told any more; ask again")
+    return found
+
+
 def _request(deferred: Deferred) -> Request:
     path, _, query = deferred.url.partition("?")
     scope = {
         "method": deferred.method,
         "raw_path": f"/{path}".encode("ascii"),
         "query_string": query.encode("ascii"),
-        "headers": [(k.encode(), v.encode("latin-1")) for k, v in deferred.headers.items()],
+        "headers": [
+            (k.encode(), v.encode("latin-1")) for k, v in deferred.headers.items() if k != _CALLER
+        ],
     }
     return read_request(scope, _receiving(deferred.body), "")
 

@@ -4,7 +4,9 @@ https://spec.openapis.org/oas/v3.1.1.html
 """
 
 import asyncio
+import base64
 import gzip
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +21,7 @@ from starlette.routing import Route
 from fhir_server.api import rest
 from fhir_server.api.encoding import takes_gzip
 from fhir_server.api.openapi import Node, as_3_0, document, stored_types
+from fhir_server.identity.doors import Door, marked
 from fhir_server.interactions.capabilities import capabilities
 from fhir_server.server import Server
 
@@ -67,12 +70,13 @@ def routes(server: Server) -> Sequence[Route]:
             found = kept[dialect] = Kept(etag, packed)
         return _sent(request, found)
 
-    return [
+    found = [
         Route("/", _root),
         Route("/docs", _page),
         Route("/docs/{name}", _asset),
         Route("/openapi.json", openapi),
     ]
+    return marked(found, Door("", session=True))
 
 
 def _packed(server: Server, dialect: Callable[[Node], Node]) -> bytes:
@@ -96,13 +100,26 @@ async def _root(_: Request) -> Response:
 
 async def _page(_: Request) -> Response:
     """Answer with the page, which reads OpenAPI 3.0: of 3.1 each fold would take it seconds."""
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="openapi.json?version=3.0",
         title="Sangam FHIR R4 API",
         swagger_js_url="docs/swagger-ui-bundle.js",
         swagger_css_url="docs/swagger-ui.css",
         swagger_favicon_url="docs/favicon-32x32.png",
         swagger_ui_parameters=_PAGE,
+    )
+    page.headers["Content-Security-Policy"] = _policy(bytes(page.body))
+    return page
+
+
+def _policy(page: bytes) -> str:
+    """Return the policy of a page: its own script, and what this server sends, alone."""
+    script = page.rpartition(b"<script>")[2].partition(b"</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self' "
+        "'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
     )
 
 

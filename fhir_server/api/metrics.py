@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -13,6 +13,10 @@ _requests = Histogram(
     "Time of a FHIR request, by the shape of its URL (instance, type, ...).",
     ("shape", "method", "status"),
     buckets=_SECONDS,
+)
+
+tenant_requests = Counter(
+    "sangam_tenant_requests", "Requests to tenants, by the tenant's name.", ("tenant",)
 )
 
 

@@ -20,6 +20,7 @@ from fhir_server.api.described import (
 )
 from fhir_server.api.formats import FHIR_JSON, FHIR_XML, FORM
 from fhir_server.api.schemas import older, schemas
+from fhir_server.bases import DEFAULT
 from fhir_server.interactions.binary import BINARY
 from fhir_server.interactions.capabilities import documentation
 from fhir_server.interactions.draft import NEVER_STORED
@@ -88,11 +89,18 @@ def document(
             },
         },
         "externalDocs": {"url": "https://hl7.org/fhir/R4/http.html", "description": "FHIR R4"},
-        "servers": [{"url": urlsplit(server.base).path.removesuffix(root) or "/"}],
+        "servers": [{"url": _address(server, root)}],
         "tags": [{"name": SYSTEM_TAG}, {"name": SERVER_TAG}, *map(_tag, types)],
         "paths": {**_paths(server, known, types, root), **dict(_calls(types, root)), **_HEALTH},
         "components": _components(server, types),
     }
+
+
+def _address(server: Server, root: str) -> str:
+    """Return what stands before the paths; all of a tenant's lie below `/t/[tenant]` too."""
+    if server.tenant != DEFAULT:
+        return urlsplit(server.root).path
+    return urlsplit(server.base).path.removesuffix(root) or "/"
 
 
 def as_3_0(found: Node) -> Node:

@@ -18,9 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fhir_server import changes, feed_readers, jobs
+from fhir_server.bases import DEFAULT
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
 from fhir_server.figures import Figure
+from fhir_server.identity.doors import PUBLIC, Door, marked
 from fhir_server.server import Server
 
 Figures: TypeAlias = Callable[[Connection, CollectorRegistry], Awaitable[None]]
@@ -52,14 +54,18 @@ def routes(server: Server, figures: Sequence[Figures] = ()) -> Sequence[Route]:
         return JSONResponse({"status": "ready"})
 
     async def metrics(_: Request) -> Response:
-        """Answer with what the processes count and what waits in the database."""
-        text = generate_latest(_registry()) + await _waiting(server, figures)
+        """Answer with what the processes count and what waits in the database.
+
+        The processes serve all tenants: what they count is the installation's to see.
+        """
+        counted = generate_latest(_registry()) if server.tenant == DEFAULT else b""
+        text = counted + await _waiting(server, figures)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
+    watching = Door("metrics", networks=server.settings.security.metrics_from)
     return [
-        Route("/health/live", live),
-        Route("/health/ready", ready),
-        Route("/metrics", metrics),
+        *marked([Route("/health/live", live), Route("/health/ready", ready)], PUBLIC),
+        *marked([Route("/metrics", metrics)], watching),
     ]
 
 

@@ -13,16 +13,25 @@ from fhir_server.errors import SangamError
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
+_TEMPORARY = 307
+_PAGE = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"same-origin"),
+)
 
-def labelled(inner: Asgi) -> Asgi:
-    """Return the application with Date, X-Request-Id and Cache-Control on each response."""
+
+def labelled(inner: Asgi, always: Sequence[tuple[bytes, bytes]] = ()) -> Asgi:
+    """Return the application with Date, X-Request-Id and Cache-Control on each response.
+
+    And with what it has `always`; nothing of it may be shown inside a page of another site.
+    """
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401  (ASGI)
         async def labelling(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                given = list(message.get("headers", ()))
+                given = _relative(scope, message)
                 names = {name for name, _ in given}
-                ours = _headers(scope)
+                ours = [*_headers(scope), *always, *_PAGE]
                 given += [(name, value) for name, value in ours if name not in names]
                 message = {**message, "headers": given}
             await send(message)
@@ -30,6 +39,21 @@ def labelled(inner: Asgi) -> Asgi:
         await inner(scope, receive, labelling if scope["type"] == "http" else send)
 
     return app
+
+
+def _relative(scope: Any, message: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  (ASGI)
+    """Return the headers; a redirect of the router's leads on without the host that was called."""
+    given = list(message.get("headers", ()))
+    if message["status"] != _TEMPORARY:
+        return given
+    host = dict(scope["headers"]).get(b"host", b"")
+    begins = tuple(b"%b://%b/" % (scheme, host) for scheme in (b"http", b"https"))
+    return [
+        (name, value[value.index(b"/", 8) :])
+        if name == b"location" and value.startswith(begins)
+        else (name, value)
+        for name, value in given
+    ]
 
 
 def _headers(scope: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  (ASGI)

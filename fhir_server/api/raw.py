@@ -36,7 +36,6 @@ _START = 1024
 # What a client opens must not act in our name.
 _HARMLESS = {
     "Content-Disposition": "attachment",
-    "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "Accept-Ranges": "bytes",
 }

@@ -15,14 +15,24 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.api import asynchronous, formats, handlers, metadata, metrics, operations
+from fhir_server.api import (
+    asynchronous,
+    auditing,
+    formats,
+    handlers,
+    metadata,
+    metrics,
+    operations,
+)
 from fhir_server.api.answer import LONG, Answer, Send, Stream, as_gzip, refusal, send_answer
 from fhir_server.api.encoding import takes_gzip
 from fhir_server.api.limits import InFlight
 from fhir_server.api.place import Place, place
 from fhir_server.api.request import Receive, Request, Scope, read_request, request_id
-from fhir_server.caller import Caller, trusted
+from fhir_server.audit.record import Recorder, keep, written
+from fhir_server.caller import Caller, Trail
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
+from fhir_server.identity.doors import Doors
 from fhir_server.interactions import search_parameter
 from fhir_server.interactions.binary import BINARY, in_base64, whole
 from fhir_server.interactions.draft import NEVER_STORED
@@ -34,7 +44,8 @@ from fhir_server.server import Server
 ROOT = "/fhir"
 NOT_ALLOWED = 405
 FORMS = frozenset(("system-search", "type-search", "compartment-search"))
-OPEN_CALLER = trusted("demo", "rest")
+ANONYMOUS = frozenset((("metadata", "GET"), ("metadata", "HEAD")))
+"""What everyone is answered, by shape and method; and OPTIONS anywhere."""
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +140,21 @@ async def carry_out(server: Server, payload: dict[str, Any]) -> None:
 async def _carried(server: Server, caller: Caller, request: Request) -> Answer:
     where = place(server.definitions.type_ids, request.segments)
     await search_parameter.current(server)
-    return await handler(where, request.method)(server, caller, request, where)
+    caller = replace(caller, trail=Trail(request.id))
+    answer = await handler(where, request.method)(server, caller, request, where)
+    await _note(server, caller, request, where, answer)
+    return answer
+
+
+async def _note(
+    server: Server, caller: Caller, request: Request, where: Place, answer: Answer
+) -> None:
+    """Record a request that a worker carried out."""
+    told = codes(where, request.method)
+    records = auditing.record(server.settings.audit, caller, request, where, told, answer)
+    if records:
+        async with server.database.statement() as connection:
+            await keep(connection, [written(one) for one in records])
 
 
 def allowed(shape: str, *, besides: str = "") -> str:
@@ -144,17 +169,27 @@ async def _options(_: Server, __: Caller, ___: Request, where: Place) -> Answer:
 
 
 async def serve(
-    server: Server, in_flight: InFlight, scope: Scope, receive: Receive, send: Send
+    server: Server,
+    in_flight: InFlight,
+    recorder: Recorder,
+    doors: Doors,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> None:
     """Answer one HTTP request below the FHIR base."""
     began = time.perf_counter()
     # The place is held until the answer is sent: the largest and the slowest ones cost most.
     with ExitStack() as held:
         found = _Exchange()
-        answer = await _answered(server, in_flight, scope, receive, held, found)
+        answer = await _answered(server, in_flight, doors, scope, receive, held, found)
+        answer = await _recorded(server, recorder, scope, found, answer)
         answer = await _shown(server, scope, answer, found.wanted, pretty=found.pretty)
         given = found.request.id if found.request else request_id(scope)
-        await send_answer(send, answer, given, head=scope["method"] == "HEAD")
+        always = doors.headers
+        await send_answer(send, answer, given, head=scope["method"] == "HEAD", always=always)
+    if answer.status in auditing.REFUSED:
+        doors.rates.answered(answer.status, auditing.address(scope), found.caller)
     shape = found.where.shape if found.where else "none"
     metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
 
@@ -167,11 +202,34 @@ class _Exchange:
     where: Place | None = None
     wanted: formats.Format = "json"
     pretty: bool = False
+    caller: Caller | None = None
+
+
+async def _recorded(
+    server: Server, recorder: Recorder, scope: Scope, found: _Exchange, answer: Answer
+) -> Answer:
+    """Return the answer when it is on record that it was given, else a refusal."""
+    if found.request is None or found.where is None:
+        return answer
+    caller = found.caller or auditing.anonymous(scope, found.request)
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    told = codes(found.where, method)
+    records = auditing.record(
+        server.settings.audit, caller, found.request, found.where, told, answer
+    )
+    if not records:
+        return answer
+    try:
+        await recorder.keep(records)
+    except SangamError as error:
+        return refusal(error)
+    return answer
 
 
 async def _answered(
     server: Server,
     in_flight: InFlight,
+    doors: Doors,
     scope: Scope,
     receive: Receive,
     held: ExitStack,
@@ -185,6 +243,7 @@ async def _answered(
         found.wanted = formats.named(request) or "json"
         where = found.where = place(server.definitions.type_ids, request.segments)
         held.enter_context(in_flight.taken(scope))
+        caller = found.caller = await _caller(doors, scope, request, where)
         if request.method == "POST" and where.shape in FORMS:
             request = found.request = await formats.with_form(request, server.settings.limits)
         if not _is_content(request, where):
@@ -194,7 +253,7 @@ async def _answered(
         carry = handler(where, request.method)
         if asynchronous.is_deferred(request, codes(where, request.method)):
             carry = asynchronous.accept
-        return await carry(server, OPEN_CALLER, request, where)
+        return await carry(server, caller, request, where)
     except SangamError as error:
         answer = refusal(error)
         if answer.status == NOT_ALLOWED and found.where is not None:
@@ -203,6 +262,15 @@ async def _answered(
         return answer
     except Exception as error:  # noqa: BLE001  (the last guard of the door)
         return _fault(error, found.request)
+
+
+async def _caller(doors: Doors, scope: Scope, request: Request, where: Place) -> Caller:
+    """Return who asks; before anything else of the request is looked at."""
+    if request.method == "OPTIONS" or (where.shape, request.method) in ANONYMOUS:
+        return auditing.anonymous(scope, request)
+    address = auditing.address(scope)
+    caller = await doors.rest(request.headers, address)
+    return replace(caller, address=address, trail=Trail(request.id))
 
 
 def _is_content(request: Request, where: Place) -> bool:
@@ -270,11 +338,12 @@ def _fault(error: Exception, request: Request | None) -> Answer:
     return Answer(500, operation_outcome(hidden.issues))
 
 
-def asgi(server: Server) -> Callable[[Any, Receive, Send], Awaitable[None]]:
+def asgi(server: Server, doors: Doors) -> Callable[[Any, Receive, Send], Awaitable[None]]:
     """Return the FHIR API as an ASGI application."""
     in_flight = InFlight(server.settings.limits)
+    recorder = Recorder(server.database)
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401  (ASGI)
-        await serve(server, in_flight, scope, receive, send)
+        await serve(server, in_flight, recorder, doors, scope, receive, send)
 
     return app

@@ -8,10 +8,11 @@ https://hl7.org/fhir/R5/async-bundle.html
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server import jobs
+from fhir_server.access import binding
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import NotFound, SangamError, Throttled, Unavailable
@@ -83,18 +84,18 @@ class Ledger:
 
 
 async def accept(server: Server, caller: Caller, request: Deferred) -> None:
-    """Take a request durably; Throttled when the caller has too many that wait."""
+    """Take a request durably, as the caller's; Throttled when it has too many that wait."""
     settings = server.settings.asynchronous
     async with server.database.transaction() as connection:
         lane = await store.add(
             connection,
-            request,
+            replace(request, caller=binding.of(caller)),
             lanes=settings.lanes,
             most=settings.max_waiting,
             keep=settings.keep_seconds,
         )
         if lane is None:
-            text = f"{settings.max_waiting} asynchronous requests of {caller.name} wait already"
+            text = f"{settings.max_waiting} asynchronous requests of yours wait already"
             raise Throttled(text, headers={"Retry-After": "60"})
         work = Job(CARRY_OUT, {"lane": lane}, dedupe_key=str(lane))
         later = settings.keep_seconds + _SWEEP_SECONDS
@@ -128,7 +129,7 @@ async def poll(server: Server, caller: Caller, id_: str) -> State:
     """
     pause = server.settings.asynchronous.poll_seconds
     async with server.database.statement() as connection:
-        state = await store.poll(connection, id_, caller.name, pause=pause * _EARLY)
+        state = await store.poll(connection, id_, binding.of(caller), pause=pause * _EARLY)
     if state is None:
         raise _unknown()
     if state.hasty:
@@ -144,7 +145,7 @@ def retry(server: Server) -> dict[str, str]:
 async def cancel(server: Server, caller: Caller, id_: str) -> None:
     """Forget a request and its answer; what is yet to be done of it is not done."""
     async with server.database.statement() as connection:
-        if not await store.remove(connection, id_, caller.name):
+        if not await store.remove(connection, id_, binding.of(caller)):
             raise _unknown()
 
 

@@ -59,6 +59,8 @@ class _Bundle(msgspec.Struct, rename="camel"):
     entry: list[msgspec.Raw] = []
 
 
+# Statuses that keep something from who asked, or hide that it is there.
+_HIDING = frozenset((401, 403, 404, 410))
 _decoder = msgspec.json.Decoder(_Bundle)
 _entry_decoder = msgspec.json.Decoder(_Entry)
 log = logging.getLogger(__name__)
@@ -115,7 +117,7 @@ async def _together(
 
     async def work(connection: Connection) -> list[Outcome]:
         outcomes = await transaction(server, connection, caller, entries, metadata=manner.metadata)
-        await provenances.record(server, connection, manner.provenance, outcomes)
+        await provenances.record(server, connection, caller, manner.provenance, outcomes)
         if manner.ledger is not None:
             answers = await _answers(server, entries, outcomes, manner)
             answered = Answered(HTTPStatus.OK, {}, _response("transaction", answers))
@@ -165,7 +167,7 @@ async def _alone(
                 outside=Outside(beside),
                 metadata=manner.metadata,
             )
-            await provenances.record(server, connection, manner.provenance, outcomes)
+            await provenances.record(server, connection, caller, manner.provenance, outcomes)
             answer = await _answer(server, entry, outcomes[0], manner)
             if ledger:
                 await ledger.note(connection, index, answer)
@@ -176,6 +178,7 @@ async def _alone(
         if isinstance(error, Ended) or (ledger and ledger.tries_again(error)):
             raise
         refused = _refused(_told(error), index)
+        _note_refusal(caller, text, error)
         if ledger:
             await ledger.note_alone(index, refused)
         return refused
@@ -201,6 +204,16 @@ def _told(error: Exception) -> SangamError:
     # Without the error's text, which might quote a patient.
     log.error("an entry of a batch failed: %s", type(error).__name__)
     return SangamError("The server failed to carry out this entry")
+
+
+def _note_refusal(caller: Caller, text: msgspec.Raw, error: Exception) -> None:
+    """Note, to be audited, what an entry asked for and was not given."""
+    hidden = isinstance(error, SangamError) and error.status in _HIDING
+    if not hidden or caller.trail is None:
+        return
+    with suppress(msgspec.ValidationError):
+        asked = _entry_decoder.decode(text).request
+        caller.trail.refused.append(asked.url if asked else "")
 
 
 def _urns(given: Sequence[msgspec.Raw]) -> frozenset[str]:

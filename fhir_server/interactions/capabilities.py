@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from fhir_server.audit.record import AUDIT_EVENT
 from fhir_server.errors import BadRequest
 from fhir_server.interactions.draft import NEVER_STORED
 from fhir_server.search.offer import Offer, includes, offers, reverse_includes, shared_offers
@@ -45,6 +46,17 @@ _FEATURES: Mapping[str, tuple[str, Any]] = {
     ),
 }
 _TERMINOLOGY_SERVER = "http://hl7.org/fhir/CapabilityStatement/terminology-server"
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+# By their names in the extension.
+_ENDPOINTS = {
+    "authorize": "authorize",
+    "token": "token",
+    "register": "register",
+    "manage": "manage",
+    "introspect": "introspect",
+    "revoke": "revoke",
+}
 MODES = ("full", "normative", TERMINOLOGY)
 # What the StructureDefinition of CapabilityStatement marks as trial use.
 _TRIAL_USE = frozenset(
@@ -124,7 +136,10 @@ def capabilities(server: Server, routed: Routed, mode: str = "full") -> Statemen
     if mode not in MODES or mode == TERMINOLOGY:
         raise BadRequest(f"mode is one of {', '.join(MODES)}", code="value", expression="mode")
     held, settings = server.registry, server.settings
-    said = f"{settings.demo} {settings.write.model_dump_json()} {settings.limits.chain_depth}"
+    login = settings.security.identity.enabled
+    said = (
+        f"{settings.demo} {login} {settings.write.model_dump_json()} {settings.limits.chain_depth}"
+    )
     return _made(_Said(server, held, id(held), routed, mode, server.base, said))
 
 
@@ -204,7 +219,7 @@ def _rest(server: Server, registry: Registry, routed: Routed) -> dict[str, Any]:
     return {
         "mode": "server",
         "documentation": _documentation(server.settings.limits.chain_depth),
-        "security": {"description": _security(server)},
+        "security": _security(server),
         "resource": [_resource(server, registry, routed, t, reverse[t]) for t in types],
         "interaction": _codes(SYSTEM_INTERACTIONS, routed.codes),
         "searchParam": [_parameter(one) for one in shared_offers(registry, types)],
@@ -221,11 +236,22 @@ def _documentation(depth: int) -> str:
     )
 
 
-def _security(server: Server) -> str:
-    """Return who may do what: nothing is claimed that is not there."""
+def _security(server: Server) -> dict[str, Any]:
+    """Return who may do what, and where apps get their tokens: nothing that is not there."""
+    text = "An access token with SMART scopes; what may be seen also depends on the user's roles."
     if server.settings.demo:
-        return "Demonstration: no login; whoever reaches this server may do everything."
-    return "No login yet: whoever reaches this server may do everything."
+        text = "Demonstration: without a token, whoever reaches this server may do everything."
+    if not server.settings.security.identity.enabled:
+        return {"description": text}
+    root = f"{server.root}/auth"
+    uris = [{"url": name, "valueUri": f"{root}/{path}"} for name, path in _ENDPOINTS.items()]
+    coding = {"system": _SERVICES, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}
+    return {
+        "extension": [{"url": _OAUTH_URIS, "extension": uris}],
+        "cors": True,
+        "service": [{"coding": [coding], "text": "OAuth2 using SMART-on-FHIR profile"}],
+        "description": text,
+    }
 
 
 def _resource(
@@ -237,13 +263,21 @@ def _resource(
     return {
         "type": type_name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_name}",
-        "interaction": _codes(TYPE_INTERACTIONS, routed.codes),
+        "interaction": _codes(_interactions(type_name), routed.codes),
         **_writing(server, routed),
         **_some("searchInclude", includes(registry, type_name) if searched else ()),
         **_some("searchRevInclude", reverse if searched else ()),
         **_some("searchParam", [_parameter(one) for one in found]),
         **_some("operation", _operations(own)),
     }
+
+
+def _interactions(type_name: str) -> tuple[str, ...]:
+    """Return what may be done with a type: an AuditEvent stays as it was written."""
+    if type_name != AUDIT_EVENT:
+        return TYPE_INTERACTIONS
+    changes = {"update", "patch", "delete"}
+    return tuple(code for code in TYPE_INTERACTIONS if code not in changes)
 
 
 def _writing(server: Server, routed: Routed) -> dict[str, Any]:

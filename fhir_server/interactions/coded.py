@@ -4,13 +4,16 @@ https://hl7.org/fhir/R4/search.html#token
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from fhir_server.access import restriction
+from fhir_server.caller import Caller
 from fhir_server.codings import Basis, Kept
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest
+from fhir_server.errors import BadRequest, Unavailable
 from fhir_server.r4 import json
+from fhir_server.rights import EVERYTHING
 from fhir_server.search import terminology
 from fhir_server.search.condition import Coded
 from fhir_server.search.query import Query
@@ -25,7 +28,7 @@ from terminology.library import Layers, Library, Shelf
 Json = dict[str, Any]
 
 
-async def answered(server: Server, connection: Connection, query: Query) -> Query:
+async def answered(server: Server, connection: Connection, caller: Caller, query: Query) -> Query:
     """Return the query with the terms of the codings that are meant.
 
     BadRequest for a value set, system or code that is unknown, and for what cannot be told
@@ -35,13 +38,33 @@ async def answered(server: Server, connection: Connection, query: Query) -> Quer
     if not asked:
         return query
     library = await server.vocabulary.present()
-    found = {one: await _terms(server, connection, library, one) for one in asked}
+    found = {one: await _terms(server, connection, caller, library, one) for one in asked}
     return terminology.answered(query, found)
 
 
-async def _terms(server: Server, connection: Connection, library: Library, asked: Coded) -> Meant:
+async def answer_rights(server: Server, connection: Connection, caller: Caller) -> None:
+    """Have the terminology say what is meant by codings in the caller's rights.
+
+    Unavailable where it cannot: there is no partial answer.
+    """
+    asked = restriction.unanswered(server, caller.rights) if caller.rights.walls else ()
+    if not asked:
+        return
+    library = await server.vocabulary.present()
+    trusted = replace(caller, rights=EVERYTHING)  # a rule sees all that is stored
+    try:
+        found = {one: await _terms(server, connection, trusted, library, one) for one in asked}
+    except BadRequest:
+        text = "What your rights mean cannot be told by the terminology"
+        raise Unavailable(text, headers={"Retry-After": "5"}) from None
+    restriction.answer(server, caller.rights, found)
+
+
+async def _terms(
+    server: Server, connection: Connection, caller: Caller, library: Library, asked: Coded
+) -> Meant:
     used = await server.codings.used(connection, asked.param)
-    placed = await _placed(server, connection, asked) if asked.modifier == "in" else []
+    placed = await _placed(server, connection, caller, asked) if asked.modifier == "in" else []
     try:
         library = Layers(Shelf(placed, server.readings), library) if placed else library
         ask = _Ask(server.choices, library, asked.modifier, asked.values)
@@ -91,7 +114,9 @@ class _Ask:
         return await self.choices.related(self.library, of, self.modifier, (system, code), codings)
 
 
-async def _placed(server: Server, connection: Connection, asked: Coded) -> list[Json]:
+async def _placed(
+    server: Server, connection: Connection, caller: Caller, asked: Coded
+) -> list[Json]:
     """Return the value sets that are asked for by their place, with it as their url.
 
     Their own url may be missing, or also that of another.
@@ -100,7 +125,9 @@ async def _placed(server: Server, connection: Connection, asked: Coded) -> list[
     for place in asked.values:
         type_name, _, id_ = place.partition("/")
         if type_name == "ValueSet":
-            stored = await read.current(connection, server.definitions.type_ids[type_name], id_)
+            type_id = server.definitions.type_ids[type_name]
+            wall = restriction.restriction(server, caller.rights, type_name, "r")
+            stored = await read.current(connection, type_id, id_, wall)
             if stored is None or stored.deleted:
                 raise BadRequest(_UNKNOWN["in"], code="not-found", expression=asked.name)
             found.append({**json.decode(stored.body), "url": place})

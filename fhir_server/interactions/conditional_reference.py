@@ -51,7 +51,7 @@ async def resolved(
     tried = [step.write for step in seen if step.write]
     undone = connection.transaction(force_rollback=True) if tried else nullcontext()
     async with undone:
-        await keep(server, connection, tried, trial.registry, trial=True)
+        await keep(server, connection, tried, trial.registry, caller=caller, trial=True)
         try:
             found = await match.match(server, connection, caller, wanted)
         except UnanswerableError as error:

@@ -39,12 +39,13 @@ async def create(
         raise BadRequest("If-None-Exist has no criteria", code="required")
     entry = Entry("POST", type_name, data, sent.raw, if_none_exist=if_none_exist, blob=sent.blob)
     alone = if_none_exist is None and provenance is None and type_name != search_parameter.TYPE
-    if alone:
+    # Whether one may make it who may not make all is seen once it is made.
+    if alone and not caller.rights.walls:
         return await _alone(server, caller, await binary.set_aside(server, entry))
 
     async def work(connection: Connection) -> Outcome:
         outcomes = await transaction(server, connection, caller, [entry], bundle=False)
-        await provenances.record(server, connection, provenance, outcomes)
+        await provenances.record(server, connection, caller, provenance, outcomes)
         return outcomes[0]
 
     return await atomically(server.database, work)
@@ -56,14 +57,14 @@ async def _alone(server: Server, caller: Caller, entry: Entry) -> Outcome:
     id_ = server.new_id()
     references = literal_references(server, type_name, data)
     draft = Draft(type_name, data, raw, references, blob=entry.blob)
-    await checked(server, draft, door=caller.door)
+    draft = await checked(server, draft, door=caller.door)
 
     async def work(connection: Connection) -> Outcome:
         registry = await coverage.refresh(server, connection, after=math.inf)
         new = write(server, draft, id_, Method.POST, None)
         if new is None or new.text is None:
             raise AssertionError("a create always writes")
-        written = await keep(server, connection, [new], registry.version)
+        written = await keep(server, connection, [new], registry.version, caller=caller)
         at = written[new.key].last_updated
         return Outcome(201, type_name, id_, 1, at, new.text.at(at))
 

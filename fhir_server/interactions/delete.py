@@ -34,7 +34,7 @@ async def delete(
 
     async def work(connection: Connection) -> Outcome:
         outcomes = await transaction(server, connection, caller, [entry], bundle=False)
-        await provenances.record(server, connection, provenance, outcomes)
+        await provenances.record(server, connection, caller, provenance, outcomes)
         return outcomes[0]
 
     return await atomically(server.database, work)

@@ -5,13 +5,16 @@ https://hl7.org/fhir/R4/validation.html
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fhir_server.audit.record import AUDIT_EVENT, of_writes
 from fhir_server.blobs import Blob
+from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Issue, MethodNotAllowed, TooLarge
-from fhir_server.interactions import judging
+from fhir_server.interactions import afterwards, consents, judging, labelling
 from fhir_server.interactions.profiling import Moment
 from fhir_server.interactions.references import (
     LocalReference,
@@ -20,11 +23,13 @@ from fhir_server.interactions.references import (
     local_references,
 )
 from fhir_server.r4 import json
+from fhir_server.search import care
 from fhir_server.search.extract import Edge, IndexRows, extract
 from fhir_server.search.token import identifier_term
 from fhir_server.server import Server
+from fhir_server.store import consents as consent_rows
 from fhir_server.store.mark import mark
-from fhir_server.store.text import content, keeping_labels, text
+from fhir_server.store.text import Content, content, keeping_labels, labelled, text
 from fhir_server.store.transact import (
     NO_SEARCH_PARAMETER,
     Current,
@@ -55,7 +60,7 @@ class Draft:
 
     `references` are the places of its literal references; `place` is where it lies
     in a Bundle (`Bundle.entry[0]`), None where it came alone; `blob` are the data of
-    a Binary that are kept apart.
+    a Binary that are kept apart; `labels` are Codings in JSON that rules add to its own.
     """
 
     type_name: str
@@ -64,6 +69,7 @@ class Draft:
     references: Sequence[PlacedReference]
     place: str | None = None
     blob: Blob | None = None
+    labels: Sequence[bytes] = ()
 
     def path(self, expression: str | None) -> str:
         """Return a FHIRPath of this resource as seen from the request's body."""
@@ -121,7 +127,8 @@ async def checked(
         placed = [replace(issue, expression=draft.path(issue.expression)) for issue in issues]
         if refusal := judging.refusal(type_name, placed, readable=patched or verdict.readable):
             raise refusal
-    return draft
+    labels = await labelling.given(server, type_name, draft.data)
+    return replace(draft, labels=labels) if labels else draft
 
 
 def _conditional(server: Server, draft: Draft) -> list[Issue]:
@@ -156,10 +163,13 @@ def write(
         said = replace(said, rest=said.rest + mark(draft.blob))
     if server.settings.write.meta_on_update == "keep_security":
         said = keeping_labels(said, previous.security if previous else None)
+    said = labelled(said, draft.labels)
     digest = said.digest()
     if previous and unchanged(server, previous, digest):
         return None
     references = local_references(server, draft.references)
+    # What tells of an access may tell of what is gone.
+    needed = () if draft.type_name == AUDIT_EVENT else references
     version = previous.version + 1 if previous else 1
     return Write(
         key=previous.key if previous else server.new_key(),
@@ -170,11 +180,19 @@ def write(
         text=text(draft.type_name, id_, version, said),
         content_hash=digest,
         security=said.security,
-        index=indexed(server, draft, references),
-        references=tuple((r.type_id, r.id, draft.path(r.path)) for r in references),
+        index=indexed(server, _as_labelled(draft, said), references, id_),
+        references=tuple((r.type_id, r.id, draft.path(r.path)) for r in needed),
         previous=previous,
         business=_business(server, draft),
     )
+
+
+def _as_labelled(draft: Draft, said: Content) -> Draft:
+    """Return the draft with the labels that it is stored with, by which it is found or hidden."""
+    if said.security is None:
+        return draft
+    meta = {**draft.data.get("meta", {}), "security": json.decode(said.security)}
+    return replace(draft, data={**draft.data, "meta": meta})
 
 
 def _business(server: Server, draft: Draft) -> tuple[tuple[int, str], ...] | None:
@@ -203,21 +221,48 @@ async def keep(
     writes: Sequence[Write],
     registry: int,
     *,
+    caller: Caller,
     trial: bool = False,
 ) -> dict[int, Written]:
     """Store the writes and return what became of each, by key.
 
     `registry` is the version of the search parameters before they were made; when it
     is no longer in force, the work is to be done again (store/attempts.py). References
-    may lead nowhere in a `trial`, which will be undone.
+    may lead nowhere in a `trial`, which will be undone. That the caller wrote is recorded.
     """
     integrity = server.settings.write.referential_integrity and not trial
+    # Who is over the quota may still delete.
+    if server.afford is not None and any(write.text is not None for write in writes):
+        await server.afford()
     await server.codings.note(write.index for write in writes)
+    await labelling.guard(server, connection, caller, writes)
+    said = None if trial else _said(server, caller, writes)
+    told = consents.among(server, writes)
+    # What consents mean is stored with them.
+    together = connection.transaction() if told else nullcontext()
     try:
-        return await transact(connection, writes, integrity=integrity, registry=registry)
+        async with together:
+            if not trial:
+                await afterwards.require_there(server, connection, caller, writes)
+            written = await transact(
+                connection, writes, integrity=integrity, registry=registry, said=said
+            )
+            if told:
+                await consent_rows.follow(connection, told)
+            if not trial:
+                await afterwards.require(server, connection, caller, writes)
+            return written
     except Outdated:
         server.in_force.doubt()
         raise
+
+
+def _said(server: Server, caller: Caller, writes: Sequence[Write]) -> str | None:
+    """Return what is recorded of the writes for the audit."""
+    if caller.trail is not None and writes:
+        caller.trail.wrote = True
+    names = server.definitions.type_names
+    return of_writes(caller, [(w.method, names[w.type_id], w.id, w.version) for w in writes])
 
 
 def unchanged(server: Server, previous: Current, digest: bytes) -> bool:
@@ -248,10 +293,13 @@ def deletion(server: Server, previous: Current) -> Write:
     )
 
 
-def indexed(server: Server, draft: Draft, references: Sequence[LocalReference]) -> IndexRows:
+def indexed(
+    server: Server, draft: Draft, references: Sequence[LocalReference], id_: str
+) -> IndexRows:
     """Return the index rows, with an edge for each reference that no parameter covers."""
     try:
         rows = extract(server.registry, draft.type_name, draft.data)
+        rows = care.related(rows, draft.data, id_, server.registry.context)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if judging.always_judged(server):
             raise

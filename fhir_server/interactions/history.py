@@ -7,15 +7,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
+from fhir_server.access import binding
+from fhir_server.access.queries import Walls, union
 from fhir_server.caller import Caller
 from fhir_server.config import SearchSettings
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, NotFound, NotSupported
-from fhir_server.interactions import binary
+from fhir_server.interactions import binary, coded, past
 from fhir_server.interactions.cursor import PARAMETER, Cursor, seal, unseal
+from fhir_server.interactions.past import Past
 from fhir_server.r4.summary import Mode, summarised, with_elements
 from fhir_server.search.date import interval
 from fhir_server.server import Server
@@ -39,6 +43,8 @@ _SHOWN = {
     Method.PATCH: b"PATCH",
 }
 _LONGEST_NUMBER = 9
+# Versions of one resource that are judged one by one to be counted.
+_MOST_JUDGED = 1000
 _GENERAL = frozenset(("_format", "_pretty"))  # of an entry in a batch, where they mean nothing
 
 Pairs: TypeAlias = Sequence[tuple[str, str]]
@@ -84,15 +90,14 @@ async def history_on(
 ) -> bytes:
     """Return the same on an open connection."""
     asked = _asked(server, caller, type_name, id_, pairs)
-    bounds = await _bounds(server, connection, asked)
-    total = None if bounds.key is None else await store.count(connection, bounds)
-    found, more = await store.versions(
-        connection,
-        bounds,
-        limit=asked.count,
-        most_bytes=server.settings.limits.page_bytes,
-        before=asked.before,
-    )
+    await coded.answer_rights(server, connection, caller)
+    walls = _walls(server, caller, asked)
+    bounds = await _bounds(server, connection, asked, walls)
+    total = await _total(server, connection, bounds, walls)
+    found, more = await _page(server, connection, asked, bounds, walls)
+    names = server.definitions.type_names
+    for one in found:
+        caller.read(names[one.type_id], one.id, one.version)
     bodies = await binary.page(server, [one.body for one in found])
     entries = [
         _entry(server, one, _part(server, asked, body))
@@ -102,19 +107,91 @@ async def history_on(
     links = [_link("self", path, asked.applied)]
     if more and found:
         cursor = Cursor(type_name, id_, list(asked.applied), *found[-1].cursor, int(time.time()))
-        token = seal(server.registry.context.page_key, caller.name, cursor)
+        token = seal(server.registry.context.page_key, binding.of(caller), cursor)
         links.append(_link("next", path, [(PARAMETER, token)]))
     return _bundle(total, links, entries)
 
 
-async def _bounds(server: Server, connection: Connection, asked: Asked) -> Bounds:
+def _walls(server: Server, caller: Caller, asked: Asked) -> Walls:
+    """Return what resources must meet; Forbidden where nothing of the type may be seen."""
+    letter = "s" if asked.id is None else "r"
+    types = (asked.type,) if asked.type else server.definitions.resource_types
+    union(server, caller.rights, types, letter)
+    return Walls(server, caller.rights, types, letter)
+
+
+async def _bounds(server: Server, connection: Connection, asked: Asked, walls: Walls) -> Bounds:
     type_id = server.definitions.type_ids[asked.type] if asked.type else None
+    wall = walls.any if walls.each else None
     key = None
     if type_id is not None and asked.id is not None:
-        key = await store.key_of(connection, type_id, asked.id)
+        key = await store.key_of(connection, type_id, asked.id, wall)
         if key is None:
             raise NotFound(f"There is no {asked.type} with this id")
-    return Bounds(key, type_id, asked.since, asked.at)
+    return Bounds(key, type_id, asked.since, asked.at, wall, walls.open)
+
+
+async def _total(
+    server: Server, connection: Connection, bounds: Bounds, walls: Walls
+) -> int | None:
+    """Return how many versions of one resource there are, None of several or of too many to see."""
+    if bounds.key is None:
+        return None
+    number = await store.count(connection, bounds)
+    if bounds.wall is None:
+        return number
+    if number > _MOST_JUDGED:
+        return None
+    found, _ = await _seen(server, connection, bounds, walls, number, None)
+    return len(found)
+
+
+async def _page(
+    server: Server, connection: Connection, asked: Asked, bounds: Bounds, walls: Walls
+) -> tuple[list[Version], bool]:
+    """Return the versions of the page, and whether there are more that may be seen."""
+    if bounds.wall is not None:
+        found, more = await _seen(server, connection, bounds, walls, asked.count, asked.before)
+        fitting = _fitting(found, server.settings.limits.page_bytes)
+        return fitting, more or len(fitting) < len(found)
+    return await store.versions(
+        connection,
+        bounds,
+        limit=asked.count,
+        most_bytes=server.settings.limits.page_bytes,
+        before=asked.before,
+    )
+
+
+async def _seen(
+    server: Server,
+    connection: Connection,
+    bounds: Bounds,
+    walls: Walls,
+    most: int,
+    before: tuple[int, int] | None,
+) -> tuple[list[Version], bool]:
+    """Return up to `most` versions whose own content may be seen, and whether more may be."""
+    found: list[Version] = []
+    size, more = server.settings.limits.page_bytes, True
+    while more and len(found) <= most:
+        limit = most + 1 - len(found)
+        page, more = await store.versions(
+            connection, bounds, limit=limit, most_bytes=size, before=before
+        )
+        if not page:
+            break
+        before = page[-1].cursor
+        places = [Past(one.type_id, one.id, one.body) for one in page]
+        may = await past.seen(server, connection, walls.each, places)
+        found += [one for one, seen in zip(page, may, strict=True) if seen]
+    return found[:most], len(found) > most
+
+
+def _fitting(found: list[Version], most_bytes: int) -> list[Version]:
+    """Return the versions up to the one that passes the size of a page."""
+    before = accumulate((len(one.body) for one in found), initial=0)
+    return [one for one, size in zip(found, before, strict=False) if size < most_bytes]
 
 
 def _asked(
@@ -125,7 +202,7 @@ def _asked(
     if tokens:
         if len(pairs) > 1:
             raise BadRequest("A page link takes no other parameter", expression=PARAMETER)
-        cursor = unseal(server.registry.context.page_key, caller.name, tokens[0])
+        cursor = unseal(server.registry.context.page_key, binding.of(caller), tokens[0])
         if (cursor.type, cursor.id) != (type_name, id_):
             raise BadRequest("The page link is of another history", expression=PARAMETER)
         pairs, before = cursor.pairs, (cursor.xid, cursor.position)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fhir_server.access import binding
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Issue
 from fhir_server.interactions import binary, searchset
 from fhir_server.interactions.searchset import Asked
+from fhir_server.search.guard import require_guard
 from fhir_server.search.pagetoken import PARAMETER, Rest, pack, seal, unpack
 from fhir_server.search.query import Query
 from fhir_server.server import Server
@@ -43,6 +45,7 @@ async def include(
     """Return what the query includes for the matches with these keys, from `start` on."""
     if not query.includes or not matches:
         return Including([], [])
+    require_guard(query)
     limits = server.settings.limits
     page = await included(
         connection,
@@ -71,6 +74,7 @@ async def rest(
     """Return the Bundle of further includes of a page whose matches were shown."""
     matches, start = unpack(left.matches), Stage(left.round, left.after)
     page = await include(server, connection, caller, asked, query, matches, start)
+    caller.saw(one.key for one in page.found)
     links = [("self", _url(server, caller, asked, query, matches, start))]
     if page.rest:
         # As of any page, and under the name by which a client came here.
@@ -100,7 +104,7 @@ def _url(
         after=stage.after,
         issued=int(time.time()),
     )
-    token = seal(server.registry.context.page_key, caller.name, left)
+    token = seal(server.registry.context.page_key, binding.of(caller), left)
     return searchset.url(server, asked, [(PARAMETER, token)])
 
 

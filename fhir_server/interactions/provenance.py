@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, SangamError, Unprocessable
 from fhir_server.interactions.draft import Draft, checked, keep, parsed, write
@@ -54,7 +55,11 @@ async def given(server: Server, header: str | None) -> Given | None:
 
 
 async def record(
-    server: Server, connection: Connection, said: Given | None, outcomes: Iterable[Outcome]
+    server: Server,
+    connection: Connection,
+    caller: Caller,
+    said: Given | None,
+    outcomes: Iterable[Outcome],
 ) -> None:
     """Store the Provenance of the versions that were written, inside the open transaction.
 
@@ -68,7 +73,7 @@ async def record(
     registry = server.registry.version
     new = [_write(server, said, targets[start : start + MOST_TARGETS]) for start in pieces]
     try:
-        await keep(server, connection, new, registry)
+        await keep(server, connection, new, registry, caller=caller)
     except Unprocessable as error:
         raise _refused(error) from None
 

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.caller import Caller
 from fhir_server.database import Connection
-from fhir_server.errors import SangamError
-from fhir_server.interactions import binary, search_parameter
+from fhir_server.errors import Forbidden, SangamError
+from fhir_server.interactions import binary, labelling, search_parameter
 from fhir_server.interactions.draft import Draft, keep, write
 from fhir_server.interactions.entry import Entry, Target
 from fhir_server.interactions.references import literal_references
-from fhir_server.interactions.step import Step
+from fhir_server.interactions.step import Step, refuse_change
 from fhir_server.server import Server
 from fhir_server.store import coverage
 from fhir_server.store import read as store
@@ -48,14 +49,18 @@ class Kept:
     version: int
 
 
-async def put_many(server: Server, connection: Connection, some: Sequence[Put]) -> list[Kept]:
+async def put_many(
+    server: Server, connection: Connection, caller: Caller, some: Sequence[Put]
+) -> list[Kept]:
     """Store them in the open transaction, by one statement, and return where each lies.
 
     Their (type, id) differ. Equal content stores no new version. A refusal names the
-    resource that cannot be stored.
+    resource that cannot be stored. Forbidden for who may not write everything.
     """
+    if caller.rights.walls:
+        raise Forbidden("Many at once are for who may write everything")
     try:
-        return await _put_many(server, connection, some)
+        return await _put_many(server, connection, caller, some)
     except SangamError as error:
         index = culprit(error)
         if index is None:
@@ -70,7 +75,9 @@ def culprit(error: SangamError) -> int | None:
     return int(found[1]) if found else None
 
 
-async def _put_many(server: Server, connection: Connection, some: Sequence[Put]) -> list[Kept]:
+async def _put_many(
+    server: Server, connection: Connection, caller: Caller, some: Sequence[Put]
+) -> list[Kept]:
     registry = await coverage.refresh(server, connection, after=math.inf)
     type_ids = server.definitions.type_ids
     places = [(type_ids[one.type], one.id) for one in some]
@@ -83,10 +90,13 @@ async def _put_many(server: Server, connection: Connection, some: Sequence[Put])
         if one.fresh and step.present is not None and not step.present.deleted:
             raise changed_meanwhile()
         with step.refusals():
+            if step.present is not None:
+                refuse_change(one.type, "PUT")
+            step.labels = await labelling.given(server, one.type, one.data)
             step.write = write(server, _draft(server, step), one.id, Method.PUT, step.present)
         steps.append(step)
     writes = sorted((s.write for s in steps if s.write), key=lambda one: (one.type_id, one.id))
-    await keep(server, connection, writes, registry.version)
+    await keep(server, connection, writes, registry.version, caller=caller)
     await search_parameter.follow(server, connection, steps)
     return [_kept(one) for one in steps]
 
@@ -100,7 +110,8 @@ def _draft(server: Server, step: Step) -> Draft:
     entry, type_name = step.entry, step.target.type
     data = entry.resource or {}
     references = literal_references(server, type_name, data)
-    return Draft(type_name, data, entry.raw or b"", references, blob=entry.blob)
+    raw = entry.raw or b""
+    return Draft(type_name, data, raw, references, blob=entry.blob, labels=step.labels)
 
 
 def _kept(step: Step) -> Kept:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
+from fhir_server.errors import Forbidden
 from fhir_server.interactions.references import literal_references, split
 from fhir_server.server import Server
 from fhir_server.store import read as store
@@ -33,15 +34,25 @@ async def hold(server: Server, connection: Connection, literals: Collection[str]
     await store.lock(connection, [_place(server, literal) for literal in literals], "UPDATE")
 
 
+def _require_everything(caller: Caller) -> None:
+    """Refuse who may not see everything: what refers to a resource is asked for jobs of ours."""
+    if caller.rights.walls:
+        raise Forbidden("What refers to a resource is for who may see everything")
+
+
 async def count(
     server: Server,
     connection: Connection,
-    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    caller: Caller,
     literal: str,
     *,
     besides: Sequence[str] = (),
 ) -> int:
-    """Return how many resources refer to `Type/id`, without those of the types `besides`."""
+    """Return how many resources refer to `Type/id`, without those of the types `besides`.
+
+    Forbidden for who may not see everything.
+    """
+    _require_everything(caller)
     types = [server.definitions.type_ids[name] for name in besides]
     return await store.referring_count(connection, _place(server, literal), besides=types)
 
@@ -49,7 +60,7 @@ async def count(
 async def referring(
     server: Server,
     connection: Connection,
-    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    caller: Caller,
     literal: str,
     *,
     besides: Sequence[str] = (),
@@ -58,8 +69,10 @@ async def referring(
 ) -> list[Referring]:
     """Return resources that refer to `Type/id`, the next ones `after` the key of another.
 
-    References to a version do not count: that version stays what it is.
+    References to a version do not count: that version stays what it is. Forbidden for who
+    may not see everything.
     """
+    _require_everything(caller)
     names = server.definitions.type_names
     types = [server.definitions.type_ids[name] for name in besides]
     place = _place(server, literal)

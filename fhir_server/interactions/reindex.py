@@ -135,7 +135,7 @@ async def _renew(
         draft = Draft(type_name, data, b"", literal_references(server, type_name, data))
         with _noting(errors, coverage.EVERYTHING, body):
             references = local_references(server, draft.references)
-            made[body.key, body.version] = indexed(server, draft, references)
+            made[body.key, body.version] = indexed(server, draft, references, data["id"])
     await server.codings.note(made.values())
     held = await reindex.hold(connection, list(made))
     new = [(key, one) for (key, _), one in made.items() if key in held]

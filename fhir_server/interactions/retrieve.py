@@ -18,13 +18,12 @@ from fhir_server.interactions.binary import whole
 from fhir_server.interactions.entry import Entry, Outcome, Target
 from fhir_server.interactions.history import history_on
 from fhir_server.interactions.precondition import has_current
-from fhir_server.interactions.read import present
+from fhir_server.interactions.read import present, read_on
 from fhir_server.interactions.search import search_on
 from fhir_server.interactions.vread import vread_on
 from fhir_server.r4.summary import Mode, summarised, with_elements
 from fhir_server.search.compartment import Compartment
 from fhir_server.server import Server
-from fhir_server.store import read as store
 from fhir_server.store.read import Stored
 
 Metadata: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -46,13 +45,15 @@ def is_plain_read(where: Target) -> bool:
 
 async def plain_read(
     server: Server,
-    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    caller: Caller,
     entry: Entry,
     where: Target,
     stored: Stored | None,
 ) -> Outcome:
     """Return the outcome of a plain read that found this; NotFound or Gone where nothing is."""
-    return await _version(server, entry, where, present(stored, where.type))
+    found = present(stored, where.type)
+    caller.read(where.type, where.id or "", found.version)
+    return await _version(server, entry, where, found)
 
 
 async def retrieve(
@@ -102,8 +103,8 @@ async def _resource(
     if where.rest:
         found = await vread_on(server, connection, caller, where.type, where.id, where.rest[1])
     else:
-        type_id = server.definitions.type_ids[where.type]
-        found = present(await store.current(connection, type_id, where.id), where.type)
+        found = await read_on(server, connection, caller, where.type, where.id)
+    caller.read(where.type, where.id, found.version)
     outcome = await _version(server, entry, where, found)
     if outcome.body is None or not (mode or elements):
         return outcome

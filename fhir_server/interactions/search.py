@@ -12,6 +12,9 @@ from typing import Any
 
 from psycopg.pq import TransactionStatus
 
+from fhir_server.access import binding, operators
+from fhir_server.access.queries import SEARCH, guarded, there
+from fhir_server.access.restriction import restriction
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, Issue, NotFound, Unavailable
@@ -19,6 +22,7 @@ from fhir_server.interactions import binary, coded, including, searchset
 from fhir_server.interactions.searchset import Asked
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
+from fhir_server.search.condition import Condition, Keys, is_met_by_few
 from fhir_server.search.pagetoken import PARAMETER, Page, Rest, seal, unseal
 from fhir_server.search.parse import parse
 from fhir_server.search.query import Pair, Query, Rules
@@ -65,9 +69,10 @@ async def search_on(
 
 async def _answer(server: Server, connection: Connection, caller: Caller, asked: Asked) -> bytes:
     asked = _resumed(server, caller, asked)
-    query = _parsed(server, asked)
+    await coded.answer_rights(server, connection, caller)
+    query = guarded(server, caller.rights, _parsed(server, asked))
     if asked.compartment is not None:
-        await _require_root(server, connection, asked.compartment)
+        await _require_root(server, connection, caller, asked.compartment)
     if isinstance(asked.page, Rest):
         return await including.rest(server, connection, caller, asked, query, asked.page)
     return await _page(server, connection, caller, asked, query, asked.page)
@@ -81,9 +86,9 @@ async def _page(
     query: Query,
     page: Page | None,
 ) -> bytes:
-    query = await _settled(server, connection, query)
+    query = await _settled(server, connection, caller, query)
     place = page.position if page else None
-    told = await _explained(server, connection, query, place)
+    told = await _explained(server, connection, caller, query, place)
     matches, counted = await _matches(server, connection, query, place)
     # A page that is full by its size ends early.
     shown = [one for one in matches[: query.count] if one.body]
@@ -91,6 +96,7 @@ async def _page(
     total = page.total if page else await _total(server, connection, query, counted)
     keys = [one.key for one in shown]
     added = await including.include(server, connection, caller, asked, query, keys)
+    caller.saw([*keys, *(one.key for one in added.found)])
     links = _links(server, asked, query)
     if more and shown:
         token = _token(server, caller, asked, query.applied, shown[-1], total)
@@ -115,20 +121,34 @@ async def _outdated(connection: Connection, query: Query, keys: Sequence[int]) -
     return [Issue("warning", "informational", text)]
 
 
-async def _settled(server: Server, connection: Connection, query: Query) -> Query:
+async def _settled(server: Server, connection: Connection, caller: Caller, query: Query) -> Query:
     """Return the query with what only the database and the terminology know put in."""
-    query = await coded.answered(server, connection, query)
-    query = await find.listed(connection, server.registry.context, query)
-    return await find.settled(connection, query)
+    query = await coded.answered(server, connection, caller, query)
+    if query.lists:
+        readable = restriction(server, caller.rights, "List", "r")
+        query = await find.listed(connection, server.registry.context, query, readable)
+
+    def wall(type_id: int) -> Condition | None:
+        return there(server, caller.rights, server.definitions.type_names[type_id], "s")
+
+    return await find.settled(connection, query, wall if caller.rights.walls else None)
 
 
 async def _explained(
-    server: Server, connection: Connection, query: Query, position: Position | None
+    server: Server,
+    connection: Connection,
+    caller: Caller,
+    query: Query,
+    position: Position | None,
 ) -> list[Issue]:
-    """Return how the search is carried out, if that is asked for; Forbidden where it may not be."""
+    """Return how the search is carried out, if that is asked for; Forbidden where it may not be.
+
+    What it tells of rows that are looked at is of those too that are hidden.
+    """
     if not query.explain:
         return []
     allowed = server.settings.search.explain
+    operators.require(caller.rights, operators.EXPLAIN, expression="_explain")
     if allowed == "off" or (allowed == "demo" and not server.settings.demo):
         raise Forbidden("Only operators may have a search explained", expression="_explain")
     cut = Cut(position, query.count + 1) if query.count else None
@@ -145,16 +165,19 @@ def _links(server: Server, asked: Asked, query: Query) -> list[tuple[str, str]]:
 async def matching_ids(
     server: Server,
     connection: Connection,
-    caller: Caller,  # noqa: ARG001  (rights come with the security issue)
+    caller: Caller,
     type_name: str,
     pairs: Sequence[Pair],
     most: int = 2,
+    letter: str = SEARCH,
 ) -> list[str]:
     """Return the ids of up to two matches: whether criteria meet none, one or several.
 
-    Or, with `most`, of so many.
+    Or, with `most`, of so many; of what the caller may see by the letter.
     """
-    query = await _settled(server, connection, _parsed(server, Asked(type_name, pairs)))
+    await coded.answer_rights(server, connection, caller)
+    query = guarded(server, caller.rights, _parsed(server, Asked(type_name, pairs)), letter)
+    query = await _settled(server, connection, caller, query)
     return [id_ for _, id_ in await find.ids(connection, query, most)]
 
 
@@ -165,7 +188,7 @@ def _resumed(server: Server, caller: Caller, asked: Asked) -> Asked:
         return asked
     if len(asked.pairs) > 1:
         raise BadRequest("A page link takes no other parameter.", expression=PARAMETER)
-    page = unseal(server.registry.context.page_key, caller.name, tokens[0])
+    page = unseal(server.registry.context.page_key, binding.of(caller), tokens[0])
     if (page.type, page.compartment) != (asked.type, asked.compartment):
         raise BadRequest("The page link is of another search.", expression=PARAMETER)
     return replace(asked, pairs=page.pairs, page=page)
@@ -176,9 +199,12 @@ def _parsed(server: Server, asked: Asked) -> Query:
     return parse(server.registry, asked.type, asked.pairs, rules, asked.compartment)
 
 
-async def _require_root(server: Server, connection: Connection, root: Compartment) -> None:
+async def _require_root(
+    server: Server, connection: Connection, caller: Caller, root: Compartment
+) -> None:
     type_id = server.definitions.type_ids[root.type]
-    if not await find.homes(connection, [root.id], [type_id]):
+    wall = there(server, caller.rights, root.type, "r") if caller.rights.walls else None
+    if not await find.homes(connection, [root.id], [type_id], wall):
         raise NotFound(f"There is no {root.type} with this id")
 
 
@@ -198,9 +224,21 @@ async def _matches(
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), _savepoint(connection):
                 if found := await pages.gathered(connection, query, cut, reach.matches):
-                    return found
+                    return found[0], _told(query, found[1])
     walked = await pages.walked(connection, query, cut)
     return walked, len(walked) if len(walked) <= query.count else None
+
+
+def _told(query: Query, counted: int) -> int | None:
+    """Return the number of matches, if it may be told unasked that it was found on the way.
+
+    Whether it was is for the planner to expect, who knows of what is hidden; so of a
+    restricted caller only the query decides, and whether there are more than the page has.
+    """
+    # Keys stand for what was looked up, be it hidden or not.
+    said = (one for one in query.asked if not isinstance(one, Keys))
+    plain = query.guard == "open" or any(map(is_met_by_few, said))
+    return counted if plain or counted <= query.count else None
 
 
 def _reach(server: Server) -> Reach:
@@ -220,6 +258,8 @@ async def _total(
             return None
         case "default" if query.count:
             return counted
+        case "estimate" if counted is None and query.guard == "walled":
+            return await _counted(server, connection, query)
         case "estimate" if counted is None:
             return await find.estimate(connection, query)
     exact = counted if counted is not None else await _counted(server, connection, query)
@@ -265,4 +305,4 @@ def _token(
         total=total,
         issued=int(time.time()),
     )
-    return seal(server.registry.context.page_key, caller.name, page)
+    return seal(server.registry.context.page_key, binding.of(caller), page)

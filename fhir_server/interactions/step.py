@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#trules
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fhir_server.audit.record import AUDIT_EVENT
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
 from fhir_server.interactions import match
 from fhir_server.interactions.draft import ID, NEVER_STORED
@@ -27,7 +28,8 @@ class Step:
     `bundle` is whether it came in a Bundle, where a refusal names its place. `found`
     is what met its criteria; `existing` says that a conditional create found a match
     and writes nothing, `fresh` that a conditional update found none and makes a
-    resource. `others` are the further deletions of a deletion of several.
+    resource. `others` are the further deletions of a deletion of several, `labels` those
+    that rules add to the resource.
     """
 
     index: int
@@ -42,6 +44,7 @@ class Step:
     others: "list[Step]" = field(default_factory=list)
     present: Current | None = None
     references: Sequence[PlacedReference] = ()
+    labels: Sequence[bytes] = ()
     write: Write | None = None
 
     @property
@@ -102,6 +105,7 @@ def _refuse_shape(made: Step) -> None:
     where, entry = made.target, made.entry
     if not where.type or where.rest:
         raise BadRequest("The URL does not name a resource type", code="value")
+    refuse_change(where.type, entry.method)
     if entry.method == "POST" and (where.id or where.query):
         raise BadRequest("POST goes to a resource type", code="value")
     if entry.method != "POST" and where.id and where.query:
@@ -110,6 +114,13 @@ def _refuse_shape(made: Step) -> None:
         raise BadRequest("The URL needs an id, or criteria", code="required")
     if entry.method != "DELETE" and entry.resource is None:
         raise BadRequest("The entry has no resource", code="required")
+
+
+def refuse_change(type_name: str, method: str) -> None:
+    """Refuse to change or delete an AuditEvent, whoever asks."""
+    if type_name == AUDIT_EVENT and method != "POST":
+        allow = {"Allow": "GET, HEAD, OPTIONS"}
+        raise MethodNotAllowed("An AuditEvent stays as it was written", headers=allow)
 
 
 def _refuse_body(made: Step) -> None:

@@ -8,13 +8,23 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from fhir_server.access.queries import Walls
+from fhir_server.access.restriction import required
+from fhir_server.audit.record import AUDIT_EVENT
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict, TooLarge
-from fhir_server.interactions import conditional_reference, identity, search_parameter, writing
+from fhir_server.interactions import (
+    beforehand,
+    coded,
+    conditional_reference,
+    identity,
+    search_parameter,
+    writing,
+)
 from fhir_server.interactions.conditional_reference import Trial
 from fhir_server.interactions.draft import keep
 from fhir_server.interactions.entry import Entry, Outcome
@@ -23,7 +33,7 @@ from fhir_server.interactions.retrieve import Metadata, is_plain_read, plain_rea
 from fhir_server.interactions.rewrite import known_literals
 from fhir_server.interactions.step import READS, WRITES, Step, step
 from fhir_server.server import Server
-from fhir_server.store import coverage
+from fhir_server.store import coverage, walls
 from fhir_server.store import read as store
 from fhir_server.store.attempts import changed_meanwhile
 from fhir_server.store.read import Stored
@@ -69,6 +79,8 @@ async def transaction(
     registry, moment = await coverage.refresh(server, connection, after=math.inf), Moment(server)
     steps = [step(server, index, entry, bundle=bundle) for index, entry in enumerate(entries)]
     asked = [one for one in steps if one.method in WRITES]
+    await coded.answer_rights(server, connection, caller)
+    beforehand.require_letters(server, caller, asked)
     for one in asked:
         if not one.criteria and one.method != "PATCH":
             await writing.check(server, caller, one, moment, linked=linked)
@@ -78,6 +90,7 @@ async def transaction(
         if one.criteria and one.method != "PATCH":
             await writing.check(server, caller, one, moment, linked=linked)
     await identity.lock(server, connection, caller, writes)
+    await beforehand.require(server, connection, caller, writes)
     for one in writes:
         writing.require_present(server, one)
     patches = [one for one in writes if one.method == "PATCH"]
@@ -92,14 +105,14 @@ async def transaction(
     for one in writes:
         if one.write is None or conditional_reference.has_any(server, one):
             one.write = writing.made(server, one, known)
-    await _refuse_orphans(server, connection, writes)
-    written = await _write(server, connection, writes, registry.version)
+    await _refuse_orphans(server, connection, caller, writes)
+    written = await _write(server, connection, caller, writes, registry.version)
     await search_parameter.follow(server, connection, writes)
     return await _outcomes(server, connection, caller, steps, written, metadata)
 
 
 async def _write(
-    server: Server, connection: Connection, writes: Sequence[Step], registry: int
+    server: Server, connection: Connection, caller: Caller, writes: Sequence[Step], registry: int
 ) -> dict[int, Written]:
     """Write all; what makes a row under a client's id comes in the order of ids, as locks do."""
     made = [one.write for one in writes if one.write]
@@ -107,7 +120,7 @@ async def _write(
         raise TooLarge("The resources have more index values than one request may have")
     made.sort(key=_place)
     try:
-        return await keep(server, connection, made, registry)
+        return await keep(server, connection, made, registry, caller=caller)
     except Conflict as error:
         # Its condition found nothing just before, and would find what is in its way now.
         if any(one.criteria and not one.found for one in writes):
@@ -124,8 +137,10 @@ def _place(one: Write) -> tuple[bool, int, str]:
     return (True, one.type_id, one.id) if named else (False, 0, "")
 
 
-async def _refuse_orphans(server: Server, connection: Connection, writes: Sequence[Step]) -> None:
-    """Refuse to delete what others still refer to."""
+async def _refuse_orphans(
+    server: Server, connection: Connection, caller: Caller, writes: Sequence[Step]
+) -> None:
+    """Refuse to delete what others still refer to; those that are hidden are not named."""
     going = {
         (one.write.type_id, one.write.id): one
         for one in writes
@@ -134,13 +149,29 @@ async def _refuse_orphans(server: Server, connection: Connection, writes: Sequen
     if not going or not server.settings.write.referential_integrity:
         return
     replaced = [one.write.key for one in writes if one.write and one.write.previous]
-    left = await store.referrers(connection, going, besides=replaced)
+    # What tells of an access does not keep its object.
+    audits = [server.definitions.type_ids[AUDIT_EVENT]]
+    left = await store.referrers(connection, going, besides=replaced, types=audits)
     names = server.definitions.type_names
     for place, one in going.items():
         if place in left:
-            literals = ", ".join(f"{names[type_id]}/{id_}" for type_id, id_ in left[place])
+            shown = await _shown(server, connection, caller, left[place])
+            literals = ", ".join(f"{names[type_id]}/{id_}" for type_id, id_ in shown)
             with one.refusals():
-                raise Conflict(f"Other resources refer to it: {literals}")
+                text = "Other resources refer to it"
+                raise Conflict(f"{text}: {literals}" if literals else text)
+
+
+async def _shown(
+    server: Server, connection: Connection, caller: Caller, places: Sequence[tuple[int, str]]
+) -> list[tuple[int, str]]:
+    """Return those of the places that the caller may know of."""
+    types = sorted({server.definitions.type_names[type_id] for type_id, _ in places})
+    wall = Walls(server, caller.rights, types, "s").any
+    if wall is None:
+        return list(places)
+    seen = await walls.there(connection, places, wall)
+    return [one for one in places if one in seen]
 
 
 async def _outcomes(
@@ -153,7 +184,8 @@ async def _outcomes(
 ) -> list[Outcome]:
     """Return what came of each step; what only stands there is read by one statement."""
     standing = {one.index: _address(server, one) for one in steps if _only_stands(one)}
-    present = await store.currents(connection, standing.values())
+    present = await _standing_there(server, connection, caller, steps, standing)
+    hidden = await beforehand.unreadable(server, connection, caller, steps)
     outcomes = []
     for one in steps:
         with one.refusals():
@@ -166,7 +198,31 @@ async def _outcomes(
                 )
             else:
                 outcomes.append(_outcome(one, written))
-    return outcomes
+    return [
+        replace(outcome, body=None) if one.index in hidden else outcome
+        for one, outcome in zip(steps, outcomes, strict=True)
+    ]
+
+
+async def _standing_there(
+    server: Server,
+    connection: Connection,
+    caller: Caller,
+    steps: Sequence[Step],
+    standing: Mapping[int, tuple[int, str]],
+) -> dict[tuple[int, str], Stored]:
+    """Return what lies at the addresses, of plain reads as far as the caller may read it."""
+    if not caller.rights.walls:
+        return await store.currents(connection, standing.values())
+    read = [one for one in steps if one.index in standing and one.method in READS]
+    for one in read:
+        with one.refusals():
+            required(server, caller.rights, one.target.type, "r")
+    types = sorted({one.target.type for one in read})
+    places = [standing[one.index] for one in read]
+    found = await store.currents(connection, places, Walls(server, caller.rights, types, "r").any)
+    others = [place for place in standing.values() if place not in set(places)]
+    return found | await store.currents(connection, others)
 
 
 def _only_stands(one: Step) -> bool:

@@ -36,7 +36,7 @@ async def check(
     with step.refusals():
         step.entry = await binary.set_aside(server, step.entry)
         patched = step.method == "PATCH"
-        await checked(
+        draft = await checked(
             server,
             _draft(step),
             linked=linked,
@@ -44,6 +44,7 @@ async def check(
             patched=patched,
             moment=moment,
         )
+        step.labels = draft.labels
 
 
 def require_present(server: Server, step: Step) -> None:
@@ -118,4 +119,5 @@ def made(server: Server, step: Step, known: Known) -> Write | None:
 def _draft(step: Step) -> Draft:
     entry = step.entry
     data = entry.resource or {}
-    return Draft(step.target.type, data, entry.raw or b"", step.references, step.place, entry.blob)
+    raw = entry.raw or b""
+    return Draft(step.target.type, data, raw, step.references, step.place, entry.blob, step.labels)

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,12 +28,19 @@ from adapters.hl7.law import serve as law
 from adapters.hl7.mllp import channels as mllp
 from adapters.hl7.outbound import serve as outbound
 from adapters.hl7.queries.dialogue import dialogue
-from fhir_server.api.app import create_app
+from fhir_server.api.app import Asgi, create_app
+from fhir_server.api.by_tenant import by_tenant
+from fhir_server.api.peers import behind_proxies
+from fhir_server.bases import DEFAULT
 from fhir_server.config import Settings
+from fhir_server.identity.doors import Doors
+from fhir_server.interactions import auditing, retention
+from fhir_server.main import tenants
 from fhir_server.main.log import configure
 from fhir_server.main.wiring import BESIDE, FIGURES, JOBS, running
 from fhir_server.server import Server
-from fhir_server.worker.runner import work
+from fhir_server.tenancy.handles import Opener, Register, attend, handles
+from fhir_server.worker.runner import Carrier, carrying
 
 log = logging.getLogger(__name__)
 
@@ -56,36 +64,64 @@ def web(context: Context, listening: socket.socket | None) -> None:
     _begin(context, "web")
 
     async def main() -> None:
-        async with running(context.settings, context.conninfo, context.base) as server:
+        async with (
+            running(context.settings, context.conninfo, context.base) as server,
+            handles(_register(server), _opener(context), _application) as served,
+        ):
             server.validator.warm()
             gc.freeze()
+            tls = context.settings.security.tls
             config = uvicorn.Config(
-                create_app(server, FIGURES, [one for make in BESIDE for one in make(server)]),
+                behind_proxies(
+                    by_tenant(_application(server), served.of, Doors(server).headers),
+                    server.settings,
+                ),
                 http="httptools",
                 lifespan="off",
                 access_log=False,
                 log_config=None,
                 server_header=False,
                 date_header=False,  # each answer has its own
+                proxy_headers=False,  # api/peers.py knows which proxies are trusted
                 timeout_graceful_shutdown=5,
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
             )
+            config.load()
+            if config.ssl is not None:
+                config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
             sockets = [listening] if listening else None
             await uvicorn.Server(config).serve(sockets=sockets)
 
     uvloop.run(main())
 
 
+def _application(server: Server) -> Asgi:
+    """Return the HTTP application of a tenant's handle."""
+    return create_app(server, FIGURES, [one for make in BESIDE for one in make(server)])
+
+
+def _register(server: Server) -> Register:
+    """Return the tenants of the installation whose handle this is."""
+    return Register(server.database, server.settings.tenants.look_seconds)
+
+
+def _opener(context: Context) -> Opener:
+    return tenants.opener(context.settings, context.conninfo, context.base)
+
+
 def messages(context: Context, listening: socket.socket | None) -> None:
     """Take, answer and send HL7 v2 messages over MLLP until SIGTERM."""
 
     async def serve(server: Server, stop: asyncio.Event) -> None:
+        plain = listening if server.tenant == DEFAULT else None
         await asyncio.gather(
-            mllp.serve(server, listening, stop, dialogue(server)),
+            mllp.serve(server, plain, stop, dialogue(server)),
             outbound.serve(server, stop),
             law.serve(server, stop),
         )
 
-    _until_stopped(context, "mllp", serve)
+    _for_all(context, "mllp", serve)
 
 
 def analyzers(context: Context, listening: socket.socket | None) -> None:
@@ -97,18 +133,30 @@ def worker(context: Context, _: socket.socket | None) -> None:
     """Carry out jobs until SIGTERM; acknowledgements and answers go first."""
     os.nice(NICE)
     broker = context.settings.broker_url
+    carrier: Carrier
 
     async def serve(server: Server, stop: asyncio.Event) -> None:
-        beside = (worklist.serve(server, stop), studies.serve(server, stop))
-        await asyncio.gather(work(server, JOBS, broker, stop), *beside)
+        await retention.begin(server)
+        beside = (
+            worklist.serve(server, stop),
+            studies.serve(server, stop),
+            auditing.serve(server, stop),
+        )
+        await asyncio.gather(carrier.work(server, JOBS, stop), *beside)
 
-    _until_stopped(context, "worker", serve)
+    async def carried(server: Server, stop: asyncio.Event) -> None:
+        nonlocal carrier
+        async with carrying(broker) as carrier:
+            others = attend(_register(server), _opener(context), serve, stop)
+            await asyncio.gather(serve(server, stop), others)
+
+    _until_stopped(context, "worker", carried)
 
 
 def mapper(context: Context, _: socket.socket | None) -> None:
     """Help to turn HL7 v2 messages into resources until SIGTERM; answers go first."""
     os.nice(NICE)
-    _until_stopped(context, "mapper", assist)
+    _for_all(context, "mapper", assist)
 
 
 def images(
@@ -123,11 +171,28 @@ def images(
     async def main() -> None:
         async with running(context.settings, context.conninfo, context.base) as server:
             gc.freeze()
+            guests = tenants.guests(context.settings, context.conninfo)
             await asyncio.to_thread(
-                dicom.serve, server, listening, stop, with_tls=with_tls, upkeep=upkeep
+                dicom.serve,
+                *(server, listening, stop),
+                with_tls=with_tls,
+                upkeep=upkeep,
+                guests=guests,
             )
 
     asyncio.run(main())
+
+
+def _for_all(
+    context: Context, role: str, serve: Callable[[Server, asyncio.Event], Awaitable[None]]
+) -> None:
+    """Serve the installation itself, and each of its tenants, until SIGTERM."""
+
+    async def each(server: Server, stop: asyncio.Event) -> None:
+        others = attend(_register(server), _opener(context), serve, stop)
+        await asyncio.gather(serve(server, stop), others)
+
+    _until_stopped(context, role, each)
 
 
 def _until_stopped(

@@ -22,19 +22,32 @@ from fhir_server.errors import SangamError
 from fhir_server.main import migrate as migrations
 from fhir_server.main import serve as supervisor
 from fhir_server.main import sources
+from fhir_server.main.audit import app as audit_app
 from fhir_server.main.backlog import app as jobs_app
+from fhir_server.main.care import app as care_app
+from fhir_server.main.clients import app as client_app
+from fhir_server.main.consents import app as consent_app
+from fhir_server.main.erasures import app as erasures_app
+from fhir_server.main.keys import app as keys_app
 from fhir_server.main.load import PIECE_BYTES, Summary
 from fhir_server.main.load import load as load_files
 from fhir_server.main.loaders import loaders
 from fhir_server.main.log import configure
+from fhir_server.main.opening import Refused
 from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
 from fhir_server.main.packages import app as package_app
 from fhir_server.main.placed import Placed
+from fhir_server.main.roles import app as role_app
 from fhir_server.main.send_astm import send_astm
 from fhir_server.main.status import overview
 from fhir_server.main.target import Target, base_of, database_of, opened, running_server
+from fhir_server.main.tenant_cli import app as tenant_app
+from fhir_server.main.tenants import find as find_tenant
+from fhir_server.main.tenants import migrate_all
 from fhir_server.main.terminology import app as terminology_app
+from fhir_server.main.users import app as user_app
 from fhir_server.main.wiring import JOBS, running
+from fhir_server.tenancy.tenant import Tenant
 from fhir_server.worker.runner import work
 
 SHOWN_REFUSALS = 20
@@ -47,7 +60,7 @@ class Refusing(TyperGroup):
         """Run the command; a refusal ends it with status 1."""
         try:
             return super().invoke(ctx)
-        except (supervisor.Refused, SangamError) as error:
+        except (Refused, SangamError) as error:
             fail(str(error))
 
 
@@ -65,6 +78,15 @@ app = typer.Typer(
 app.add_typer(hl7_app, name="hl7", cls=Placed)
 app.add_typer(dicom_app, name="dicom", cls=Placed)
 app.add_typer(jobs_app, name="jobs", cls=Placed)
+app.add_typer(audit_app, name="audit", cls=Placed)
+app.add_typer(erasures_app, name="erasures", cls=Placed)
+app.add_typer(user_app, name="user", cls=Placed)
+app.add_typer(role_app, name="role", cls=Placed)
+app.add_typer(care_app, name="care", cls=Placed)
+app.add_typer(consent_app, name="consent", cls=Placed)
+app.add_typer(client_app, name="client", cls=Placed)
+app.add_typer(keys_app, name="keys", cls=Placed)
+app.add_typer(tenant_app, name="tenant", cls=Placed)
 app.add_typer(package_app, name="package")
 app.add_typer(terminology_app, name="terminology")
 console = Console()
@@ -85,9 +107,6 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
     *,
     demo: Annotated[
         bool | None, typer.Option("--demo", help="Open without login, on loopback only.")
-    ] = None,
-    insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Start without login on any address.")
     ] = None,
     data_dir: DataDir = None,
     host: Annotated[
@@ -115,7 +134,6 @@ def serve(  # noqa: PLR0913  (one parameter a flag)
     """
     settings = given(
         demo=demo,
-        insecure=insecure,
         data_dir=data_dir,
         host=host,
         http_port=http_port,
@@ -160,6 +178,7 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     with database_of(settings) as conninfo:
         current = migrations.is_current(conninfo)
         migrations.migrate(conninfo)
+        migrate_all(conninfo)
     console.print("The database is current." if current else "The database was migrated.")
 
 
@@ -172,6 +191,9 @@ def load(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that store.", show_default="processors")
     ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="A tenant of the installation.", show_default="none")
+    ] = None,
 ) -> None:
     """Load Bundles, resources and NDJSON, also in .gz, .tgz and directories.
 
@@ -183,19 +205,22 @@ def load(
     settings = given(data_dir=data_dir, database_url=database_url)
     with database_of(settings) as conninfo:
         migrations.migrate(conninfo)
-        summary = _load(settings, conninfo, paths, processes or os.cpu_count() or 1)
+        whose = tenant and find_tenant(conninfo, tenant)
+        summary = _load(settings, conninfo, paths, processes or os.cpu_count() or 1, whose or None)
     _show(summary)
     if summary.refused:
         raise typer.Exit(1)
 
 
-def _load(settings: Settings, conninfo: str, paths: list[Path], processes: int) -> Summary:
+def _load(
+    settings: Settings, conninfo: str, paths: list[Path], processes: int, tenant: Tenant | None
+) -> Summary:
     base = base_of(settings)
     size = sources.size(paths)
     processes = min(processes, size // PIECE_BYTES + 1)
     columns = (TextColumn("Loading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (
-        loaders(settings, conninfo, base, processes) as carry,
+        loaders(settings, conninfo, base, processes, tenant) as carry,
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task("load", total=size)

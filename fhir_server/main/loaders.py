@@ -8,7 +8,7 @@ import gc
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 import uvloop
@@ -17,8 +17,10 @@ from fhir_server.config import Settings
 from fhir_server.main.load import Carry
 from fhir_server.main.piece import Done, store
 from fhir_server.main.sources import Document
+from fhir_server.main.tenants import opener
 from fhir_server.main.wiring import running
 from fhir_server.server import Server
+from fhir_server.tenancy.tenant import Tenant
 
 
 @dataclass(slots=True)
@@ -35,10 +37,12 @@ _opened: list[_Process] = []
 
 
 @contextmanager
-def loaders(settings: Settings, conninfo: str, base: str, processes: int) -> Iterator[Carry]:
-    """Lend what stores a piece in one of so many processes."""
+def loaders(
+    settings: Settings, conninfo: str, base: str, processes: int, tenant: Tenant | None = None
+) -> Iterator[Carry]:
+    """Lend what stores a piece in one of so many processes, for a tenant if one is given."""
     context = multiprocessing.get_context("spawn")
-    given = (settings, conninfo, base)
+    given = (settings, conninfo, base, tenant)
     with ProcessPoolExecutor(processes, context, _open, given) as executor:
 
         async def carry(piece: Sequence[Document]) -> Done:
@@ -48,10 +52,15 @@ def loaders(settings: Settings, conninfo: str, base: str, processes: int) -> Ite
         yield carry
 
 
-def _open(settings: Settings, conninfo: str, base: str) -> None:
+def _open(settings: Settings, conninfo: str, base: str, tenant: Tenant | None) -> None:
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     held = AsyncExitStack()
-    server = runner.run(held.enter_async_context(running(settings, conninfo, base)))
+    opening: AbstractAsyncContextManager[Server]
+    if tenant is None:
+        opening = running(settings, conninfo, base)
+    else:
+        opening = opener(settings, conninfo, base)(tenant)
+    server = runner.run(held.enter_async_context(opening))
     server.validator.warm()
     # What stays for good need not be looked through again and again (a sixth of the time).
     gc.freeze()

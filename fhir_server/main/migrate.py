@@ -26,7 +26,11 @@ import fhir_server
 from adapters.dicom import tables as dicom
 from adapters.hl7 import tables as hl7
 from fhir_server import tables
+from fhir_server.access import tables as access
+from fhir_server.audit import tables as audit
 from fhir_server.errors import Unavailable
+from fhir_server.identity import tables as identity
+from fhir_server.tenancy import tables as tenancy
 from terminology.postgres import tables as terminology
 
 # Any 64-bit number, the same in every version: two starters must meet on it.
@@ -35,17 +39,19 @@ _PACKAGE = Path(fhir_server.__file__).parent
 # Inside the package when installed from a wheel, beside it in a checkout.
 _PLACES = (_PACKAGE / "migrations", _PACKAGE.parent / "migrations")
 SCRIPTS = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-SEQUENCES = (tables.process_node,)
-SCHEMAS = {None, terminology.SCHEMA}
+SEQUENCES = (tables.process_node, audit.audit_position)
+SCHEMAS = {None, terminology.SCHEMA, tenancy.SCHEMA}
 _PARTITION = re.compile(r"_\d+$")
 
 ischema_names["xid8"] = tables.Xid8
 
 
 def _is_ours(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
-    """Leave out foreign schemas, and the partitions that releases of code systems have."""
+    """Leave out foreign schemas, and the partitions of tables that are declared as one."""
     if kind == "schema":
         return name in SCHEMAS
+    if kind == "table" and name in audit.PARTITIONS:
+        return False
     return kind != "table" or parents["schema_name"] is None or not _PARTITION.search(name or "")
 
 
@@ -60,22 +66,33 @@ COMPARE: Mapping[str, Any] = {
 def declared() -> MetaData:
     """Return every table that this version declares, the core's and the adapters'."""
     whole = MetaData(naming_convention=tables.metadata.naming_convention)
-    parts = (tables.metadata, hl7.metadata, dicom.metadata, terminology.metadata)
+    parts = (
+        tables.metadata,
+        access.metadata,
+        audit.metadata,
+        hl7.metadata,
+        dicom.metadata,
+        identity.metadata,
+        terminology.metadata,
+        tenancy.metadata,
+    )
     for part in parts:
         for table in part.tables.values():
             table.to_metadata(whole)
     return whole
 
 
-def migrate(conninfo: str, revision: str = "head") -> None:
+def migrate(conninfo: str, revision: str = "head", *, tenant: bool = False) -> None:
     """Run the migrations that are missing up to a revision, all in one transaction.
 
     Other processes that start at the same time wait for the lock and then find
-    nothing to do.
+    nothing to do. A `tenant` has tables in its own schema, and none of those that all share.
     """
     with _connected(conninfo) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        command.upgrade(_config(connection), revision)
+        config = _config(connection)
+        config.attributes["tenant"] = tenant
+        command.upgrade(config, revision)
 
 
 def is_current(conninfo: str) -> bool:

@@ -1,7 +1,7 @@
 """Commands of other packages that all take the options of where the data are."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,12 +13,18 @@ _probe = typer.Typer(add_completion=False)
 
 
 @_probe.command()
-def _options(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Carry the two options, as typer makes them."""
+def _options(
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="A tenant of the installation.", show_default="none")
+    ] = None,
+) -> None:
+    """Carry the options, as typer makes them."""
 
 
 class Placed(TyperGroup):
-    """A group in which each command, however deep, takes --data-dir and --database-url."""
+    """A group in which each command, however deep, takes --data-dir, --database-url, --tenant."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  (typer's own)
         super().__init__(**settings)

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import fcntl
-import ipaddress
 import json
 import logging
 import multiprocessing
@@ -11,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +27,14 @@ from prometheus_client import multiprocess as shared_metrics
 
 from fhir_server.config import Settings
 from fhir_server.errors import Unavailable
+from fhir_server.identity import samples
 from fhir_server.installation import keys
 from fhir_server.main import children, postgres
 from fhir_server.main.banner import banner
 from fhir_server.main.log import configure
 from fhir_server.main.migrate import migrate
+from fhir_server.main.opening import Refused, check_open, check_people
+from fhir_server.main.tenants import migrate_all
 from fhir_server.main.wiring import secret
 
 READY_FILE = "serve.json"
@@ -49,10 +52,6 @@ BACKLOG = 2048
 log = logging.getLogger(__name__)
 
 Entry = Callable[[children.Context, socket.socket | None], None]
-
-
-class Refused(Exception):
-    """The server does not start; the text says what to do."""
 
 
 @dataclass(slots=True)
@@ -75,7 +74,11 @@ def serve(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(settings.data_dir), _stop_signal() as stopped, database(settings) as conninfo:
         migrate(conninfo)
+        migrate_all(conninfo)
         check_secret(settings, conninfo)
+        check_people(settings, conninfo)
+        if settings.demo:
+            settle_samples(conninfo)
         sockets = {
             "http": _listen(settings.host, settings.http_port, "--http-port"),
         }
@@ -90,20 +93,6 @@ def serve(settings: Settings) -> None:
         _supervise(settings, conninfo, sockets, stopped)
 
 
-def check_open(settings: Settings) -> None:
-    """Refuse to serve strangers: nobody logs in yet."""
-    if settings.demo and not _is_loopback(settings.host):
-        raise Refused(
-            "--demo opens the server to everyone who reaches it, so it binds loopback only. "
-            "Leave --host away, or start with --insecure if you know that the network is closed."
-        )
-    if not settings.demo and not settings.insecure:
-        raise Refused(
-            "There is no login yet. Start with --demo (open, on this machine only), or say "
-            "--insecure to open it to the network."
-        )
-
-
 def check_secret(settings: Settings, conninfo: str) -> None:
     """Refuse to serve a database whose secret is another than that of the settings."""
 
@@ -114,13 +103,14 @@ def check_secret(settings: Settings, conninfo: str) -> None:
     asyncio.run(check())
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def settle_samples(conninfo: str) -> None:
+    """Store the users and the app of the demonstration, as far as they are missing."""
+
+    async def settle() -> None:
+        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+            await samples.settle(connection)
+
+    asyncio.run(settle())
 
 
 @contextmanager
@@ -194,7 +184,9 @@ def _supervise(
     stopped: Callable[[], bool],
 ) -> None:
     ports = {name: one.getsockname()[1] for name, one in sockets.items()}
-    base = settings.base_url.rstrip("/") or f"http://{_written(settings.host)}:{ports['http']}/fhir"
+    scheme = "https" if settings.security.tls else "http"
+    own = f"{scheme}://{_written(settings.host)}:{ports['http']}/fhir"
+    base = settings.base_url.rstrip("/") or own
     said = {"base": base, "host": settings.host, "ports": ports, "database": conninfo}
     _share_metrics(settings.data_dir)
     family_of = _forkserver()
@@ -215,10 +207,10 @@ def _supervise(
         ready = False
         while not stopped():
             changed = [child for child in family if _keep_alive(family_of, child, context)]
-            if not ready and _answers(settings.host, ports["http"]):
+            if not ready and _answers(settings, ports["http"]):
                 ready = True
-                _note(settings.data_dir, family, said)
                 print(banner(settings, base, ports), flush=True)  # noqa: T201  (for who starts it)
+                _note(settings.data_dir, family, said)
             elif ready and changed:
                 _note(settings.data_dir, family, said)
             elif not ready and any(child.deaths >= START_TRIES for child in family):
@@ -316,15 +308,24 @@ def _note(data_dir: Path, family: list[Child], said: dict[str, Any]) -> None:
     temporary.rename(place)
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(settings: Settings, port: int) -> bool:
     """Say whether the HTTP process calls itself ready."""
     request = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
-        with socket.create_connection((host, port), timeout=1) as connection:
+        plain = socket.create_connection((settings.host, port), timeout=1)
+        with _secured(plain) if settings.security.tls else plain as connection:
             connection.sendall(request)
             return b" 200 " in connection.recv(64)
     except OSError:
         return False
+
+
+def _secured(plain: socket.socket) -> ssl.SSLSocket:
+    """Return the connection by TLS: to our own child, whose certificate is for other names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(plain)
 
 
 def _end(family: list[Child]) -> None:

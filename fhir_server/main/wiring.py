@@ -20,6 +20,7 @@ from adapters.dicom.query import backfill as dicom_backfill
 from adapters.dicom.storage import recompress as dicom_recompress
 from adapters.dicom.storage import verify as dicom_verify
 from adapters.dicom.storage.figures import figures as dicom_archive
+from adapters.dicom.studies import erase as dicom_erase
 from adapters.dicom.studies import expunge as dicom_expunge
 from adapters.dicom.studies import fold as dicom
 from adapters.dicom.studies import notes as dicom_notes
@@ -29,6 +30,7 @@ from adapters.dicom.viewer.page import routes as dicom_viewer
 from adapters.dicom.web.routes import routes as dicomweb_routes
 from adapters.dicom.worklist import follow as dicom_worklist
 from adapters.hl7.codes import follow as hl7_codes
+from adapters.hl7.inbox import erase as hl7_erase
 from adapters.hl7.inbox import process as hl7
 from adapters.hl7.inbox import retention as hl7_retention
 from adapters.hl7.inbox.figures import figures as hl7_inbox
@@ -39,6 +41,7 @@ from adapters.hl7.operators.api import routes as hl7_routes
 from adapters.hl7.outbound.figures import figures as hl7_outbound
 from fhir_server.api import rest
 from fhir_server.api.ops import Figures
+from fhir_server.bases import DEFAULT, beside
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
 from fhir_server.config import Settings
@@ -46,12 +49,13 @@ from fhir_server.database import ASIDE, Database
 from fhir_server.errors import Conflict
 from fhir_server.fhirpath.evaluation import Callbacks
 from fhir_server.installation import SHORTEST, keys
-from fhir_server.interactions import asynchronous, reindex
+from fhir_server.interactions import asynchronous, consents, erasure, reindex, retention
 from fhir_server.keys import key_source, new_id
 from fhir_server.profiles import stored
 from fhir_server.profiles.profiles import Profiles
 from fhir_server.profiles.stored import StoredDefinitions
 from fhir_server.r4 import definitions
+from fhir_server.seal import derived
 from fhir_server.search.context import Context
 from fhir_server.search.registry import Registry
 from fhir_server.server import InForce, Server
@@ -71,6 +75,9 @@ CONNECTIONS = 160
 OTHER_PROCESSES = 4
 SENT_BYTES = 20_000_000
 """Bytes of JSON of which a process keeps what it read: of resources sent along, of caches."""
+
+ERASERS: Sequence[erasure.Eraser] = (hl7_erase.erase, dicom_erase.erase)
+"""What removes what the adapters keep of a patient."""
 
 JOBS: Mapping[str, Function] = {
     asynchronous.CARRY_OUT: rest.carry_out,
@@ -92,6 +99,9 @@ JOBS: Mapping[str, Function] = {
     dicom_commitments.KIND: dicom_commitment.run,
     dicom_steps.KIND: dicom_mpps.run,
     reindex.KIND: reindex.run,
+    consents.KIND: consents.run,
+    erasure.KIND: erasure.job(ERASERS),
+    retention.KIND: retention.run,
 }
 """Which kind of job is which function."""
 
@@ -117,6 +127,28 @@ BESIDE: Sequence[Callable[[Server], Sequence[BaseRoute]]] = (
 
 
 @asynccontextmanager
+async def serving(
+    settings: Settings, conninfo: str, base: str, tenant: str
+) -> AsyncIterator[Server]:
+    """Build the handle of a tenant, as `running` does that of the installation.
+
+    `settings`, `conninfo` and `base` are the tenant's; its pools are small and empty in time.
+    """
+    database = Database(
+        conninfo,
+        size=settings.tenants.connections,
+        read_seconds=settings.limits.search_seconds,
+        write_seconds=settings.limits.write_seconds,
+        idle_seconds=settings.tenants.idle_seconds,
+    )
+    await database.open()
+    try:
+        yield await build(settings, database, base, tenant)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
 async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator[Server]:
     """Build the handle of this process over an open database; closed at the end.
 
@@ -136,16 +168,18 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
         await database.close()
 
 
-async def build(settings: Settings, database: Database, base: str) -> Server:
+async def build(settings: Settings, database: Database, base: str, tenant: str = DEFAULT) -> Server:
     """Return the handle; the process takes a number of its own for its keys."""
     known = definitions.load()
     async with database.statement() as connection:
         cursor = await connection.execute("SELECT nextval('process_node')")
         row = await cursor.fetchone()
-        own = await keys(connection, secret(settings))
+        own = await keys(connection, _secret_of(settings, tenant))
     assert row is not None
     base = base.rstrip("/")
     bases = (base, *(alias.rstrip("/") for alias in settings.base_aliases))
+    if tenant != DEFAULT:
+        bases = (*bases, f"{beside(base)}/fhir")
     blobs = settings.data_dir / "blobs"
     blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
     context = Context.of(settings.search, bases)
@@ -171,6 +205,7 @@ async def build(settings: Settings, database: Database, base: str) -> Server:
         blobs=_blobs(blobs),
         new_id=new_id,
         new_key=key_source(int(row[0])),
+        tenant=tenant,
     )
 
 
@@ -195,6 +230,12 @@ def _blobs(root: Path) -> Blobs:
     blobs = Blobs(root)
     blobs.forget_partial()
     return blobs
+
+
+def _secret_of(settings: Settings, tenant: str) -> bytes | None:
+    """Return the secret of a tenant's schema, made of that of the file if there is one."""
+    root = secret(settings)
+    return root if root is None or tenant == DEFAULT else derived(root, f"tenant {tenant}")
 
 
 def secret(settings: Settings) -> bytes | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from fhir_server.access import operators
 from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, NotFound
 from fhir_server.interactions import reindex
@@ -23,8 +24,9 @@ from fhir_server.store.progress import Progress
 SEARCH_PARAMETER = "SearchParameter"
 
 
-async def _ask(server: Server, _: Caller, call: Call) -> Result:
+async def _ask(server: Server, caller: Caller, call: Call) -> Result:
     """Have the index made anew; the answer is where that stands."""
+    operators.require(caller.rights, operators.REINDEX)
     call.refuse_others(["type", "url"] if call.level == "system" else [])
     key = await _key(server, call)
     if key is not None:
@@ -35,14 +37,16 @@ async def _ask(server: Server, _: Caller, call: Call) -> Result:
     return Result(202, told.body, {"Content-Location": _location(server, call)})
 
 
-async def _progress(server: Server, _: Caller, call: Call) -> Result:
+async def _progress(server: Server, caller: Caller, call: Call) -> Result:
     """Tell how far it is."""
+    operators.require(caller.rights, operators.REINDEX)
     call.refuse_others([])
     return await _told(server, await _key(server, call))
 
 
-async def _cancel(server: Server, _: Caller, call: Call) -> Result:
+async def _cancel(server: Server, caller: Caller, call: Call) -> Result:
     """Stop what goes on. What is not searchable yet stays so until it is asked for again."""
+    operators.require(caller.rights, operators.REINDEX)
     call.refuse_others([])
     key = await _key(server, call)
     await reindex.cancel(server, key)

@@ -3,7 +3,15 @@
 https://hl7.org/fhir/R4/operationslist.html
 """
 
-from fhir_server.operations import capability_statement, fhirpath, reindex, validate
+from fhir_server.operations import (
+    break_glass,
+    capability_statement,
+    expunge,
+    fhirpath,
+    reindex,
+    role,
+    validate,
+)
 from fhir_server.operations.operation import Level, Operation
 from fhir_server.operations.terminology import offered as terminology
 
@@ -13,6 +21,11 @@ OPERATIONS: tuple[Operation, ...] = (
     capability_statement.VERSIONS,
     validate.OPERATION,
     fhirpath.OPERATION,
+    expunge.OPERATION,
+    break_glass.OPEN,
+    break_glass.END,
+    break_glass.SIGN,
+    role.OPERATION,
     *terminology.OPERATIONS,
 )
 """All of them; two have one name where they are offered on different types."""

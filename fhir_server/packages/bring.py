@@ -199,7 +199,7 @@ class Bringing:
         roomy = _roomy(self.server)
         for batch in _batches(new):
             puts = [self._put(one, place, renamed) for one, place in batch]
-            kept = await put_many(roomy, self.connection, puts)
+            kept = await put_many(roomy, self.connection, self.caller, puts)
             for put, where in zip(puts, kept, strict=True):
                 keys[put.type, put.id] = where.key, where.version
                 done.stored[put.type] += 1

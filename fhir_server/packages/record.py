@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.packages.package import Package
 from fhir_server.packages.placing import There
 
@@ -117,7 +117,7 @@ WHERE NOT r.deleted
 
 async def lock(connection: Connection) -> None:
     """Be the only one who installs or removes packages, until the transaction ends."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    await connection.execute(f"SELECT pg_advisory_xact_lock(%s # {OWN})", (_LOCK,))
 
 
 async def installed(connection: Connection) -> list[Installed]:

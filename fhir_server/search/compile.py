@@ -6,7 +6,7 @@ shape only bind their values.
 https://hl7.org/fhir/R4/search.html
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -30,6 +30,8 @@ from fhir_server.search.condition import (
     implies_type,
     is_met_by_few,
 )
+from fhir_server.search.each import among_few
+from fhir_server.search.guard import require_guard
 from fhir_server.search.query import ColumnKey, Query, RowKey, ScoreKey
 from fhir_server.search.shape import Shape, array, conditions_shape, groups_shape, sort_shape
 from fhir_server.search.sql import (
@@ -87,7 +89,7 @@ def phases(query: Query, position: Position | None) -> tuple[str, ...]:
     """
     if isinstance(query.sort[0], ColumnKey) or _merge(query, VALUED)[0]:
         return (VALUED,)
-    if isinstance(query.sort[0], ScoreKey) or any(map(is_met_by_few, query.conditions)):
+    if isinstance(query.sort[0], ScoreKey) or any(map(is_met_by_few, query.asked)):
         return (TOGETHER,)
     if position is not None and position.values and position.values[0] is None:
         return (MISSING,)
@@ -136,16 +138,20 @@ def _sorted_shape(
     keys = sort_shape(query.sort, values)
     merged, rest = _merge(query, phase)
     on = tuple(groups_shape(row.groups, values) for row in merged)
-    conditions = conditions_shape(rest, values)
+    conditions = conditions_shape(_looked_at(query, rest), values)
     after = _after_shape(query, position, phase, values)
     return keys, phase, on, conditions, after
+
+
+def _looked_at(query: Query, conditions: Sequence[Condition]) -> Sequence[Condition]:
+    return among_few(conditions) if query.guard == "walled" else conditions
 
 
 def count(query: Query, limit: int | None) -> Statement:
     """Return the statement that counts the matches, up to `limit` if there is one."""
     values: list[Any] = []
     types = types_shape(query, values)
-    conditions = conditions_shape(query.conditions, values)
+    conditions = conditions_shape(_looked_at(query, query.asked), values)
     if limit is not None:
         values.append(limit)
     return bound(_count, (types, conditions, limit is not None), values)
@@ -155,7 +161,7 @@ def ids(query: Query, limit: int) -> Statement:
     """Return the statement of the type ids and ids of up to `limit` matches."""
     values: list[Any] = []
     types = types_shape(query, values)
-    conditions = conditions_shape(query.conditions, values)
+    conditions = conditions_shape(_looked_at(query, query.asked), values)
     values.append(limit)
     return bound(_ids, (types, conditions), values)
 
@@ -164,9 +170,11 @@ def types_shape(query: Query, values: list[Any], *, walks: bool = False) -> Shap
     """Return whether the type is not tested (0), or to be one (1), or one of several (2).
 
     It is not where the conditions imply it, unless the statement may walk an index that
-    begins with the type: all types' resources in order would be far more.
+    begins with the type: all types' resources in order would be far more. Here begins each
+    statement of a query, so that here is seen that rights are in it.
     """
-    implied = any(implies_type(one) for one in query.conditions)
+    require_guard(query)
+    implied = any(implies_type(one) for one in query.asked)
     count = 0 if implied and not walks else min(len(query.type_ids), 2)
     if count:
         values.append(query.type_ids[0] if count == 1 else array(query.type_ids))
@@ -183,10 +191,10 @@ def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
     """Return the conditions that can be tested on the row that is sorted by, and the others."""
     first = query.sort[0]
     if phase != VALUED or not isinstance(first, RowKey) or not first.single:
-        return [], list(query.conditions)
+        return [], list(query.asked)
     merged: list[Row] = []
     rest: list[Condition] = []
-    for one in query.conditions:
+    for one in query.asked:
         if isinstance(one, Row) and one.table == first.table and (one.param,) == first.params:
             merged.append(one)
         else:

@@ -8,6 +8,8 @@ and values are kept apart there, so that the SQL text is cached by shape.
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from fhir_server.search.withholding import Aged, Withheld
+
 Comparison: TypeAlias = Literal["=", "<", "<=", ">", ">=", "like", "is"]
 Scalar: TypeAlias = int | str
 
@@ -113,21 +115,44 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
+class Typed:
+    """The resource is of one of these types."""
+
+    types: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refers:
+    """The resource refers to something of this server by `param`, be it there or not."""
+
+    param: int
+
+
+@dataclass(frozen=True, slots=True)
 class Linked:
-    """The resource refers, by one of `params`, to a `target` for which the condition holds."""
+    """The resource refers, by one of `params`, to a `target` for which the condition holds.
+
+    `wall` is what the target must meet to be there for who asks; a contained resource is
+    there with its container. None: nobody has said (fhir_server/access).
+    """
 
     params: tuple[int, ...]
     target: int
     condition: "Condition"
+    wall: "Condition | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Referred:
-    """A `source` for which the condition holds refers, by one of `params`, to the resource."""
+    """A `source` for which the condition holds refers, by one of `params`, to the resource.
+
+    `wall` is what the source must meet to be there for who asks, as in `Linked`.
+    """
 
     params: tuple[int, ...]
     source: int
     condition: "Condition"
+    wall: "Condition | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +191,8 @@ class Within:
     """The resource refers, by `param`, into a hierarchy of resources of one type.
 
     To one of `ids`, or to one that lies below (or `above`) one of them; `parent` is the
-    parameter by which such a resource refers to the one above it.
+    parameter by which such a resource refers to the one above it. `wall` is what each
+    that is gone through must meet to be there for who asks, as in `Linked`.
     """
 
     param: int
@@ -174,12 +200,59 @@ class Within:
     parent: int
     ids: tuple[str, ...]
     above: bool
+    wall: "Condition | None" = None
 
 
-Leaf: TypeAlias = Terms | Among | Row | Named | Coded | Ids | Updated | Keys | Words | Near | Within
-Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred
+@dataclass(frozen=True, slots=True)
+class Caring:
+    """The resource is of a patient with whom one of `actors` (references) has a relationship now.
+
+    `params` are those by which it refers to the patient, none where it is the patient itself;
+    `patient` is the id of that type. A relationship counts for `early` microseconds before it
+    begins and `late` after it has ended, by its kind (search/care.py).
+    """
+
+    actors: tuple[str, ...]
+    patient: int
+    params: tuple[int, ...]
+    early: tuple[int, ...]
+    late: tuple[int, ...]
+
+
+Leaf: TypeAlias = (
+    Terms
+    | Among
+    | Row
+    | Named
+    | Coded
+    | Ids
+    | Updated
+    | Keys
+    | Words
+    | Near
+    | Within
+    | Typed
+    | Refers
+    | Caring
+    | Aged
+    | Withheld
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The condition holds, which is looked at for each resource that meets the others.
+
+    It is one that an index answers: `Caring`, `Linked` or `Referred`.
+    """
+
+    condition: "Condition"
+
+
+Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred | Each
 
 NEVER = Either(())
+ALWAYS = Both(())
 
 
 def either(conditions: "list[Condition]") -> Condition:
@@ -228,10 +301,14 @@ def implies_type(condition: Condition) -> bool:
             | Keys()
             | Near()
             | Within()
+            | Typed()
+            | Caring()
         ):
             return True
         case Words(param=param):
             return param != 0
+        case Each(inner):
+            return implies_type(inner)
         case Either(parts):
             return all(implies_type(part) for part in parts)
         case Both(parts):

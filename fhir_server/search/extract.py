@@ -9,8 +9,10 @@ from fhir_server.search import content
 from fhir_server.search.context import Context
 from fhir_server.search.delta import SORT_TABLE
 from fhir_server.search.expression import Write
+from fhir_server.search.parameter import parameter_id
 from fhir_server.search.registry import Registry
 from fhir_server.search.rows import CONTAINER, Contained, Edge, IndexRows, Rows
+from fhir_server.search.terms import term
 from fhir_server.search.words import EVERYTHING, TABLE, Vector, stemmer, under
 
 __all__ = ["Contained", "Edge", "IndexRows", "extract", "written"]
@@ -24,6 +26,8 @@ def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> Ind
     context = registry.context
     rows = Rows(context, resource.get("version"))
     registry.plan(type_name).write(resource, rows)
+    if "docStatus" in resource:
+        rows.terms.add(document_term(context, type_name, resource["docStatus"]))
     customs = {one.parameter.id for one in registry.custom.get(type_name, ())}
     vector = Vector()
     if context.full_text:
@@ -35,6 +39,11 @@ def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> Ind
         links = {name: params - customs for name, params in rows.inner.items()}
         inner = tuple(_contained(registry, resource, links))
     return _sorted(rows, words, inner)
+
+
+def document_term(context: Context, type_name: str, code: str) -> int:
+    """Return the term of `docStatus`, of which R4 has no parameter: patients see no drafts."""
+    return term(context.secret, parameter_id(type_name, "status"), "document", code)
 
 
 def written(context: Context, write: Write, resource: dict[str, Any]) -> IndexRows:

@@ -3,9 +3,9 @@
 https://hl7.org/fhir/R4/search.html#include
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -28,11 +28,14 @@ from sqlalchemy.dialects.postgresql import array as elements
 
 from fhir_server.search.compile import Statement, bound
 from fhir_server.search.query import Include
-from fhir_server.search.shape import Shape, array
-from fhir_server.search.sql import BIGINTS, Binds, Columns, render, rows
+from fhir_server.search.shape import Shape, array, conditions_shape
+from fhir_server.search.sql import BIGINTS, Binds, Clause, Columns, conjunction, render, rows
 from fhir_server.search.string import INDEXED
 
 _EMPTY = literal_column("''", Text())
+
+Wall: TypeAlias = Callable[[Columns], list[Clause]]
+"""What a resource at the other end of a reference must meet to be there for who asks."""
 
 
 def follow(
@@ -70,7 +73,8 @@ def _ways(include: Include, sources: Sequence[int], values: list[Any]) -> Iterat
             values.append(include.target)
         if way == "url":
             values += [array(numbers) for numbers in zip(*include.canonicals, strict=True)]
-        yield (way, include.reverse, include.params is not None, targeted)
+        wall = () if include.wall is None else conditions_shape([include.wall], values)
+        yield (way, include.reverse, include.params is not None, targeted, wall)
 
 
 @lru_cache(maxsize=1024)
@@ -108,7 +112,7 @@ def _with_bodies(keys: Select[Any], most_bytes: ColumnElement[int]) -> Select[An
 
 def _way(shape: Shape, binds: Binds) -> Select[Any]:
     """Return key and version of what lies at the other end of the references."""
-    way, reverse, named, targeted = shape
+    way, reverse, named, targeted, wall = shape
     edge = rows("edge", "e")
     sources = func.any(binds.take(BIGINTS))
     # Parameter 0 holds the references that no search parameter is on.
@@ -119,35 +123,62 @@ def _way(shape: Shape, binds: Binds) -> Select[Any]:
     ]
     if targeted:
         where.append(edge.c.target_type == binds.take(SmallInteger()))
+
+    def walled(there: Columns) -> list[Clause]:
+        if not wall:
+            return []
+        found = rows("terms")
+        return [exists().where(found.c.key == there.c.key, *conjunction(wall, binds, found))]
+
     if way == "url":
         follow_urls = _referring_by_url if reverse else _referred_by_url
-        return follow_urls(edge, sources, where, binds)
-    return (_referring if reverse else _referred)(edge, sources, where)
+        return follow_urls(edge, sources, where, walled, binds)
+    if reverse:
+        return _referring(edge, sources, where, walled)
+    return _referred(edge, sources, where, walled, old=not wall)
 
 
-def _referring(edge: Columns, sources: Any, where: list[Any]) -> Select[Any]:  # noqa: ANN401  (= ANY)
+def _referring(
+    edge: Columns,
+    sources: Any,  # noqa: ANN401  (= ANY)
+    where: list[Any],
+    wall: Wall,
+) -> Select[Any]:
     here, there = rows("resource", "h"), rows("resource", "r")
     return (
         select(there.c.key, there.c.version)
         .select_from(
             here.join(edge, _points(edge, here)).join(there, there.c.key == edge.c.source_key)
         )
-        .where(here.c.key == sources, *where)
+        .where(here.c.key == sources, *where, *wall(there))
     )
 
 
-def _referred(edge: Columns, sources: Any, where: list[Any]) -> Select[Any]:  # noqa: ANN401  (= ANY)
-    there, old = rows("resource", "r"), rows("body", "o")
+def _referred(
+    edge: Columns,
+    sources: Any,  # noqa: ANN401  (= ANY)
+    where: list[Any],
+    wall: Wall,
+    *,
+    old: bool,
+) -> Select[Any]:
+    """Return what is referred to; `old`: also versions that are not the present one.
+
+    Whether those may be seen, their index rows would tell, which are gone.
+    """
+    there, past = rows("resource", "r"), rows("body", "o")
     version = func.coalesce(edge.c.target_version, there.c.version).label("version")
     # A version that never was, or was a deletion, is absent.
     kept = exists().where(
-        old.c.key == there.c.key, old.c.version == edge.c.target_version, old.c.json != _EMPTY
+        past.c.key == there.c.key, past.c.version == edge.c.target_version, past.c.json != _EMPTY
     )
+    if not old:
+        kept = edge.c.target_version == there.c.version
     return (
         select(there.c.key, version)
         .select_from(edge.join(there, _points(edge, there)))
         .where(edge.c.source_key == sources, ~there.c.deleted, *where)
-        .where(edge.c.target_version.is_(None) | kept)
+        .where(edge.c.target_version.is_(None) | kept, *wall(there))
     )
 
 
@@ -164,6 +195,7 @@ def _referred_by_url(
     edge: Columns,
     sources: Any,  # noqa: ANN401  (= ANY)
     where: list[Any],
+    wall: Wall,
     binds: Binds,
 ) -> Select[Any]:
     """Return what canonicals lead to: one resource each, the latest written where several fit."""
@@ -182,7 +214,7 @@ def _referred_by_url(
             .outerjoin(code, code.c.key == url.c.key)
         )
         .where(edge.c.source_key == sources, edge.c.target_type == _CANONICAL, *where)
-        .where(url.c.whole == whole, fits)
+        .where(url.c.whole == whole, fits, *wall(there))
         .ext(distinct_on(edge.c.target_id))
         .order_by(edge.c.target_id, there.c.last_updated.desc(), there.c.key.desc())
         .subquery()
@@ -194,6 +226,7 @@ def _referring_by_url(
     edge: Columns,
     sources: Any,  # noqa: ANN401  (= ANY)
     where: list[Any],
+    wall: Wall,
     binds: Binds,
 ) -> Select[Any]:
     """Return what refers to the URLs, or to the URLs with the versions, of the sources."""
@@ -209,7 +242,7 @@ def _referring_by_url(
             .join(edge, edge.c.target_id == either)
             .join(there, there.c.key == edge.c.source_key)
         )
-        .where(url.c.key == sources, edge.c.target_type == _CANONICAL, *where)
+        .where(url.c.key == sources, edge.c.target_type == _CANONICAL, *where, *wall(there))
     )
 
 

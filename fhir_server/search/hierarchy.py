@@ -3,10 +3,12 @@
 https://hl7.org/fhir/R4/search.html#recursive
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Select,
     SmallInteger,
     Text,
@@ -24,11 +26,18 @@ DEPTH = 20
 """Steps up or down that are followed; it also ends a circle."""
 
 
-def within(name: str, take: Take, *, above: bool) -> Select[Any]:
+def within(
+    name: str,
+    take: Take,
+    walled: Callable[[ColumnElement[int]], list[ColumnElement[bool]]],
+    *,
+    above: bool,
+) -> Select[Any]:
     """Return the keys of the resources that refer to the given ones, or below (`above`) them.
 
-    Values: ids, type, the parameter that leads up, the parameter of the reference.
-    `name` is one that the statement has not yet.
+    Values: ids, type, the parameter that leads up, those of the wall, the parameter of the
+    reference. `name` is one that the statement has not yet. `walled` gives what a resource
+    must meet, by its key, to be gone through.
     """
     edge, step, there = tables.edge.alias(), tables.edge.alias(), tables.resource.alias()
     # The collation must be that of the ids which the recursion adds.
@@ -45,6 +54,7 @@ def within(name: str, take: Take, *, above: bool) -> Select[Any]:
         step.c.target_type == type_id,
         step.c.param == up,
         found.c.depth < literal_column(str(DEPTH)),
+        *walled(there.c.key),
     )
     # UNION, not UNION ALL: what is reached twice in as many steps is followed once.
     reached = found.union(following)

@@ -40,7 +40,18 @@ def include(registry: Registry, name: str, value: str) -> Include:
         reverse=reverse,
         iterate=iterate,
         canonicals=_canonicals(registry, target) if _leads_by_url(registry, found) else (),
+        types=(type_ids[source],) if reverse else _brought(registry, found, target),
     )
+
+
+def _brought(registry: Registry, found: Sequence[Parameter], target: str) -> tuple[int, ...]:
+    """Return the types that may be included; none where a parameter leads to any."""
+    if target:
+        return (registry.context.type_ids[target],)
+    if not all(one.target for one in found):
+        return ()
+    names = sorted({name for one in found for name in one.target})
+    return tuple(registry.context.type_ids[name] for name in names)
 
 
 def _parameters(registry: Registry, name: str, source: str, code: str) -> list[Parameter]:

@@ -68,7 +68,8 @@ class Include:
     Forward: what matches refer to by `params`. Reverse: the resources that refer
     by `params` to matches. A parameter's id tells the type that refers; `target`
     restricts the type referred to. None is any. `canonicals` are the types that a
-    canonical may lead to.
+    canonical may lead to. `types` are those of which it can bring resources; none means
+    any. `wall` is what these must meet to be there for who asks, as in `condition.Linked`.
     """
 
     params: tuple[int, ...] | None
@@ -76,6 +77,8 @@ class Include:
     reverse: bool
     iterate: bool
     canonicals: "tuple[Canonical, ...]" = ()
+    types: tuple[int, ...] = ()
+    wall: Condition | None = None
 
 
 class Canonical(NamedTuple):
@@ -92,7 +95,9 @@ class Query:
     `type_ids` are the types searched; none means all. `count` matches make a page; 0 asks for the
     total alone. `applied` are the parameters that are in force, as the self link
     shows them; `warnings` say what is not. `lists` are alternatives of List ids, each of
-    which has to hold; `explain` asks for the plan beside the answer.
+    which has to hold; `explain` asks for the plan beside the answer. `guard` says that
+    rights have been looked at: of who may see all (`open`), or of who may not (`walled`);
+    without, it does not compile. `top` is what all that is found must meet to be there.
     """
 
     type_ids: tuple[int, ...]
@@ -107,6 +112,13 @@ class Query:
     warnings: tuple[Issue, ...]
     lists: tuple[tuple[str, ...], ...] = ()
     explain: bool = False
+    guard: Literal["", "open", "walled"] = ""
+    top: Condition | None = None
+
+    @property
+    def asked(self) -> tuple[Condition, ...]:
+        """Return the conditions together with what all that is found must meet to be there."""
+        return self.conditions if self.top is None else (*self.conditions, self.top)
 
 
 @dataclass(frozen=True, slots=True)

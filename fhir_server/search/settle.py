@@ -42,6 +42,11 @@ def named(query: Query) -> list[Named]:
     return [one for condition in query.conditions for one in _named(condition)]
 
 
+def is_named(condition: Condition) -> bool:
+    """Return whether a reference in the condition has a bare id of several types."""
+    return any(True for _ in _named(condition))
+
+
 def _named(condition: Condition) -> Iterator[Named]:
     match condition:
         case Named():

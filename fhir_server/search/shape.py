@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 from fhir_server.search.condition import (
     Among,
     Both,
+    Caring,
     Coded,
     Condition,
+    Each,
     Either,
     Ids,
     Keys,
@@ -22,16 +24,20 @@ from fhir_server.search.condition import (
     Near,
     Not,
     Referred,
+    Refers,
     Row,
     Terms,
     Test,
+    Typed,
     Updated,
     Within,
     Words,
     implies_type,
 )
 from fhir_server.search.date import moment
+from fhir_server.search.each import each
 from fhir_server.search.query import CodeKey, ColumnKey, RowKey, ScoreKey, SortKey
+from fhir_server.search.withholding import Aged, Withheld
 
 _ALIKE = 8
 """Rows tested alike from which on their values are given as arrays: one shape for any number."""
@@ -73,17 +79,27 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
     match condition:
         case Not(inner):
             return ("not", condition_shape(inner, values))
-        case Linked(params, type_id, inner):
-            type_ids = (type_id, -type_id) if _can_be_contained(inner) else (type_id,)
-            return ("linked", *_followed_shape(params, type_ids, inner, values))
-        case Referred(params, type_id, inner):
-            return ("referred", *_followed_shape(params, (type_id,), inner, values))
+        case Linked() | Referred():
+            return _chain_shape(condition, values)
         case Either(parts):
             return _either_shape(parts, values)
         case Both(parts):
             return ("both", *(condition_shape(one, values) for one in parts))
+        case Each(inner):
+            return ("each", condition_shape(inner, values))
         case _:
             return _leaf_shape(condition, values)
+
+
+def _chain_shape(condition: Linked | Referred, values: list[Any]) -> Shape:
+    match condition:
+        case Linked(params, type_id, inner, wall):
+            type_ids = (type_id, -type_id) if _can_be_contained(inner) else (type_id,)
+            followed = _followed_shape(params, type_ids, inner, values)
+            return ("linked", *followed, _wall_shape(wall, values))
+        case Referred(params, type_id, inner, wall):
+            followed = _followed_shape(params, (type_id,), inner, values)
+            return ("referred", *followed, _wall_shape(wall, values))
 
 
 def _either_shape(parts: Sequence[Condition], values: list[Any]) -> Shape:
@@ -130,6 +146,11 @@ def _followed_shape(
     return (one, implied, conditions_shape([inner], values))
 
 
+def _wall_shape(wall: Condition | None, values: list[Any]) -> Shape:
+    """Return what the other end of a reference must meet to be there; () for nothing."""
+    return () if wall is None else conditions_shape([each(wall)], values)
+
+
 def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
     match condition:
         case Terms(alternatives):
@@ -152,7 +173,10 @@ def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
             return _other_shape(condition, values)
 
 
-def _other_shape(condition: Ids | Keys | Words | Near | Within, values: list[Any]) -> Shape:
+def _other_shape(
+    condition: Ids | Keys | Words | Near | Within | Typed | Refers | Caring | Aged | Withheld,
+    values: list[Any],
+) -> Shape:
     match condition:
         case Ids(ids, types):
             values += [array(types), list(ids)]
@@ -166,9 +190,46 @@ def _other_shape(condition: Ids | Keys | Words | Near | Within, values: list[Any
         case Near(param, latitude, longitude, meters, south, north, ranges):
             values += [param, south, north, *ranges[0], *ranges[1], latitude, longitude, meters]
             return ("near",)
-        case Within(param, type_id, parent, ids, above):
-            values += [list(ids), type_id, parent, param]
-            return ("within", above)
+        case Within() | Caring() | Aged() | Withheld():
+            return _led_shape(condition, values)
+        case Typed() | Refers():
+            return _plain_shape(condition, values)
+
+
+def _plain_shape(condition: Typed | Refers, values: list[Any]) -> Shape:
+    if isinstance(condition, Typed):
+        values.append(array(condition.types))
+        return ("typed",)
+    values.append(condition.param)
+    return ("refers",)
+
+
+def _led_shape(condition: Within | Caring | Aged | Withheld, values: list[Any]) -> Shape:
+    match condition:
+        case Aged(microseconds):
+            values.append(microseconds)
+            return ("aged",)
+        case Withheld():
+            return _withheld_shape(condition, values)
+        case Within(param, type_id, parent, ids, above, wall):
+            values += [list(ids), type_id, parent]
+            inner = _wall_shape(wall, values)
+            values.append(param)
+            return ("within", above, inner)
+        case Caring(actors, patient, params, early, late):
+            values += [list(actors), max(late), array(early), array(late), patient]
+            values += [array(params)] if params else []
+            return ("caring", not params)
+
+
+def _withheld_shape(condition: Withheld, values: list[Any]) -> Shape:
+    record, asking = condition.record, condition.asking
+    direct = not record.params
+    values += [record.patient, *([] if direct else [array(record.params)])]
+    values += [array([one for one, _ in asking.actors]), [one for _, one in asking.actors]]
+    values += [array(asking.upward), array(asking.membership), array(asking.ended)]
+    values += [list(asking.purposes), list(asking.actions)]
+    return ("withheld", direct, condition.permitted, condition.unread)
 
 
 def groups_shape(groups: Groups, values: list[Any]) -> Shape:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Boolean,
     ColumnElement,
     Select,
     SmallInteger,
@@ -19,7 +20,6 @@ from sqlalchemy import (
     cast,
     column,
     exists,
-    false,
     func,
     literal_column,
     not_,
@@ -33,7 +33,9 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from fhir_server import tables
+from fhir_server.search.consents import withheld
 from fhir_server.search.hierarchy import within
+from fhir_server.search.relationship import related
 from fhir_server.search.shape import Shape
 from fhir_server.search.sphere import positions
 
@@ -43,6 +45,10 @@ Columns = Any
 
 TERMS = tables.terms.alias("t")
 BIGINTS = ARRAY(BigInteger)
+
+# SQLAlchemy's own constants would swallow what they are joined with, and the places in it.
+_TRUE = literal_column("true", Boolean())
+_FALSE = literal_column("false", Boolean())
 
 _DIALECT = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
@@ -104,9 +110,11 @@ def clause(shape: Shape, binds: Binds, keys: Columns = TERMS) -> Clause:
         case ("not", inner):
             return not_(clause(inner, binds, keys))
         case ("both", *inner):
-            return and_(true(), *(clause(one, binds, keys) for one in inner))
+            return and_(_TRUE, *(clause(one, binds, keys) for one in inner))
         case ("either", *inner):
             return _either(inner, binds, keys)
+        case ("each", inner):
+            return _each(inner, binds, keys)
         case _:
             return _leaf(shape, binds, keys)
 
@@ -119,13 +127,27 @@ def _leaf(shape: Shape, binds: Binds, keys: Columns) -> Clause:
             return _compared(keys.c.terms, "&&", binds)
         case ("among",):
             return _one_among(keys.c.terms, binds)
-        case ("updated", groups):
-            return tests(groups, keys, binds)
-        case ("keys",):
-            among: Clause = keys.c.key == func.any(binds.take(BIGINTS))
-            return among
+        case ("updated", _) | ("aged",) | ("keys",) | ("typed",):
+            return _of_column(shape, binds, keys)
+        case ("withheld", *_):
+            return withheld(shape, binds.take, keys.c.key)
         case _:
             return _among([_keys(shape, binds)], keys)
+
+
+def _of_column(shape: Shape, binds: Binds, keys: Columns) -> Clause:
+    found: Clause
+    match shape:
+        case ("updated", groups):
+            return tests(groups, keys, binds)
+        case ("aged",):
+            microseconds = binds.take(BigInteger()) * literal_column("interval '1 microsecond'")
+            found = keys.c.last_updated <= func.now() - microseconds
+        case ("keys",):
+            found = keys.c.key == func.any(binds.take(BIGINTS))
+        case _:
+            found = keys.c.type_id == func.any(binds.take(ARRAY(SmallInteger)))
+    return found
 
 
 def _compared(column: ColumnElement[Any], operator: str, binds: Binds) -> Clause:
@@ -170,16 +192,18 @@ def _followed(
     The terms are joined only where they are looked at: the planner tries all orders
     of up to 8 tables, and two chains with a sort should stay within that.
     """
-    one, implied, inner = shape
+    one, implied, inner, wall = shape
     yield edge.c.param == (binds.take(BigInteger()) if one else func.any(binds.take(BIGINTS)))
-    if implied and not any(_looks_at_terms(part) for part in inner):
-        yield from conjunction(inner, binds, _Keyed(_Key(end)))
-        return
-    found = rows("terms")
-    yield found.c.key == end
+    found: Columns = _Keyed(_Key(end))
+    if not implied or any(_looks_at_terms(part) for part in (*inner, *wall)):
+        found = rows("terms")
+        yield found.c.key == end
     if not implied:
         yield found.c.type_id == func.any(binds.take(ARRAY(SmallInteger)))
     yield from conjunction(inner, binds, found)
+    if wall:
+        # What is contained is there with its container, from which the reference comes.
+        yield or_(found.c.key < literal_column("0"), and_(*conjunction(wall, binds, found)))
 
 
 def stored(key: ColumnElement[int]) -> Clause:
@@ -199,7 +223,7 @@ class _Keyed(NamedTuple):
 
 def _looks_at_terms(shape: Shape) -> bool:
     match shape:
-        case ("all",) | ("any",) | ("among",) | ("updated", _):
+        case ("all",) | ("any",) | ("among",) | ("updated", _) | ("typed",) | ("aged",):
             return True
         case ("not", inner):
             return _looks_at_terms(inner)
@@ -245,7 +269,7 @@ def _either(shapes: list[Shape], binds: Binds, keys: Columns) -> Clause:
     be tested.
     """
     if not shapes:
-        return false()
+        return _FALSE
     if not _is_union(shapes):
         return or_(*(clause(one, binds, keys) for one in shapes))
     return _among([_keys(one, binds) for one in shapes], keys)
@@ -256,12 +280,21 @@ def _among(found: Sequence[Select[Any]], keys: Columns) -> Clause:
     return clause
 
 
+def _each(shape: Shape, binds: Binds, keys: Columns) -> Clause:
+    """Return the condition as a query for each resource, which the planner does not join."""
+    found = _keys(shape, binds).subquery()
+    there = select(true()).where(found.c.key == keys.c.key).limit(literal_column("1"))
+    return func.coalesce(there.scalar_subquery(), _FALSE)
+
+
 def _is_union(shapes: Sequence[Shape]) -> bool:
     """Return whether each side of a union can find its own keys."""
     return all(one[0] in _FINDERS for one in shapes)
 
 
-_FINDERS = frozenset({"any", "row", "rows", "ids", "linked", "referred", "words", "near", "within"})
+_FINDERS = frozenset(
+    ("any", "row", "rows", "ids", "linked", "referred", "words", "near", "within", "caring")
+)
 
 
 def _keys(shape: Shape, binds: Binds) -> Select[Any]:
@@ -292,8 +325,19 @@ def _other_keys(shape: Shape, binds: Binds) -> Select[Any]:
             return select(row.c.key).where(row.c.words.bool_op("@@")(binds.take(TSQUERY())))
         case ("near",):
             return positions(binds.take)
-        case ("within", above):
-            return within(f"w{binds.count}", binds.take, above=above)
+        case ("caring", own):
+            return related(binds.take, own=own)
+        case ("refers",):
+            edge = rows("edge")
+            return select(edge.c.source_key).where(edge.c.param == binds.take(BigInteger()))
+        case ("within", above, wall):
+            name = f"w{binds.count}"
+
+            def there(key: ColumnElement[int]) -> list[Clause]:
+                found = rows("terms")
+                return [found.c.key == key, *conjunction(wall, binds, found)] if wall else []
+
+            return within(name, binds.take, there, above=above)
     raise AssertionError(shape)
 
 

@@ -16,6 +16,7 @@ from fhir_server.search.condition import (
     Both,
     Coded,
     Condition,
+    Each,
     Either,
     Linked,
     Not,
@@ -65,36 +66,38 @@ def meant(terms: Collection[int]) -> Meant:
 
 def coded(query: Query) -> list[Coded]:
     """Return the conditions that are still to be answered, each once."""
-    found = (inner for one in query.conditions for inner in _coded(one))
+    found = (inner for one in query.conditions for inner in codings(one))
     return list(dict.fromkeys(found))
 
 
-def _coded(condition: Condition) -> Iterator[Coded]:
+def codings(condition: Condition) -> Iterator[Coded]:
+    """Yield what in a condition is still to be answered."""
     match condition:
         case Coded():
             yield condition
-        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
-            yield from _coded(inner)
+        case Not(inner) | Each(inner) | Linked(condition=inner) | Referred(condition=inner):
+            yield from codings(inner)
         case Either(parts) | Both(parts):
             for part in parts:
-                yield from _coded(part)
+                yield from codings(part)
 
 
 def answered(query: Query, terms: Mapping[Coded, Meant]) -> Query:
     """Return the query with the terms that stand for each such condition."""
-    conditions = tuple(_answered(one, terms) for one in query.conditions)
+    conditions = tuple(replaced(one, terms) for one in query.conditions)
     return replace(query, conditions=conditions)
 
 
-def _answered(condition: Condition, terms: Mapping[Coded, Meant]) -> Condition:
+def replaced(condition: Condition, terms: Mapping[Coded, Meant]) -> Condition:
+    """Return the condition with the terms that stand for each in it."""
     match condition:
         case Coded():
             return terms[condition]
-        case Not(inner) | Linked(condition=inner) | Referred(condition=inner):
-            return replace(condition, condition=_answered(inner, terms))
+        case Not(inner) | Each(inner) | Linked(condition=inner) | Referred(condition=inner):
+            return replace(condition, condition=replaced(inner, terms))
         case Either(parts):
-            return either([_answered(part, terms) for part in parts])
+            return either([replaced(part, terms) for part in parts])
         case Both(parts):
-            return Both(tuple(_answered(part, terms) for part in parts))
+            return Both(tuple(replaced(part, terms) for part in parts))
         case _:
             return condition

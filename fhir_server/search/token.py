@@ -161,6 +161,11 @@ class Known(Protocol):
         """Return the context of its terms."""
 
 
+def token_term(context: Context, scope: int, system: str, code: str) -> int:
+    """Return the term of a coding under the parameter `scope`, as `system|code` is searched."""
+    return term(context.secret, scope, "token", system, _compared(context, system, code))
+
+
 def identifier_term(registry: Known, type_name: str, system: str, value: str) -> int:
     """Return the term under which a resource with `identifier=system|value` is indexed."""
     context = registry.context

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from fhir_server.search.compile import Statement, bound
 from fhir_server.search.condition import Both, Condition, Either, Linked, Not, Referred
 from fhir_server.search.query import Query
-from fhir_server.search.shape import Shape, array
-from fhir_server.search.sql import BIGINTS, Binds, render, rows
+from fhir_server.search.shape import Shape, array, conditions_shape
+from fhir_server.search.sql import BIGINTS, Binds, conjunction, render, rows
 
 
 class Hop(NamedTuple):
@@ -21,6 +21,7 @@ class Hop(NamedTuple):
 
     way: Literal["along", "against"]
     params: tuple[int, ...]
+    wall: Condition | None = None
 
 
 Path: TypeAlias = tuple[Hop, ...]
@@ -36,20 +37,27 @@ def outdated(query: Query, keys: Sequence[int]) -> Statement | None:
     if not paths or not keys:
         return None
     values: list[Any] = []
+    shape: list[Shape] = []
     for path in paths:
-        values += [array(keys), *(array(hop.params) for hop in path)]
-    return bound(_outdated, tuple(tuple(hop.way for hop in path) for path in paths), values)
+        values.append(array(keys))
+        hops = []
+        for hop in path:
+            values.append(array(hop.params))
+            wall = () if hop.wall is None else conditions_shape([hop.wall], values)
+            hops.append((hop.way, wall))
+        shape.append(tuple(hops))
+    return bound(_outdated, tuple(shape), values)
 
 
 def _paths(condition: Condition, before: Path) -> Iterator[Path]:
     """Yield each way that a condition follows references, with each of its beginnings."""
     match condition:
-        case Linked(params, _, inner):
-            path = (*before, Hop("along", params))
+        case Linked(params, _, inner, wall):
+            path = (*before, Hop("along", params, wall))
             yield path
             yield from _paths(inner, path)
-        case Referred(params, _, inner):
-            path = (*before, Hop("against", params))
+        case Referred(params, _, inner, wall):
+            path = (*before, Hop("against", params, wall))
             yield path
             yield from _paths(inner, path)
         case Not(inner):
@@ -62,16 +70,16 @@ def _paths(condition: Condition, before: Path) -> Iterator[Path]:
 @lru_cache(maxsize=1024)
 def _outdated(shape: Shape) -> tuple[str, tuple[int, ...]]:
     binds = Binds()
-    return render(select(or_(*(_path(ways, binds) for ways in shape))), binds)
+    return render(select(or_(*(_path(hops, binds) for hops in shape))), binds)
 
 
-def _path(ways: Sequence[str], binds: Binds) -> ColumnElement[bool]:
+def _path(hops: Sequence[tuple[str, Shape]], binds: Binds) -> ColumnElement[bool]:
     """Return whether the last of the hops is by a reference to another than the present version."""
     at: ColumnElement[Any] | None = None
     where: list[ColumnElement[bool]] = []
     keys = binds.take(BIGINTS)
-    last = len(ways) - 1
-    for number, way in enumerate(ways):
+    last = len(hops) - 1
+    for number, (way, wall) in enumerate(hops):
         edge, target = rows("edge", f"e{number}"), rows("resource", f"r{number}")
         start, end = edge.c.source_key, target.c.key
         if way == "against":
@@ -82,6 +90,9 @@ def _path(ways: Sequence[str], binds: Binds) -> ColumnElement[bool]:
             edge.c.target_type == target.c.type_id,
             edge.c.target_id == target.c.id,
         ]
+        if wall:
+            there = rows("terms", f"t{number}")
+            where += [there.c.key == end, *conjunction(wall, binds, there)]
         if number == last:
             where.append(edge.c.target_version != target.c.version)
         at = end

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.search.parameter import Parameter
 from fhir_server.search.registry import Custom, Registry
 from fhir_server.server import Server
@@ -93,7 +93,7 @@ def _parameter(given: Any) -> Parameter:  # noqa: ANN401  (JSON)
 
 async def lock(connection: Connection) -> None:
     """Be the only one who changes search parameters, until the transaction ends."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    await connection.execute(f"SELECT pg_advisory_xact_lock(%s # {OWN})", (_LOCK,))
 
 
 async def key(connection: Connection, type_id: int, id_: str) -> int | None:

@@ -1,8 +1,8 @@
 """Compiled searches run on a connection."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg import AsyncRawCursor
 
@@ -10,9 +10,14 @@ from fhir_server.database import Connection
 from fhir_server.search import compile as compiled
 from fhir_server.search import versions
 from fhir_server.search.compile import Statement
+from fhir_server.search.condition import Condition
 from fhir_server.search.context import Context
+from fhir_server.search.passing import Clause, passing
 from fhir_server.search.query import Query
 from fhir_server.search.settle import FEW, many, named, with_keys, with_members, with_types
+
+Walls: TypeAlias = Callable[[int], Condition | None]
+"""From a type id to what its resources must meet to be there for who asks; None is nothing."""
 
 
 async def count(connection: Connection, query: Query) -> int:
@@ -63,23 +68,32 @@ async def outdated(connection: Connection, query: Query, keys: Sequence[int]) ->
     return bool(found)
 
 
-async def listed(connection: Connection, context: Context, query: Query) -> Query:
-    """Return the query restricted to the members of its Lists; BadRequest where there is none."""
+async def listed(
+    connection: Connection, context: Context, query: Query, readable: Condition | None = None
+) -> Query:
+    """Return the query restricted to the members of its Lists; BadRequest where there is none.
+
+    Those that are not `readable` are as if they were not there.
+    """
     for ids_ in query.lists:
-        lists = await _bodies(connection, context.type_ids["List"], ids_)
+        lists = await _bodies(connection, context.type_ids["List"], ids_, passing(readable))
         query = with_members(context, query, ids_, lists)
     return query
 
 
-async def settled(connection: Connection, query: Query) -> Query:
+async def settled(connection: Connection, query: Query, walls: Walls | None = None) -> Query:
     """Return the query with what only the database knows put in (search/settle.py).
 
-    BadRequest when a bare id exists in several types.
+    BadRequest when a bare id exists in several types, of what the `walls` let through.
     """
     open_ids = named(query)
     if open_ids:
         type_ids = {type_id for one in open_ids for type_id, _ in one.candidates}
-        found = await homes(connection, sorted({one.id for one in open_ids}), sorted(type_ids))
+        asked = sorted({one.id for one in open_ids})
+        if walls is None:
+            found = await homes(connection, asked, sorted(type_ids))
+        else:
+            found = await _homes_behind(connection, asked, sorted(type_ids), walls)
         query = with_types(query, found)
     for condition in many(query):
         cursor = await connection.execute(
@@ -91,9 +105,11 @@ async def settled(connection: Connection, query: Query) -> Query:
     return query
 
 
-async def _bodies(connection: Connection, type_id: int, ids: Sequence[str]) -> list[bytes]:
+async def _bodies(
+    connection: Connection, type_id: int, ids: Sequence[str], wall: Clause
+) -> list[bytes]:
     """Return the texts of the resources of a type that have one of these ids."""
-    cursor = await connection.execute(_BODIES, (type_id, list(ids)))
+    cursor = await connection.execute(f"{_BODIES}{wall.sql}", (type_id, list(ids), *wall.values))
     return [row[0] for row in await cursor.fetchall()]
 
 
@@ -111,14 +127,33 @@ LIMIT %s
 """
 
 
-async def homes(
-    connection: Connection, ids: Sequence[str], type_ids: Sequence[int]
+async def _homes_behind(
+    connection: Connection, ids: Sequence[str], type_ids: Sequence[int], walls: Walls
 ) -> dict[str, list[int]]:
-    """Return for each id those of the types in which a resource of this id exists."""
+    """Return the same of what each type's wall lets through."""
+    found: dict[str, list[int]] = {}
+    for type_id in type_ids:
+        for id_, home in (await homes(connection, ids, [type_id], walls(type_id))).items():
+            found.setdefault(id_, []).extend(home)
+    return found
+
+
+async def homes(
+    connection: Connection,
+    ids: Sequence[str],
+    type_ids: Sequence[int],
+    wall: Condition | None = None,
+) -> dict[str, list[int]]:
+    """Return for each id those of the types in which a resource of this id exists.
+
+    Those that do not meet the `wall` are as if they were not there.
+    """
+    clause = passing(wall)
     cursor = await connection.execute(
-        "SELECT id, type_id FROM resource"
-        " WHERE type_id = ANY(%s) AND id = ANY(%s) AND NOT deleted ORDER BY id, type_id",
-        (list(type_ids), list(ids)),
+        "SELECT id, type_id FROM resource r"
+        f" WHERE type_id = ANY(%s) AND id = ANY(%s) AND NOT deleted{clause.sql}"
+        " ORDER BY id, type_id",
+        (list(type_ids), list(ids), *clause.values),
     )
     found: dict[str, list[int]] = {}
     for id_, type_id in await cursor.fetchall():

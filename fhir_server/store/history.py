@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.database import Connection
+from fhir_server.search.condition import Condition
+from fhir_server.search.passing import passing
 from fhir_server.store.transact import Method
 
 
@@ -29,13 +31,16 @@ class Bounds:
     """Which versions: of one resource (by its surrogate key), of a type, or all.
 
     `since` keeps those updated at or after it; `at` those current at some moment of
-    [start, end).
+    [start, end). Behind a `wall` are those of resources that meet it now, and all of the
+    types `open`.
     """
 
     key: int | None = None
     type_id: int | None = None
     since: datetime | None = None
     at: tuple[datetime, datetime] | None = None
+    wall: Condition | None = None
+    open: tuple[int, ...] = ()
 
 
 # The texts are measured where they lie, and only those that are shown are fetched: the last is
@@ -101,10 +106,17 @@ async def versions(
     return shown, bool(rows) and rows[0][0] > len(shown)
 
 
-async def key_of(connection: Connection, type_id: int, id_: str) -> int | None:
-    """Return the surrogate key of a resource, also of a deleted one; None when there was none."""
+async def key_of(
+    connection: Connection, type_id: int, id_: str, wall: Condition | None = None
+) -> int | None:
+    """Return the surrogate key of a resource, also of a deleted one; None when there was none.
+
+    Behind a `wall` are those that meet it, and no deleted ones.
+    """
+    clause = passing(wall)
     cursor = await connection.execute(
-        "SELECT key FROM resource WHERE type_id = %s AND id = %s", (type_id, id_)
+        f"SELECT key FROM resource r WHERE type_id = %s AND id = %s{clause.sql}",
+        (type_id, id_, *clause.values),
     )
     row = await cursor.fetchone()
     return None if row is None else int(row[0])
@@ -124,8 +136,13 @@ def _conditions(bounds: Bounds) -> list[str]:
         "c.type_id = %(type_id)s": bounds.type_id if bounds.key is None else None,
         "c.at >= %(since)s": bounds.since,
         _CURRENT: bounds.at,
+        f"(c.type_id = ANY(%(open)s) OR {_walled(bounds)[0]})": bounds.wall,
     }
     return [condition for condition, value in given.items() if value is not None]
+
+
+def _walled(bounds: Bounds) -> tuple[str, dict[str, Any]]:
+    return passing(bounds.wall, "c.key").named()
 
 
 def _where(conditions: list[str]) -> str:
@@ -140,4 +157,5 @@ def _values(bounds: Bounds) -> dict[str, Any]:
         "since": bounds.since,
         "at_start": start,
         "at_end": end,
+        **({"open": list(bounds.open), **_walled(bounds)[1]} if bounds.wall else {}),
     }

@@ -63,9 +63,14 @@ class Cut:
 
 
 async def gatherable(connection: Connection, query: Query, reach: Reach) -> bool:
-    """Return whether PostgreSQL expects that all matches are gathered within `reach`."""
-    if any(map(is_met_by_few, query.conditions)):
+    """Return whether PostgreSQL expects that all matches are gathered within `reach`.
+
+    What is asked besides, for the rights of who searches, can only make them fewer. PostgreSQL
+    cannot tell by how many, and would take as long to think about it as to search.
+    """
+    if any(map(is_met_by_few, query.asked)):
         return True
+    query = replace(query, top=None)
     # So many are among many that only what else is asked can make them few.
     rest = tuple(one for one in query.conditions if not _is_among(one))
     if len(rest) < len(query.conditions):

@@ -6,9 +6,11 @@ https://hl7.org/fhir/R4/http.html#read
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from fhir_server.database import Connection
+from fhir_server.search.condition import Condition
+from fhir_server.search.passing import passing
 from fhir_server.store.transact import Current, Method
 
 
@@ -66,10 +68,11 @@ _REFERRERS = """
 SELECT t.type_id, t.id, r.type_id, r.id
 FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
      CROSS JOIN LATERAL (
-         SELECT DISTINCT e.source_key FROM edge e
+         SELECT DISTINCT e.source_key FROM edge e JOIN resource s ON s.key = e.source_key
          WHERE e.target_type = t.type_id AND e.target_id = t.id
            AND e.source_key <> ALL (%s::bigint[]) AND e.target_version IS NULL
            AND e.source_key > 0  -- a contained resource's reference is its container's too
+           AND s.type_id <> ALL (%s::smallint[])
          LIMIT 10
      ) AS e
      JOIN resource r ON r.key = e.source_key
@@ -96,47 +99,73 @@ WHERE e.target_type = %(type)s AND e.target_id = %(id)s AND e.target_version IS 
 """
 
 
-async def current(connection: Connection, type_id: int, id_: str) -> Stored | None:
-    """Return the present version (which may be a deletion), None when never stored."""
-    return await _one(connection, _CURRENT, (type_id, id_))
+async def current(
+    connection: Connection, type_id: int, id_: str, wall: Condition | None = None
+) -> Stored | None:
+    """Return the present version (which may be a deletion), None when never stored.
+
+    Behind a `wall` are those that meet it, and no deletions.
+    """
+    clause = passing(wall)
+    sql = f"{_CURRENT}{clause.sql}" if clause.sql else _CURRENT
+    return await _one(connection, sql, (type_id, id_, *clause.values))
 
 
 async def currents(
-    connection: Connection, wanted: Iterable[tuple[int, str]]
+    connection: Connection, wanted: Iterable[tuple[int, str]], wall: Condition | None = None
 ) -> dict[tuple[int, str], Stored]:
-    """Return the present versions of (type id, id) pairs, those that were ever stored."""
+    """Return the present versions of (type id, id) pairs, those that were ever stored.
+
+    Behind a `wall` are those that meet it, and no deletions.
+    """
     pairs = sorted(set(wanted))
     if not pairs:
         return {}
-    values = ([t for t, _ in pairs], [i for _, i in pairs])
-    cursor = await connection.execute(_CURRENTS, values, binary=True)
+    clause = passing(wall)
+    sql = f"{_CURRENTS} WHERE true{clause.sql}" if clause.sql else _CURRENTS
+    values = ([t for t, _ in pairs], [i for _, i in pairs], *clause.values)
+    cursor = await connection.execute(sql, values, binary=True)
     return {
         (row[0], row[1]): Stored(row[2], row[3], Method(row[4]), row[5])
         for row in await cursor.fetchall()
     }
 
 
-async def version(connection: Connection, type_id: int, id_: str, number: int) -> Stored | None:
-    """Return one version, None when there is none of that number."""
-    return await _one(connection, _VERSION, (type_id, id_, number))
+async def version(
+    connection: Connection, type_id: int, id_: str, number: int, wall: Condition | None = None
+) -> Stored | None:
+    """Return one version, None when there is none of that number.
+
+    Behind a `wall` are those of resources that meet it now.
+    """
+    clause = passing(wall)
+    sql = f"{_VERSION}{clause.sql}" if clause.sql else _VERSION
+    return await _one(connection, sql, (type_id, id_, number, *clause.values))
 
 
 async def versions(
-    connection: Connection, wanted: Iterable[tuple[int, str, int]]
+    connection: Connection,
+    wanted: Iterable[tuple[int, str, int]],
+    wall: Condition | None = None,
 ) -> dict[tuple[int, str, int], Stored]:
-    """Return the versions of (type id, id, number) triples, those that there are."""
+    """Return the versions of (type id, id, number) triples, those that there are.
+
+    Behind a `wall` are those of resources that meet it now.
+    """
     triples = sorted(set(wanted))
     if not triples:
         return {}
-    values = [list(column) for column in zip(*triples, strict=True)]
-    cursor = await connection.execute(_VERSIONS, values, binary=True)
+    clause = passing(wall)
+    sql = f"{_VERSIONS} WHERE true{clause.sql}" if clause.sql else _VERSIONS
+    values = [*(list(column) for column in zip(*triples, strict=True)), *clause.values]
+    cursor = await connection.execute(sql, values, binary=True)
     return {
         (row[0], row[1], row[2]): Stored(row[2], row[3], Method(row[4]), row[5])
         for row in await cursor.fetchall()
     }
 
 
-async def _one(connection: Connection, sql: str, values: tuple[int | str, ...]) -> Stored | None:
+async def _one(connection: Connection, sql: str, values: tuple[Any, ...]) -> Stored | None:
     cursor = await connection.execute(sql, values, binary=True)
     row = await cursor.fetchone()
     return Stored(row[0], row[1], Method(row[2]), row[3]) if row else None
@@ -159,16 +188,21 @@ async def lock(
 
 
 async def referrers(
-    connection: Connection, wanted: Iterable[tuple[int, str]], *, besides: Iterable[int] = ()
+    connection: Connection,
+    wanted: Iterable[tuple[int, str]],
+    *,
+    besides: Iterable[int] = (),
+    types: Iterable[int] = (),
 ) -> dict[tuple[int, str], list[tuple[int, str]]]:
     """Return for (type id, id) pairs up to 10 current resources each that refer to them.
 
     Those that nothing refers to are left out. A reference to a version does not count,
     as a deletion leaves that version where it is. `besides` are surrogate keys that do
-    not count, such as of resources that the same transaction deletes.
+    not count, such as of resources that the same transaction deletes; `types` are ids of
+    types that do not, such as of those that tell what was.
     """
     pairs = sorted(set(wanted))
-    values = ([t for t, _ in pairs], [i for _, i in pairs], list(besides))
+    values = ([t for t, _ in pairs], [i for _, i in pairs], list(besides), list(types))
     cursor = await connection.execute(_REFERRERS, values)
     found: dict[tuple[int, str], list[tuple[int, str]]] = {}
     for type_id, id_, source_type, source_id in await cursor.fetchall():

@@ -6,6 +6,7 @@ the database's transaction and therefore known only inside the write.
 https://hl7.org/fhir/R4/resource.html#Meta
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -70,6 +71,16 @@ def keeping_labels(sent: Content, labels: bytes | None) -> Content:
     if labels is None or sent.security is not None:
         return sent
     return Content(sent.meta + b',"security":' + labels, sent.rest, labels)
+
+
+def labelled(said: Content, labels: Sequence[bytes]) -> Content:
+    """Return `said` with further security labels, each a Coding in JSON."""
+    if not labels:
+        return said
+    own = said.security.strip()[1:-1] if said.security is not None else b""
+    whole = b"[" + b",".join((*([own] if own else []), *labels)) + b"]"
+    meta = members(b"{" + said.meta[1:] + b"}")
+    return Content(_run({**meta, "security": msgspec.Raw(whole)}, frozenset()), said.rest, whole)
 
 
 def text(type_name: str, id_: str, version: int, said: Content) -> Text:

@@ -18,9 +18,11 @@ from psycopg.pq import TransactionStatus
 
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict, Issue, Unprocessable
+from fhir_server.r4 import definitions
+from fhir_server.search import care
 from fhir_server.search.extract import IndexRows
 from fhir_server.store import index_rows
-from fhir_server.store.arrays import arrays
+from fhir_server.store.arrays import array, arrays
 from fhir_server.store.business import claim
 from fhir_server.store.text import Text
 
@@ -88,7 +90,12 @@ class Outdated(errors.SerializationFailure):
 
 
 async def transact(
-    connection: Connection, writes: Sequence[Write], *, integrity: bool, registry: int
+    connection: Connection,
+    writes: Sequence[Write],
+    *,
+    integrity: bool,
+    registry: int,
+    said: str | None = None,
 ) -> dict[int, Written]:
     """Write all versions or none; return them by key.
 
@@ -98,6 +105,7 @@ async def transact(
     With `integrity`, each reference of a write must lead to a resource that is
     stored and not deleted, or is among the writes; else Unprocessable names the
     paths. The targets stay locked against deletion until the transaction ends.
+    What is `said` of the writes for the audit is written with them.
     Conflict (code `duplicate`) names the identifiers that others have.
     """
     if not writes:
@@ -105,17 +113,20 @@ async def transact(
     if any(write.business is not None for write in writes):
         if connection.info.transaction_status == TransactionStatus.IDLE:
             async with connection.transaction():
-                return await transact(connection, writes, integrity=integrity, registry=registry)
+                return await transact(
+                    connection, writes, integrity=integrity, registry=registry, said=said
+                )
         await _claim(connection, writes)
     needed = _needed(writes) if integrity else {}
     deleted = {(write.type_id, write.id) for write in writes if write.text is None}
     if lost := sorted(deleted & needed.keys()):
-        raise _dangling(needed, lost)
+        raise dangling(needed, lost)
     indexed = [(write.key, write.index) for write in writes if write.index]
     rows = index_rows.spread(indexed)
-    parameters = [*_columns(writes), *arrays(sorted(needed), 2), registry, *rows.columns]
-    revising = any(write.previous for write in writes)
-    statement = _statement(rows.used, revising=revising, containing=bool(rows.contained))
+    told = array([said] if said else [])
+    parameters = [*_columns(writes), *arrays(sorted(needed), 2), registry, told, *rows.columns]
+    left = _left(writes)
+    statement = _statement(rows.used, left, containing=bool(rows.contained))
     cursor = await connection.execute(statement, parameters)
     written: dict[int, Written] = {}
     missing: list[tuple[int, str]] = []
@@ -127,7 +138,7 @@ async def transact(
         else:
             written[key] = Written(key, at)
     if missing:
-        raise _dangling(needed, missing)
+        raise dangling(needed, missing)
     return written
 
 
@@ -163,9 +174,10 @@ def _needed(writes: Sequence[Write]) -> dict[tuple[int, str], list[str]]:
     return needed
 
 
-def _dangling(
+def dangling(
     needed: dict[tuple[int, str], list[str]], missing: Iterable[tuple[int, str]]
 ) -> Unprocessable:
+    """Return the refusal of the references, by their paths, to what is not stored."""
     issues = [
         Issue("error", "not-found", "The referenced resource is not stored here", path)
         for target in missing
@@ -242,6 +254,11 @@ feed AS (
     INSERT INTO change (feed_xid, key, version, type_id, method, at)
     SELECT feed, key, version, type_id, method, at FROM w
 ),
+audited AS (
+    INSERT INTO audit_record (position, said)
+    SELECT nextval('audit_position'), a.said FROM unnest(%s::text[]) AS a(said)
+    WHERE EXISTS (SELECT FROM w)
+),
 terms_new AS (
     INSERT INTO terms (key, type_id, version, last_updated, terms)
     SELECT w.key, w.type_id, w.version, w.at, t.terms::bigint[]
@@ -272,18 +289,36 @@ terms_gone AS (DELETE FROM terms t USING gone WHERE t.key = gone.key AND gone.de
 edge_gone AS (DELETE FROM edge e USING gone WHERE e.source_key = gone.key)"""
 
 
+def _left(writes: Sequence[Write]) -> tuple[str, ...]:
+    """Return the tables that the rows of older versions leave; none where there are no such."""
+    revised = {write.type_id for write in writes if write.previous}
+    if not revised:
+        return ()
+    return index_rows.TABLES if revised & _relating() else _BUT_CARE
+
+
+_BUT_CARE = tuple(name for name in index_rows.TABLES if name != care.TABLE)
+
+
 @cache
-def _statement(tables_used: tuple[str, ...], *, revising: bool, containing: bool) -> str:
+def _relating() -> frozenset[int]:
+    """Return the types whose resources establish care relationships: others have no such rows."""
+    type_ids = definitions.load().type_ids
+    return frozenset(type_ids[name] for name in care.SOURCES)
+
+
+@cache
+def _statement(tables_used: tuple[str, ...], left: tuple[str, ...], *, containing: bool) -> str:
     """Return the statement for these index tables.
 
-    `revising` when old rows must go, `containing` when there are contained resources.
+    `left` are the tables that old rows leave, `containing` when there are contained resources.
     """
     parts = [_HEAD, index_rows.EDGES, ")", index_rows.CONTAINED if containing else ""]
-    if revising:
+    if left:
         parts.append(_REVISING)
         parts += [
             f", {name}_gone AS (DELETE FROM {name} i USING gone WHERE i.key = gone.key)"
-            for name in index_rows.TABLES
+            for name in left
         ]
     parts += [f", {name}_new AS ({index_rows.insert(name)})" for name in tables_used]
     return "".join(parts) + _TAIL

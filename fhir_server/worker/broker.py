@@ -11,6 +11,8 @@ from celery import Celery
 from celery.worker import WorkController, state
 from kombu.exceptions import OperationalError
 
+from fhir_server.bases import DEFAULT
+
 TASK = "sangam.job"
 QUEUE = "sangam"
 CONCURRENCY = 8
@@ -37,11 +39,11 @@ _SETTINGS: dict[str, Any] = {
 class Broker:
     """Where ids are published, and where this process takes them from.
 
-    `carry_out` is called with an id in a thread of the pool, and blocks it until
-    the job is done.
+    `carry_out` is called with an id and the tenant whose it is in a thread of the pool, and
+    blocks it until the job is done.
     """
 
-    def __init__(self, url: str, carry_out: Callable[[int], None]) -> None:
+    def __init__(self, url: str, carry_out: Callable[[int, str], None]) -> None:
         self.starts_empty = url.startswith("memory:")
         # Kombu warns of an address without a host.
         self._app = Celery("sangam", broker=f"{url}localhost" if url == "memory://" else url)
@@ -52,21 +54,21 @@ class Broker:
             self._app.conf.task_default_queue = f"{QUEUE}-{id(self)}"
 
         # Celery reads the signature of a function, and not that of a bound method.
-        def job(id_: int) -> None:
+        def job(id_: int, tenant: str = DEFAULT) -> None:
             if id_ != NUDGE:
-                carry_out(id_)
+                carry_out(id_, tenant)
 
         self._task = self._app.task(job, name=TASK, shared=False)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
 
-    def publish(self, ids: Sequence[int]) -> int:
-        """Send ids and return how many the broker took."""
+    def publish(self, ids: Sequence[int], tenant: str = DEFAULT) -> int:
+        """Send ids of a tenant's jobs and return how many the broker took."""
         sent = 0
         try:
             with self._app.producer_pool.acquire(block=True) as producer:
                 for id_ in ids:
-                    self._task.apply_async((id_,), producer=producer, retry=False)
+                    self._task.apply_async((id_, tenant), producer=producer, retry=False)
                     sent += 1
         except (OperationalError, OSError):
             return sent

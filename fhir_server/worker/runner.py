@@ -8,8 +8,8 @@ import logging
 import secrets
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -36,31 +36,66 @@ async def work(
     server: Server, functions: Mapping[str, Function], broker_url: str, stop: asyncio.Event
 ) -> None:
     """Carry out jobs until `stop` is set; `functions` tells which kind is which function."""
-    worker = Worker(server, functions, broker_url)
-    await asyncio.to_thread(worker.broker.start)
+    async with carrying(broker_url) as carrier:
+        await carrier.work(server, functions, stop)
+
+
+@asynccontextmanager
+async def carrying(broker_url: str) -> AsyncIterator["Carrier"]:
+    """Lend the carrier of this process's jobs, while it takes ids from the broker."""
+    carrier = Carrier(broker_url)
+    await asyncio.to_thread(carrier.broker.start)
     try:
-        while not stop.is_set():
-            try:
-                await worker.live(stop)
-            except (psycopg.OperationalError, Unavailable):
-                log.warning("the database is away, the worker waits for it")
-                await asyncio.sleep(POLL_SECONDS)
+        yield carrier
     finally:
-        await asyncio.to_thread(worker.broker.stop, GRACE_SECONDS)
+        await asyncio.to_thread(carrier.broker.stop, GRACE_SECONDS)
+
+
+class Carrier:
+    """The broker of a process, and the workers for which it takes ids: one of each tenant."""
+
+    def __init__(self, broker_url: str) -> None:
+        self.workers: dict[str, Worker] = {}
+        self.loop = asyncio.get_running_loop()
+        self.broker = Broker(broker_url, self.called)
+
+    async def work(
+        self, server: Server, functions: Mapping[str, Function], stop: asyncio.Event
+    ) -> None:
+        """Carry out the jobs of the server's tenant until `stop` is set."""
+        worker = self.workers[server.tenant] = Worker(server, functions, self.broker)
+        try:
+            while not stop.is_set():
+                try:
+                    await worker.live(stop)
+                except (psycopg.OperationalError, Unavailable):
+                    log.warning("the database is away, the worker waits for it")
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            del self.workers[server.tenant]
+
+    def called(self, id_: int, tenant: str) -> None:
+        """Carry out a job; runs in a thread of Celery's and waits for the end.
+
+        The id of a tenant that this process does not serve is dropped: it is published again.
+        """
+        worker = self.workers.get(tenant)
+        if worker is not None:
+            with suppress(asyncio.CancelledError):
+                asyncio.run_coroutine_threadsafe(worker.taken(id_), self.loop).result()
 
 
 class Worker:
     """One worker: its number, what it runs now, and its broker."""
 
-    def __init__(self, server: Server, functions: Mapping[str, Function], broker_url: str) -> None:
+    def __init__(self, server: Server, functions: Mapping[str, Function], broker: Broker) -> None:
         self.server = server
         self.functions = functions
         self.number = 0
         self.numbered = asyncio.Event()
         self.known: dict[int, asyncio.Task[None]] = {}
         self.wake = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
-        self.broker = Broker(broker_url, self.called)
+        self.broker = broker
 
     async def live(self, stop: asyncio.Event) -> None:
         """Work under one number for as long as its connection lives, or until `stop`.
@@ -76,7 +111,7 @@ class Worker:
             await jobs.take_number(connection, number)
             self.number = number
             self.numbered.set()
-            await connection.execute(f"LISTEN {jobs.CHANNEL}")
+            await jobs.listen(connection)
             if self.broker.starts_empty:
                 await jobs.forget_published(connection)
             loops = [
@@ -110,7 +145,7 @@ class Worker:
             self.wake.clear()
             async with self.server.database.statement() as connection:
                 ids = await jobs.publish_due(connection)
-                sent = await asyncio.to_thread(self.broker.publish, ids) if ids else 0
+                sent = await self.sent(ids)
                 if sent < len(ids):
                     log.warning("the broker took %d of %d jobs", sent, len(ids))
                     await jobs.unpublish(connection, ids[sent:])
@@ -120,6 +155,12 @@ class Worker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(pause, POLL_SECONDS)):
                     await self.wake.wait()
+
+    async def sent(self, ids: list[int]) -> int:
+        """Send the ids to the broker and return how many it took."""
+        if not ids:
+            return 0
+        return await asyncio.to_thread(self.broker.publish, ids, self.server.tenant)
 
     async def adopt(self) -> None:
         """Make ready again, every few seconds, what workers left that no longer live."""
@@ -132,11 +173,6 @@ class Worker:
                 log.warning("%d jobs of workers that ended are ready again", adopted)
                 self.wake.set()
             await asyncio.sleep(ADOPT_SECONDS)
-
-    def called(self, id_: int) -> None:
-        """Carry out a job; runs in a thread of Celery's and waits for the end."""
-        with suppress(asyncio.CancelledError):
-            asyncio.run_coroutine_threadsafe(self.taken(id_), self.loop).result()
 
     async def taken(self, id_: int) -> None:
         """Carry out a job unless it is under way here already."""

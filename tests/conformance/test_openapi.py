@@ -188,14 +188,6 @@ async def test_the_page_takes_nothing_from_elsewhere(client: httpx.AsyncClient) 
 # What the server answers.
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    server = Running(tmp_path_factory.mktemp("openapi") / "data")
-    server.start()
-    yield server
-    assert server.stop() == 0, server.log()
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.xdist_group("server")
 def test_generated_requests_are_answered_as_the_document_says(running: Running) -> None:

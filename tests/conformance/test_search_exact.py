@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 from itertools import chain
@@ -100,7 +101,8 @@ async def corpus(server: Server, shared: Path) -> Corpus:
 
 
 async def found(server: Server, connection: Connection, type_name: str, pairs: Pairs) -> set[str]:
-    query = await find.settled(connection, parse(server.registry, type_name, pairs, RULES))
+    query = replace(parse(server.registry, type_name, pairs, RULES), guard="open")
+    query = await find.settled(connection, query)
     return {id_ for _, id_ in await find.ids(connection, query, EVERYTHING)}
 
 

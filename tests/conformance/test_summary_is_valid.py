@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_r4_examples_structure import NO_LINK_ID, REVIEWED
 
 from fhir_server.r4 import json
 from fhir_server.r4.definitions import load
@@ -30,7 +31,8 @@ def test_what_is_left_of_a_valid_resource_is_valid(shared: Path) -> None:
     for name, raw in examples(shared):
         data = json.decode(raw)
         type_name = data.get("resourceType")
-        if type_name is None or validator.validate(type_name, raw, data):
+        # All others are valid, which test_r4_examples_structure.py shows.
+        if type_name is None or name.rpartition("/")[2] in {NO_LINK_ID, *REVIEWED}:
             continue
         count += 1
         for left in (

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 
 from fhir_server.main import postgres
-from fhir_server.main.migrate import migrate
+from tests.cluster import lay
 
 START_SECONDS = 90
 
@@ -58,15 +57,8 @@ class Running:
             time.sleep(0.05)
 
     def _lay_cluster(self) -> None:
-        """Copy the cluster that was made and migrated once for the run."""
-        made = Path(os.environ["SANGAM_TEST_RUN"]) / "cluster"
-        with FileLock(made.with_suffix(".lock")):
-            if not (made / "PG_VERSION").exists():
-                migrate(postgres.ensure_database(postgres.start(made), postgres.DATABASE))
-                postgres.stop(made)
         self.data_dir.mkdir(mode=0o700)
-        # As it is, owners too.
-        subprocess.run(["cp", "-a", made, self.data_dir / "postgres"], check=True)
+        lay(self.data_dir / "postgres")
 
     def _ready(self) -> bool:
         return (self.data_dir / "serve.json").exists()
@@ -126,6 +118,19 @@ class Running:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(30)
+
+    def end(self) -> None:
+        """End the server as it stands, without waiting for anything under way."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.kill(database=False)
+        cluster = postgres.postmaster((self.data_dir / "postgres").resolve())
+        if cluster is not None:
+            # Unlike a kill this leaves no shared memory behind.
+            with suppress(psutil.NoSuchProcess):
+                postmaster = psutil.Process(cluster.pid)
+                postmaster.send_signal(signal.SIGQUIT)
+                psutil.wait_procs([postmaster], timeout=10)
 
     def until(self, seconds: float, true: Any) -> bool:
         """Wait until `true()` or the time is over; return its last word."""

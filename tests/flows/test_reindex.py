@@ -54,7 +54,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     server = Running(tmp_path / "data")
     server.start("--processes", "2")
     yield server
-    server.stop()
+    server.end()
 
 
 def send(running: Running, method: str, path: str, body: Json) -> int:

@@ -15,14 +15,16 @@ from psycopg.types.json import Jsonb
 from adapters.dicom.commitment.transaction import Failed, Reference, Request
 from adapters.dicom.network.association import Peer
 from fhir_server import jobs
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 
 KIND: Final = "dicom.commitment"
 
 Sync = psycopg.Connection[tuple[Any, ...]]
 
 # Two requests of one transaction UID meet here.
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('dicom.commitment ' || %s, 0))"
+_LOCK: Final = (
+    f"SELECT pg_advisory_xact_lock(hashtextextended('dicom.commitment ' || %s, 0) # {OWN})"
+)
 _KNOWN: Final = """
 SELECT id, instances FROM dicom_commitment
 WHERE transaction_uid = %s AND calling_ae = %s AND NOT duplicate AND state <> 'dismissed'

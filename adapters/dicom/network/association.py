@@ -239,6 +239,19 @@ def echo(_peer: Peer, _context: Agreed, _command: Command) -> Intake:
     return Fixed(Answer(SUCCESS))
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """By what an association is judged and served, once it is known whom it calls."""
+
+    policy: Policy
+    services: Mapping[int, Service]
+    admit: Admission = anyone
+
+
+def nobody(_called: str) -> None:
+    """Return no desk but the listener's own."""
+
+
 class _Stopped(Exception):
     """The listener is shutting down."""
 
@@ -256,7 +269,9 @@ class Association:
         services: Mapping[int, Service],
         refusal: Rejected | None = None,
         admit: Admission = anyone,
+        others: Callable[[str], Desk | Rejected | None] = nobody,
     ) -> None:
+        """Serve what comes; `others` has the desks, or refusals, of other called AE titles."""
         self._wire = wire
         self._peer = Peer(address, "", "")
         self._policy = policy
@@ -264,6 +279,7 @@ class Association:
         self._services = services
         self._refusal = refusal
         self._admit = admit
+        self._others = others
         self.contexts: Mapping[int, Agreed] = {}
         self._max_pdu = 0
         self._command = bytearray()
@@ -332,6 +348,11 @@ class Association:
 
     def _verdict(self, request: Request) -> Negotiated | Rejected:
         """Negotiate, and then see whether the caller may be who it says it is."""
+        other = self._others(request.called)
+        if isinstance(other, Rejected):
+            return other
+        if other is not None:
+            self._policy, self._services, self._admit = other.policy, other.services, other.admit
         admitted = self._admit(request, self._peer.address, self._wire.certificate())
         known = isinstance(admitted, Admitted) and admitted.known
         verdict = negotiate(request, self._policy, known=known)

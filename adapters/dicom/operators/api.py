@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import psycopg
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Mount
 
@@ -15,7 +15,8 @@ from adapters.dicom.operators.requests import Acting, Correct, Link, Reject, Spl
 from adapters.dicom.studies import conflicts, corrections
 from adapters.dicom.studies.rejection import Target
 from fhir_server.database import Connection
-from fhir_server.errors import Forbidden, SangamError
+from fhir_server.errors import SangamError
+from fhir_server.identity.doors import Door, marked, named
 from fhir_server.server import Server
 
 PATH: Final = "/dicom"
@@ -35,10 +36,11 @@ def routes(server: Server) -> list[Mount]:
     )
     app.add_exception_handler(SangamError, _refused)
     app.add_exception_handler(psycopg.DataError, _impossible)
+    app.add_exception_handler(RequestValidationError, _unreadable)
     app.include_router(page.router())
     for router in (_lists(server), _studies(server), _decisions(server), performed.router(server)):
-        app.include_router(router, dependencies=[Depends(_same_origin)])
-    return [Mount(PATH, app=app)]
+        app.include_router(router)
+    return list(marked([Mount(PATH, app=app)], Door("dicom", session=True)))
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -46,23 +48,21 @@ async def _refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=status)
 
 
+async def _unreadable(_: Request, error: Exception) -> Response:
+    """Answer where a request is wrong, without what stands there: it may be of a patient."""
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    told = [{"loc": one["loc"], "type": one["type"]} for one in found]
+    return JSONResponse({"detail": told}, status_code=422)
+
+
 async def _impossible(_: Request, __: Exception) -> Response:
     """Answer what no row can have: a number that is too large, a text with NUL."""
     return JSONResponse({"detail": "No row can have such a value"}, status_code=400)
 
 
-async def _same_origin(request: Request) -> None:
-    """Refuse what the page of another site lets a browser send."""
-    origin = request.headers.get("origin")
-    other = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if request.method != "GET" and other:
-        raise Forbidden("Requests of other sites are not taken")
-
-
 def actor(request: Request, by: str = "") -> str:
     """Return who does something, as it is recorded."""
-    place = request.client.host if request.client else "an unknown address"
-    return f"{by.strip() or 'operator'} at {place}"
+    return named(request.scope, by)
 
 
 def _lists(server: Server) -> APIRouter:

@@ -22,7 +22,7 @@ from adapters.dicom.query import models
 from adapters.dicom.query.answers import Asked, answer, limited, record
 from adapters.dicom.query.matching import Malformed, criteria
 from adapters.dicom.query.statement import Statement, matches
-from fhir_server.database import SESSION
+from fhir_server.database import SESSION, with_options
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def pool(conninfo: str, *, connections: int, seconds: float) -> Pool:
         max_size=connections,
         open=False,
         check=ConnectionPool.check_connection,
-        kwargs={"options": options, "autocommit": True},
+        kwargs={"options": with_options(conninfo, options), "autocommit": True},
     )
 
 

@@ -21,7 +21,7 @@ from adapters.dicom.storage.again import (
     rejected,
 )
 from fhir_server import jobs
-from fhir_server.database import SESSION
+from fhir_server.database import SESSION, with_options
 
 FOLD = "dicom.fold"
 NOTE = "dicom.note"
@@ -121,7 +121,7 @@ class Index:
             min_size=1,
             max_size=connections,
             open=False,
-            kwargs={"options": SESSION},
+            kwargs={"options": with_options(conninfo, SESSION)},
         )
 
     def open(self) -> None:

@@ -4,9 +4,11 @@ https://hl7.org/fhir/R4/auditevent.html
 https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from fhir_server.audit.event import of_adapter
 from fhir_server.caller import trusted
 from fhir_server.database import Connection
 from fhir_server.interactions.entry import Entry
@@ -27,29 +29,42 @@ _TYPES: Final = {
 }
 
 
+_PATIENTS: Final = """
+SELECT study_instance_uid, split_part(patient, '/', 2) FROM dicom_study
+WHERE study_instance_uid = ANY(%s) AND patient LIKE 'Patient/%%'
+"""
+
+
 async def record(
     server: Server, connection: Connection, study: str, actor: str, action: str, what: str
 ) -> None:
     """Record what somebody does with a study (`what`: link, reject ...), in this transaction."""
-    entry = Entry("POST", "AuditEvent", event(study, actor, action, what, datetime.now(UTC)))
+    patients = await of_studies(connection, [study])
+    made = event(server.base, study, actor, action, what, datetime.now(UTC), patients.get(study))
+    entry = Entry("POST", "AuditEvent", made)
     await transaction(server, connection, trusted(actor, "dicom"), [entry])
 
 
-def event(study: str, actor: str, action: str, what: str, at: datetime) -> dict[str, Any]:
-    """Return the AuditEvent of an action on a study."""
-    return {
-        "resourceType": "AuditEvent",
-        "type": _TRANSFERRED if what in _TRANSFERS else _TYPES[action],
-        "subtype": [{"system": "urn:sangam:dicom-action", "code": what}],
-        "action": action,
-        "recorded": at.isoformat(),
-        "outcome": "0",
-        "agent": [{"name": actor, "requestor": True}],
-        "source": {"observer": {"display": "Sangam"}},
-        "entity": [
-            {
-                "what": {"identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}},
-                "role": {"system": _ROLE, "code": "3", "display": "Report"},
-            }
-        ],
+async def of_studies(connection: Connection, studies: Sequence[str]) -> dict[str, str]:
+    """Return the ids of the Patients whose studies these are shown to be."""
+    rows = await (await connection.execute(_PATIENTS, (list(studies),))).fetchall()
+    return {row[0]: row[1] for row in rows}
+
+
+def event(
+    base: str,
+    study: str,
+    actor: str,
+    action: str,
+    what: str,
+    at: datetime,
+    patient: str | None = None,
+) -> dict[str, Any]:
+    """Return the AuditEvent of an action on a study, at the server with this base URL."""
+    type_ = _TRANSFERRED if what in _TRANSFERS else _TYPES[action]
+    subtype = {"system": "urn:sangam:dicom-action", "code": what}
+    entity = {
+        "what": {"identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}},
+        "role": {"system": _ROLE, "code": "3", "display": "Report"},
     }
+    return of_adapter(base, actor, (type_, subtype, action), entity, at, patient)

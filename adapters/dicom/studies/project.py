@@ -32,13 +32,13 @@ from adapters.dicom.studies.subject import (
 )
 from adapters.dicom.studies.ties import Place, announced, found, orders, rules_of
 from fhir_server import jobs
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.interactions.entry import Entry, Outcome
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 
 # One at a time for a study, and each reads after the one before it has committed.
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_LOCK: Final = f"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0) # {OWN})"
 
 # What came while it was being rejected, or its series moved, was not seen by who did that.
 _REJECT: Final = f"""

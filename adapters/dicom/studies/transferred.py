@@ -28,9 +28,11 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
     """Write an AuditEvent for each study, in one transaction."""
     actor, what = str(payload["actor"]), str(payload["what"])
     at = datetime.fromisoformat(payload["at"])
-    entries = [
-        Entry("POST", "AuditEvent", audit.event(study, actor, audit.READ, what, at))
-        for study in payload["studies"]
-    ]
     async with server.database.transaction() as connection:
+        of = await audit.of_studies(connection, payload["studies"])
+        made = [
+            audit.event(server.base, study, actor, audit.READ, what, at, of.get(study))
+            for study in payload["studies"]
+        ]
+        entries = [Entry("POST", "AuditEvent", one) for one in made]
         await transaction(server, connection, trusted(actor, "dicom"), entries)

@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from adapters.dicom.address import VIEWER
+from fhir_server.identity.doors import Door, marked
 from fhir_server.server import Server
 
 _POLICY: Final = (
@@ -51,7 +52,8 @@ def routes(_: Server) -> list[Route]:
             return RedirectResponse(f"{request.url.path}?{urlencode(asked)}", status_code=302)
         return viewer if request.query_params.get("study") else found
 
-    return [Route(VIEWER, page), *(_asset(f"{VIEWER}/assets", one) for one in _within(assets))]
+    found_at = [_asset(f"{VIEWER}/assets", one) for one in _within(assets)]
+    return list(marked([Route(VIEWER, page), *found_at], Door("", session=True)))
 
 
 def _translated(request: Request) -> list[tuple[str, str]] | None:

@@ -72,7 +72,7 @@ async def held(web: Web, request: Request) -> list[Holding]:
 async def held_at(web: Web, request: Request, where: Place) -> list[Holding]:
     """Return what is held there, as `held` does."""
     async with web.server.database.connection() as connection:
-        await access.check(connection, access.caller(request), where.study)
+        await access.check(web.server, connection, access.caller(request), where.study)
         found = await _found(connection, where)
     await accessed(web, request, where.study)
     return found

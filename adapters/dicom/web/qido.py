@@ -65,7 +65,8 @@ IF_KNOWN: Final = frozenset(
 """Default fields that are left out where they have no value; the others are then empty."""
 
 _DEPTH: Final = (Level.STUDY, Level.SERIES, Level.IMAGE)
-_COMPUTED_PATIENT = frozenset(name for name, (level, _) in COUNTED.items() if level == "PATIENT")
+OF_PATIENT: Final = frozenset(name for name, (level, _) in COUNTED.items() if level == "PATIENT")
+"""What is counted over all studies of a patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Search:
 
     def computed(self) -> frozenset[str]:
         """Return the keywords that may have to be computed for each result."""
-        return frozenset(COUNTED) - _COMPUTED_PATIENT | self.fields if self.whole else self.fields
+        return frozenset(COUNTED) - OF_PATIENT | self.fields if self.whole else self.fields
 
 
 def search(

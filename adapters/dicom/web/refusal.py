@@ -5,19 +5,17 @@ https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.5
 
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from fhir_server.errors import Forbidden, SangamError
+from fhir_server.errors import SangamError
 
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
-_READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _CLIENT_CLOSED = 499
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -33,7 +31,6 @@ def answering(endpoint: Endpoint) -> Endpoint:
 
     async def answered(request: Request) -> Response:
         try:
-            _same_origin(request)
             return await endpoint(request)
         except SangamError as error:
             return refused(error.status, error.text, error.headers)
@@ -49,11 +46,3 @@ def answering(endpoint: Endpoint) -> Endpoint:
             return refused(500, "The request could not be carried out")
 
     return answered
-
-
-def _same_origin(request: Request) -> None:
-    """Refuse what the page of another site lets a browser send."""
-    origin = request.headers.get("origin")
-    other = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if request.method not in _READING and other:
-        raise Forbidden("Requests of other sites are not taken")

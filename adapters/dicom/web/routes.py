@@ -26,6 +26,7 @@ from adapters.dicom.web import (
 )
 from adapters.dicom.web.refusal import refused
 from adapters.dicom.web.service import Web, service
+from fhir_server.identity.doors import Door, marked
 from fhir_server.server import Server
 
 PARTS: Sequence[Callable[[Web], Sequence[Route]]] = (
@@ -52,7 +53,7 @@ def routes(server: Server) -> list[Mount]:
         exception_handlers={HTTPException: _no_such_path},
     )
     app.router.redirect_slashes = False
-    return [Mount(PATH, app=app)]
+    return list(marked([Mount(PATH, app=app)], Door("", session=True, shared=True)))
 
 
 async def _no_such_path(_: Request, error: Exception) -> Response:

@@ -22,13 +22,16 @@ from adapters.dicom.web.metadata import XML, form
 from adapters.dicom.web.model import Json
 from adapters.dicom.web.multipart import Multipart
 from adapters.dicom.web.native import native
-from adapters.dicom.web.qido import IF_KNOWN, Rules, Search
+from adapters.dicom.web.qido import IF_KNOWN, OF_PATIENT, Rules, Search
 from adapters.dicom.web.service import SERIES, STUDY, Place, Web, place, route
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, TooLarge, Unavailable
 
 MORE: Final = "There are additional results that can be requested"
 
 _NO_CONTENT = 204
+_LOOKED_AT, _MOST_LOOKED_AT = 500, 20_000
 _MAX_FIELDS = 200
 
 Row = Sequence[Any]
@@ -83,29 +86,56 @@ async def _found(
 
     Raises TooLarge when they cannot be found in time.
     """
-    statement = paged(matches(asked.level, asked.keys, asked.computed()), asked)
     who = access.caller(request)
+    # Else the numbers of a patient's studies would tell of those that are hidden.
+    hidden = OF_PATIENT if who.rights.walls else frozenset[str]()
+    statement = matches(asked.level, asked.keys, asked.computed() - hidden)
     try:
         async with web.server.database.connection() as connection:
             if where.study:
-                await access.check(connection, who, where.study)
-            # Each search is planned for its own values (fhir_server/database.py).
-            cursor = await connection.execute(statement.sql, statement.values, prepare=False)
-            rows = await cursor.fetchall()
-            studies = {row[0] for row in rows}
-            open_ = {uid for uid in studies if await access.readable(connection, who, uid)}
+                await access.check(web.server, connection, who, where.study, access.SEARCH)
+            if who.rights.walls:
+                rows = await _shown(web, connection, who, statement, asked)
+            else:
+                one = paged(statement, asked.limit + 1, asked.offset)
+                rows = await _rows(connection, one)
     except Unavailable as error:
         if error.issues[0].code == "timeout":
             raise TooLarge("The search takes too long; ask for less") from error
         raise
-    kept = [row for row in rows[: asked.limit] if row[0] in open_]
+    kept = rows[: asked.limit]
     return [record(asked.level, row, statement.counted) for row in kept], len(rows) > asked.limit
 
 
-def paged(statement: Statement, asked: Search) -> Statement:
-    """Return the statement for one page, and one row more that tells of further ones."""
-    values = (*statement.values, asked.limit + 1, asked.offset)
+def paged(statement: Statement, limit: int, offset: int) -> Statement:
+    """Return the statement for some of its rows."""
+    values = (*statement.values, limit, offset)
     return Statement(f"{statement.sql} LIMIT %s OFFSET %s", values, statement.counted)
+
+
+async def _rows(connection: Connection, statement: Statement) -> list[Row]:
+    # Each search is planned for its own values (fhir_server/database.py).
+    cursor = await connection.execute(statement.sql, statement.values, prepare=False)
+    return list(await cursor.fetchall())
+
+
+async def _shown(
+    web: Web, connection: Connection, who: Caller, statement: Statement, asked: Search
+) -> list[Row]:
+    """Return the rows of a page as if what the caller may not know of were not there.
+
+    Raises TooLarge where too many are looked at for it.
+    """
+    found: list[Row] = []
+    wanted = asked.offset + asked.limit + 1
+    for start in range(0, _MOST_LOOKED_AT, _LOOKED_AT):
+        rows = await _rows(connection, paged(statement, _LOOKED_AT, start))
+        studies = {row[0] for row in rows}
+        open_ = await access.readable(web.server, connection, who, studies, access.SEARCH)
+        found += [row for row in rows if row[0] in open_]
+        if len(rows) < _LOOKED_AT or len(found) >= wanted:
+            return found[asked.offset : wanted]
+    raise TooLarge("The search looks at too much; ask for less, as by PatientID or StudyDate")
 
 
 def result(web: Web, asked: Search, found: Record) -> Json:

@@ -19,6 +19,7 @@ from adapters.dicom.storage.beside import Beside
 from adapters.dicom.storage.index import Rules as Policies
 from adapters.dicom.storage.quota import Loop, Quota, Reserve
 from adapters.dicom.storage.store import Archive
+from adapters.dicom.web import access
 from adapters.dicom.web.accept import chosen
 from adapters.dicom.web.refusal import refused
 from adapters.dicom.web.service import STUDY, Web, place, route
@@ -36,6 +37,7 @@ SENDER = "STOW-RS"
 """What stands for the calling AE title of instances that came over HTTP."""
 
 _PIECE = 256 << 10
+_IS_THERE = "SELECT 1 FROM dicom_study WHERE study_instance_uid = %s"
 _RETRY = {"Retry-After": "30"}
 _ANSWERS = ((DICOM_JSON, False), ("application/json", False))
 _PLAIN = "identity"
@@ -59,6 +61,7 @@ class _Store:
     async def __call__(self, web: Web, request: Request) -> Response:
         """Store what a request holds, and return what became of it."""
         _check(request)
+        await _check_rights(web, request)
         if self._slots.locked():
             raise Unavailable("Too many requests store at this time", headers=_RETRY)
         async with self._slots:
@@ -75,6 +78,17 @@ class _Store:
         status = http_status(outcomes)
         headers = _RETRY if status == Unavailable.status else None
         return Response(answer(web.base, outcomes), status, headers, DICOM_JSON)
+
+
+async def _check_rights(web: Web, request: Request) -> None:
+    """Raise Forbidden where the caller may not store, NotFound for a study not known to him."""
+    who, study = access.caller(request), request.path_params.get("study", "")
+    access.check_write(who, "c")
+    if study and who.rights.walls:
+        async with web.server.database.connection() as connection:
+            row = await (await connection.execute(_IS_THERE, (study,))).fetchone()
+            if row is not None:
+                await access.check(web.server, connection, who, study)
 
 
 def _check(request: Request) -> None:

@@ -36,13 +36,13 @@ from adapters.dicom.worklist.scheduled import (
     stations,
     steps,
 )
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.server import Server
 
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('worklist ' || %s, 0))"
+_LOCK: Final = f"SELECT pg_advisory_xact_lock(hashtextextended('worklist ' || %s, 0) # {OWN})"
 _PEERS: Final = "SELECT ae_title, timezone, issuer FROM dicom_peer WHERE ae_title = ANY(%s)"
 _JSON_PATCH: Final = "application/json-patch+json"
 _ANNOUNCED: Final = (

@@ -14,10 +14,10 @@ from typing import Final
 import psycopg
 
 from adapters.hl7.inbox.process import drain
+from fhir_server import jobs
 from fhir_server.background import end
 from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
-from fhir_server.jobs import CHANNEL
 from fhir_server.server import Server
 
 # Without a notification it looks so often, in seconds: some may have come before it listened.
@@ -60,7 +60,7 @@ async def _live(server: Server) -> None:
 
 async def _follow(server: Server, connection: Connection) -> None:
     """Process what is there, and again after each word of new jobs."""
-    await connection.execute(f"LISTEN {CHANNEL}")
+    await jobs.listen(connection)
     while True:
         # Most jobs are of other kinds.
         cursor = await connection.execute(_ANY)

@@ -18,7 +18,7 @@ from adapters.hl7.inbox.received import Received
 from adapters.hl7.mapping.transform import knows_type
 from fhir_server.database import Connection, Database
 from fhir_server.errors import Unavailable
-from fhir_server.jobs import ADD, CHANNEL, Job
+from fhir_server.jobs import ADD, TOLD, Job
 
 JOB: Final = Job("hl7.process", {}, dedupe_key="inbox")
 _KINDS: Final = frozenset(("ACK", "ASTM", "BATCH"))
@@ -71,7 +71,7 @@ FROM flagged ORDER BY n
 ON CONFLICT (channel, control_id, sha256) DO NOTHING
 RETURNING id, control_id, sha256
 ), job_added AS ({ADD.format(jobs=_JOBS)})
-SELECT id, control_id, sha256 FROM kept, (SELECT pg_notify(%s, '')) AS told
+SELECT id, control_id, sha256 FROM kept, ({TOLD}) AS told
 """
 
 _EARLIER: Final = """
@@ -246,7 +246,7 @@ async def _insert(
             *("processing_id", "state", "reason", "detail", "ack_mode", "ack"),
         )
     ]
-    values += [_more(messages), JOB.kind, JOB.dedupe_key, CHANNEL]
+    values += [_more(messages), JOB.kind, JOB.dedupe_key]
     return await connection.execute(_INSERT, values, binary=True)
 
 

@@ -14,7 +14,7 @@ from adapters.hl7.inbox.apply import Row
 from adapters.hl7.inbox.barriers import claims
 from adapters.hl7.inbox.lanes import Place
 from adapters.hl7.inbox.understand import KeptOrigin
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.server import Server
 
 WINDOW: Final = 256
@@ -28,13 +28,15 @@ SELECT id, partition_keys, channel, coalesce(event, ''), coalesce(next_attempt <
        octet_length(raw)
 FROM hl7_message WHERE state = 'stored' AND id > %s ORDER BY id LIMIT %s
 """
-_CLAIM: Final = "SELECT id FROM unnest(%s::bigint[]) AS id WHERE pg_try_advisory_lock(%s + id)"
-_ELSEWHERE: Final = """
-SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
+_CLAIM: Final = f"""
+SELECT id FROM unnest(%s::bigint[]) AS id WHERE pg_try_advisory_lock((%s + id) # {OWN})
+"""
+_ELSEWHERE: Final = f"""
+SELECT ((classid::bigint << 32) | objid::bigint) # {OWN} FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_backend_pid()
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-_RELEASE: Final = "SELECT pg_advisory_unlock(%s + id) FROM unnest(%s::bigint[]) AS id"
+_RELEASE: Final = f"SELECT pg_advisory_unlock((%s + id) # {OWN}) FROM unnest(%s::bigint[]) AS id"
 _RELEASE_ALL: Final = "SELECT pg_advisory_unlock_all()"
 _LOAD: Final = """
 SELECT id, raw, partition_keys, attempts, ack_mode, confirmed, channel, coalesce(event, ''),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from adapters.hl7.outbound.record import Json
 from fhir_server.caller import trusted
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.read import read_on
@@ -26,7 +26,7 @@ OPEN: Final = ("requested", "accepted", "in-progress")
 _TASK: Final = {"cancelling": "in-progress"}
 _COLUMNS: Final = "id, analyzer, request, specimen, code, task_id, state, outbound_id"
 
-_HOLD: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_HOLD: Final = f"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0) # {OWN})"
 _INSERT: Final = """
 INSERT INTO hl7_awos (id, analyzer, request, specimen, code, task_id, state)
 VALUES (%s, %s, %s, %s, %s, %s, 'requested')

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import psycopg
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 
@@ -15,7 +15,8 @@ from adapters.hl7.inbox.preview import preview
 from adapters.hl7.mllp.channels import states, want
 from adapters.hl7.operators import audit, destinations, page, payloads, queries
 from adapters.hl7.operators.requests import ChannelState, Dismiss, Release, Replay
-from fhir_server.errors import Forbidden, NotFound, SangamError, TooLarge
+from fhir_server.errors import NotFound, SangamError, TooLarge
+from fhir_server.identity.doors import Door, marked, named
 from fhir_server.r4.json import encode
 from fhir_server.server import Server
 
@@ -38,11 +39,12 @@ def routes(server: Server) -> list[Mount]:
     )
     app.add_exception_handler(SangamError, _refused)
     app.add_exception_handler(psycopg.DataError, _impossible)
+    app.add_exception_handler(RequestValidationError, _unreadable)
     app.include_router(page.router())
     own = (_messages(server), _contents(server), _actions(server), _overview(server))
     for router in (*own, destinations.router(server)):
-        app.include_router(router, dependencies=[Depends(_same_origin)])
-    return [Mount(PATH, app=app)]
+        app.include_router(router)
+    return list(marked([Mount(PATH, app=app)], Door("hl7", session=True)))
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -50,21 +52,20 @@ async def _refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=status)
 
 
+async def _unreadable(_: Request, error: Exception) -> Response:
+    """Answer where a request is wrong, without what stands there: it may be of a patient."""
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    told = [{"loc": one["loc"], "type": one["type"]} for one in found]
+    return JSONResponse({"detail": told}, status_code=422)
+
+
 async def _impossible(_: Request, __: Exception) -> Response:
     """Answer what no row can have: a number that is too large, a text with NUL."""
     return JSONResponse({"detail": "No row can have such a value"}, status_code=400)
 
 
-async def _same_origin(request: Request) -> None:
-    """Refuse what the page of another site lets a browser send."""
-    origin = request.headers.get("origin")
-    other = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if request.method != "GET" and other:
-        raise Forbidden("Requests of other sites are not taken")
-
-
 def _actor(request: Request) -> str:
-    return f"operator at {request.client.host}" if request.client else "operator"
+    return named(request.scope)
 
 
 async def _asked(  # noqa: PLR0913  (one parameter each)

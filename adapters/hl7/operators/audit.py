@@ -9,14 +9,23 @@ from typing import Final
 from adapters.hl7.inbox.apply import begin
 from adapters.hl7.inbox.provenance import row_identifier
 from adapters.hl7.mapping.context import Json
+from fhir_server.audit.event import of_adapter
 from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.r4 import json
 from fhir_server.server import Server
 
-_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-event-type"
-_RESTFUL: Final = "http://hl7.org/fhir/restful-interaction"
+_TYPE: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/audit-event-type",
+    "code": "rest",
+    "display": "RESTful Operation",
+}
+_READ: Final = {
+    "system": "http://hl7.org/fhir/restful-interaction",
+    "code": "read",
+    "display": "read",
+}
 _ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
 
 
@@ -25,29 +34,18 @@ async def read(server: Server, id_: int, actor: str, view: str) -> None:
 
     `view` is what is read of it: `raw`, `parsed`, `mapped`, `explain`, `ack`, `preview`.
     """
-    base = (await begin(server)).base
-    resource = _event(base, id_, actor, view, datetime.now(UTC))
+    row = row_identifier((await begin(server)).base, id_)
+    resource = _event(server.base, row, actor, view, datetime.now(UTC))
     caller = trusted(actor, "hl7")
     async with server.database.transaction() as connection:
         entry = Entry("POST", "AuditEvent", resource, json.encode(resource))
         await transaction(server, connection, caller, [entry])
 
 
-def _event(base: str, id_: int, actor: str, view: str, at: datetime) -> Json:
-    return {
-        "resourceType": "AuditEvent",
-        "type": {"system": _TYPE, "code": "rest", "display": "RESTful Operation"},
-        "subtype": [{"system": _RESTFUL, "code": "read", "display": "read"}],
-        "action": "R",
-        "recorded": at.isoformat(),
-        "outcome": "0",
-        "agent": [{"name": actor, "requestor": True}],
-        "source": {"observer": {"display": "Sangam"}},
-        "entity": [
-            {
-                "what": {"identifier": row_identifier(base, id_)},
-                "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
-                "name": f"HL7 v2 message ({view})",
-            }
-        ],
+def _event(base: str, row: Json, actor: str, view: str, at: datetime) -> Json:
+    entity = {
+        "what": {"identifier": row},
+        "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
+        "name": f"HL7 v2 message ({view})",
     }
+    return of_adapter(base, actor, (_TYPE, _READ, "R"), entity, at)

@@ -16,6 +16,7 @@ from adapters.hl7.outbound import queue
 from adapters.hl7.profiles.destination import Outbound
 from adapters.hl7.profiles.read import Profiles
 from fhir_server.errors import NotFound
+from fhir_server.identity.doors import named
 from fhir_server.server import Server
 
 _CONNECT_SECONDS: Final = 10.0
@@ -111,7 +112,7 @@ def router(server: Server) -> APIRouter:
 
 def _actions(found: APIRouter, server: Server) -> None:
     def actor(request: Request) -> str:
-        return f"operator at {request.client.host}" if request.client else "operator"
+        return named(request.scope)
 
     @found.post("/outbound/retry")
     async def retry(request: Request, asked: Release) -> dict[str, list[int]]:

@@ -16,7 +16,7 @@ from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.destination import Outbound
 from adapters.hl7.uri_base import uri_base
 from fhir_server.background import end
-from fhir_server.database import Connection
+from fhir_server.database import OWN, Connection
 from fhir_server.errors import SangamError
 from fhir_server.server import Server
 
@@ -93,7 +93,7 @@ async def _work(server: Server) -> None:
 async def _alone(server: Server) -> AsyncIterator[Connection | None]:
     """Lend the connection that holds the lock of the one who sends; None where another does."""
     async with server.database.statement() as connection:
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        cursor = await connection.execute(f"SELECT pg_try_advisory_lock(%s # {OWN})", (_LOCK,))
         row = await cursor.fetchone()
         if not (row and row[0]):
             yield None
@@ -102,7 +102,7 @@ async def _alone(server: Server) -> AsyncIterator[Connection | None]:
             yield connection
         finally:
             if not connection.closed:
-                await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+                await connection.execute(f"SELECT pg_advisory_unlock(%s # {OWN})", (_LOCK,))
 
 
 async def _serve(server: Server, held: Connection) -> None:

@@ -14,6 +14,7 @@ from fhir_server.api.app import create_app
 from fhir_server.database import Database
 from fhir_server.jobs import Job
 from fhir_server.server import Server
+from tests import sessions
 
 ROOT = "http://testserver"
 
@@ -41,6 +42,7 @@ async def test_a_server_that_cannot_write_is_not_ready(server: Server, database_
     with psycopg.connect(database_url, autocommit=True) as connection:
         change = f'ALTER DATABASE "{connection.info.dbname}"'
         connection.execute(f"{change} SET default_transaction_read_only = on")
+        sessions.forget()
         stopped = Database(database_url, size=2)
         try:
             await stopped.open()
@@ -50,6 +52,7 @@ async def test_a_server_that_cannot_write_is_not_ready(server: Server, database_
         finally:
             connection.execute(f"{change} RESET default_transaction_read_only")
             await stopped.close()
+            sessions.forget()
     assert (ready.status_code, ready.json()) == (503, {"status": "the database cannot be written"})
 
 

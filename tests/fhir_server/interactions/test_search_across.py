@@ -8,6 +8,7 @@ import pytest
 from fhir_server.caller import trusted
 from fhir_server.errors import BadRequest, NotFound, NotSupported, SangamError
 from fhir_server.interactions.entry import Entry
+from fhir_server.interactions.put_many import Put, put_many
 from fhir_server.interactions.search import search
 from fhir_server.interactions.transaction import transaction
 from fhir_server.search.compartment import Compartment
@@ -100,9 +101,14 @@ async def filled(server: Server) -> Server:
             "PUT", f"{one['resourceType']}/{one['id']}", resource=one, raw=msgspec.json.encode(one)
         )
         for one in RESOURCES
+        if one["resourceType"] != "AuditEvent"
     ]
+    # An AuditEvent is not put by a client.
+    event = next(one for one in RESOURCES if one["resourceType"] == "AuditEvent")
+    put = Put("AuditEvent", event["id"], event, msgspec.json.encode(event), fresh=True)
     async with server.database.transaction() as connection:
         await transaction(server, connection, ME, entries)
+        await put_many(server, connection, ME, [put])
     return server
 
 

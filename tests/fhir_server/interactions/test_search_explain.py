@@ -1,11 +1,16 @@
 """`_explain`: how a search was carried out, for operators."""
 
 import json
+from contextlib import nullcontext
 
 import httpx
 import pytest
 
+from fhir_server.caller import Caller, trusted
 from fhir_server.config import Settings
+from fhir_server.errors import Forbidden
+from fhir_server.interactions.search import search
+from fhir_server.rights import Grant, Rights
 from fhir_server.search.explain import explained
 from fhir_server.server import Server
 
@@ -108,12 +113,23 @@ async def test_later_pages_are_explained_too(filled: httpx.AsyncClient) -> None:
     ],
     indirect=["settings"],
 )
-async def test_who_may_ask_is_a_setting(status: int, client: httpx.AsyncClient) -> None:
-    body = await get(client, "/Patient?_explain=true", status)
+async def test_who_may_ask_is_a_setting(status: int, server: Server) -> None:
+    operator = trusted("tests", "rest")
     if status == 403:
-        (issue,) = body["issue"]
-        assert (issue["code"], issue["expression"]) == ("forbidden", ["_explain"])
-    await get(client, "/Patient?_explain=false")
+        with pytest.raises(Forbidden) as refused:
+            await search(server, operator, "Patient", [("_explain", "true")])
+        (issue,) = refused.value.issues
+        assert (issue.code, issue.expression) == ("forbidden", "_explain")
+    else:
+        assert b"actualRows" in await search(server, operator, "Patient", [("_explain", "true")])
+    assert b"actualRows" not in await search(server, operator, "Patient", [("_explain", "false")])
+
+
+async def test_only_operators_may_ask(server: Server) -> None:
+    for operator, told in ((frozenset[str](), False), (frozenset(("explain",)), True)):
+        caller = Caller("tests", "rest", Rights(((Grant("Patient", "s"),),), operator))
+        with nullcontext() if told else pytest.raises(Forbidden):
+            await search(server, caller, "Patient", [("_explain", "true")])
 
 
 def test_only_what_is_known_to_hold_no_value_is_told() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from fhir_server.errors import Unavailable
 from fhir_server.main import postgres
+from tests.cluster import lay
 
 
 @pytest.fixture
@@ -22,6 +23,13 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "postgres"
     yield place
     postgres.stop(place)
+
+
+@pytest.fixture
+def made(directory: Path) -> Path:
+    """A cluster that is there already, as initdb takes seconds of a core."""
+    lay(directory)
+    return directory
 
 
 def one(uri: str, query: str) -> object:
@@ -47,14 +55,14 @@ def ended(process: psutil.Process) -> bool:
     return False
 
 
-def test_a_start_stop_and_start_keep_the_data(directory: Path) -> None:
-    uri = postgres.ensure_database(postgres.start(directory), "kept")
+def test_a_start_stop_and_start_keep_the_data(made: Path) -> None:
+    uri = postgres.ensure_database(postgres.start(made), "kept")
     with psycopg.connect(uri) as connection:
         connection.execute("CREATE TABLE t AS SELECT 7 AS n")
-    process = running(directory)
-    postgres.stop(directory)
+    process = running(made)
+    postgres.stop(made)
     assert ended(process)
-    postgres.start(directory)
+    postgres.start(made)
     assert one(uri, "SELECT n FROM t") == 7
 
 
@@ -75,40 +83,40 @@ def test_nobody_else_reaches_the_socket_or_the_files(directory: Path) -> None:
     assert (directory / ".s.PGSQL.5432").stat().st_mode & 0o077 == 0
 
 
-def test_a_running_cluster_is_taken_over(directory: Path) -> None:
-    first = postgres.start(directory)
-    process = running(directory)
-    assert postgres.start(directory) == first
-    assert running(directory) == process
+def test_a_running_cluster_is_taken_over(made: Path) -> None:
+    first = postgres.start(made)
+    process = running(made)
+    assert postgres.start(made) == first
+    assert running(made) == process
 
 
-def test_a_killed_cluster_recovers_what_was_committed(directory: Path) -> None:
-    uri = postgres.start(directory)
+def test_a_killed_cluster_recovers_what_was_committed(made: Path) -> None:
+    uri = postgres.start(made)
     with psycopg.connect(uri) as connection:
         connection.execute("CREATE TABLE t AS SELECT 7 AS n")
-    process = running(directory)
+    process = running(made)
     for each in (process, *process.children()):
         with suppress(psutil.NoSuchProcess):
             each.kill()
     assert ended(process)
-    assert one(postgres.start(directory), "SELECT n FROM t") == 7
+    assert one(postgres.start(made), "SELECT n FROM t") == 7
 
 
-def test_a_killed_postmaster_whose_backends_live_is_followed_by_a_new_one(directory: Path) -> None:
-    uri = postgres.start(directory)
-    process = running(directory)
+def test_a_killed_postmaster_whose_backends_live_is_followed_by_a_new_one(made: Path) -> None:
+    uri = postgres.start(made)
+    process = running(made)
     process.kill()
     assert ended(process)
-    assert one(postgres.start(directory), "SELECT 7") == 7
-    assert uri == postgres.start(directory)
+    assert one(postgres.start(made), "SELECT 7") == 7
+    assert uri == postgres.start(made)
 
 
-def test_a_pid_file_that_names_another_process_is_no_obstacle(directory: Path) -> None:
-    postgres.start(directory)
-    left = (directory / "postmaster.pid").read_text().splitlines()
-    postgres.stop(directory)
-    (directory / "postmaster.pid").write_text("\n".join([str(os.getpid()), *left[1:]]) + "\n")
-    assert one(postgres.start(directory), "SELECT 7") == 7
+def test_a_pid_file_that_names_another_process_is_no_obstacle(made: Path) -> None:
+    postgres.start(made)
+    left = (made / "postmaster.pid").read_text().splitlines()
+    postgres.stop(made)
+    (made / "postmaster.pid").write_text("\n".join([str(os.getpid()), *left[1:]]) + "\n")
+    assert one(postgres.start(made), "SELECT 7") == 7
 
 
 def test_an_initdb_that_was_killed_is_done_again(directory: Path) -> None:

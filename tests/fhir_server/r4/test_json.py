@@ -1,7 +1,7 @@
 import random
 from collections.abc import Callable
 from decimal import Decimal
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -166,11 +166,11 @@ def test_a_long_string_is_refused() -> None:
     ids=["arrays", "objects", "combs", "trees", "members", "escapes"],
 )
 def test_sixteen_hostile_megabytes_cost_little(raw: bytes) -> None:
-    start = perf_counter()
+    start = process_time()
     try:
         json.check_caps(raw, LIMITS)
         json.decode(raw)
     except BadRequest as error:
         refusal = error
     assert refusal.status == 400
-    assert perf_counter() - start < 10  # two orders above what it takes, for busy machines
+    assert process_time() - start < 10  # two orders above what it takes, for busy machines

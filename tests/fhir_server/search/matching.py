@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -47,7 +48,8 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 def query(type_name: str, text: str, registry: Registry = REGISTRY) -> Query:
-    return parse(registry, type_name, parse_qsl(text, keep_blank_values=True), RULES)
+    found = parse(registry, type_name, parse_qsl(text, keep_blank_values=True), RULES)
+    return replace(found, guard="open")
 
 
 def finds(text: str, resource: Json, registry: Registry = REGISTRY) -> bool:

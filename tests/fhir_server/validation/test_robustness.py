@@ -1,5 +1,5 @@
 import random
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -80,7 +80,7 @@ def test_no_damaged_text_raises_anything_but_a_refusal(seed: int) -> None:
     ids=["codes", "nulls", "members", "contained", "uri", "div"],
 )
 def test_hostile_megabytes_cost_little(data: dict[str, Any]) -> None:
-    start = perf_counter()
+    start = process_time()
     issues = VALIDATOR.validate("Patient", b"", {"resourceType": "Patient", **data})
     assert issues
-    assert perf_counter() - start < 10  # an order above what it takes, for busy machines
+    assert process_time() - start < 10  # an order above what it takes, for busy machines

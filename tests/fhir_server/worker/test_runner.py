@@ -15,6 +15,7 @@ import pytest
 from fhir_server import jobs
 from fhir_server.jobs import Job
 from fhir_server.server import Server
+from fhir_server.worker.broker import Broker
 from fhir_server.worker.runner import Function, Worker, work
 
 MEMORY = "memory://"
@@ -215,7 +216,7 @@ async def test_a_job_under_way_at_the_stop_is_finished(server: Server) -> None:
 async def test_nothing_is_claimed_before_the_workers_number_is_held(server: Server) -> None:
     """Under a number that nobody holds, another worker would adopt the job at once."""
     seen: list[int] = []
-    worker = Worker(server, {"note": noting(seen)}, MEMORY)
+    worker = Worker(server, {"note": noting(seen)}, Broker(MEMORY, lambda *_: None))
     await enqueued(server, Job("note", {"n": 1}))
     async with server.database.connection() as connection:
         ((id_,),) = await (await connection.execute("SELECT id FROM job")).fetchall()
@@ -246,7 +247,8 @@ async def test_a_worker_whose_session_is_cut_goes_on(server: Server) -> None:
         async with await psycopg.AsyncConnection.connect(server.database.conninfo) as connection:
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks "
-                "WHERE locktype = 'advisory' AND classid = %s",
+                "WHERE locktype = 'advisory' AND classid = %s AND database = "
+                "(SELECT oid FROM pg_database WHERE datname = current_database())",
                 (jobs.LOCK_CLASS,),
             )
         await enqueued(server, Job("note", {"n": 2}))

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 import httpx
 import psycopg
 import pytest
-from fastapi import FastAPI
 
 from adapters.dicom.commitment import rows
 from adapters.dicom.mpps import rows as steps
@@ -14,6 +13,7 @@ from adapters.dicom.operators.api import routes
 from adapters.dicom.simulation import step
 from adapters.dicom.simulation.exam import unscheduled
 from adapters.dicom.simulation.objects import instances
+from fhir_server.api.app import create_app
 from fhir_server.server import Server
 from tests.adapters.dicom.commitment.test_commitment_cli import ASKED, PEER
 from tests.adapters.dicom.simulation.test_played_modality import NOW, exam
@@ -21,8 +21,8 @@ from tests.adapters.dicom.simulation.test_played_modality import NOW, exam
 
 @pytest.fixture
 async def http(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=FastAPI(routes=routes(server)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test/dicom") as client:
+    transport = httpx.ASGITransport(app=create_app(server, (), routes(server)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver/dicom") as client:
         yield client
 
 

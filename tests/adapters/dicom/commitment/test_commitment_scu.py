@@ -1,6 +1,7 @@
 """A real SCU of storage commitment, pynetdicom, which asks and is told."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -275,6 +276,9 @@ async def test_a_report_comes_on_the_requesters_association(
             assert status.Status == 0
             anyio.from_thread.run_sync(asked.set)
             assert told.came.wait(20)
+            # What was told is noted once the answer to it has come.
+            while state(archive) == [("decided", 0, None)]:
+                time.sleep(0.005)
         return archive
 
     async with anyio.create_task_group() as tasks:

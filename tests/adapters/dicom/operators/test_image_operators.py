@@ -42,7 +42,7 @@ KNOWN = {
 @pytest.fixture
 async def web(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=create_app(server, (), routes(server)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://sangam/dicom") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver/dicom") as http:
         yield http
 
 

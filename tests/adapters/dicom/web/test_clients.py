@@ -83,7 +83,7 @@ def test_what_goes_over_the_wire_is_exact(both: Served) -> None:
     )
     raw = _exchanged(
         port,
-        f"GET /dicom-web/studies/{study} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"GET /dicom-web/studies/{study} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         'Accept: multipart/related; type="application/dicom"\r\n\r\n',
     )
     head, _, body = raw.partition(b"\r\n\r\n")
@@ -103,7 +103,9 @@ def test_a_client_that_goes_away_leaves_the_server_well(both: Served) -> None:
     made = list(instances(Study(5, 2, size=512)))
     archive.send(*made)
     [(study,)] = archive.rows("SELECT DISTINCT study_instance_uid FROM dicom_instance")
-    request = f"GET /dicom-web/studies/{study} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = (
+        f"GET /dicom-web/studies/{study} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", port), 10) as sock:
             sock.sendall(request.encode())

@@ -11,6 +11,7 @@ from adapters.dicom.dataset.head import head
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.web import access
+from fhir_server.caller import Caller
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings, DicomWebSettings
 from tests.adapters.dicom import files
@@ -239,12 +240,9 @@ async def test_every_path_asks_who_may_read(site: Site, monkeypatch: pytest.Monk
     ]
     assert [(await site.get(at)).status_code for at in paths] == [200] * len(paths)
 
-    async def nothing(*_: object) -> bool:
-        return False
-
-    monkeypatch.setattr(access, "readable", nothing)
+    monkeypatch.setattr(access, "caller", lambda _: Caller("nobody", "dicomweb"))
     assert {at: (await site.get(at)).status_code for at in paths} == dict.fromkeys(paths, 404)
-    assert (await site.http.delete(study)).status_code == 404
+    assert (await site.http.delete(study)).status_code == 403
     for at in ("/studies", "/series", "/instances"):
         assert (await site.get(at)).json() == []
 

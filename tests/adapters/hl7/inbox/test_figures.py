@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 async def shown(server: Server) -> dict[str, float]:
     transport = httpx.ASGITransport(app=create_app(server, [figures]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
         lines = (await http.get("/metrics")).text.splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if line.startswith(("hl7_inbox", "hl7_oldest")))
     return {name: float(value) for name, value in pairs}

@@ -23,7 +23,7 @@ SECRETS = ("Rao", "Asha", "19800102", "4.75")
 @pytest.fixture
 async def web(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=create_app(server, (), routes(server)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://sangam/hl7") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver/hl7") as http:
         yield http
 
 
@@ -170,7 +170,7 @@ async def test_posted_message_is_mapped_and_not_stored(
     assert (await web.post("/map", content=b"nothing")).status_code == 422
     small = with_hl7(server, max_message_bytes=100)
     transport = httpx.ASGITransport(app=create_app(small, (), routes(small)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://sangam/hl7") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver/hl7") as http:
         assert (await http.post("/map", content=result(A, "F1"))).status_code == 413
 
 
@@ -298,7 +298,7 @@ async def test_pages_of_other_sites_change_nothing(web: httpx.AsyncClient, serve
     body = {"ids": [2], "comment": "x"}
     assert (await web.post("/dismiss", json=body, headers=other)).status_code == 403
     assert (await rows(server))[1][0] == "dead"
-    own = {"Origin": "http://sangam"}
+    own = {"Origin": "http://testserver"}
     assert (await web.post("/dismiss", json=body, headers=own)).status_code == 200
 
 
@@ -311,7 +311,7 @@ async def test_page_runs_no_script_but_its_own(web: httpx.AsyncClient) -> None:
         assert name in page.text
         assert (await web.get(f"/{name}")).status_code == 200
     assert ".innerHTML" not in (await web.get("/page.js")).text
-    assert (await web.get("http://sangam/hl7", follow_redirects=True)).text == page.text
+    assert (await web.get("http://testserver/hl7", follow_redirects=True)).text == page.text
 
 
 async def test_interface_describes_itself(web: httpx.AsyncClient) -> None:
@@ -327,7 +327,7 @@ async def test_destination_is_tested_by_connecting(server: Server, tmp_path: Pat
         (tmp_path / "his.toml").write_text(said)
         sending = with_hl7(server, profiles_dir=str(tmp_path))
         transport = httpx.ASGITransport(app=create_app(sending, (), routes(sending)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://sangam/hl7") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver/hl7") as http:
             (found,) = await get(http, "/destinations")
             assert (found["name"], found["triggers"], found["messages"]) == ("his", ["ADT"], [])
             assert (await http.post("/destinations/his/test")).json()["ok"] is True

@@ -2,7 +2,7 @@ import contextlib
 import random
 import re
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -325,10 +325,10 @@ def test_a_number_of_too_many_digits_is_refused() -> None:
     ids=["open", "names", "tags", "comment", "value", "attributes", "escapes"],
 )
 def test_sixteen_hostile_megabytes_cost_little(raw: bytes) -> None:
-    start = perf_counter()
+    start = process_time()
     with contextlib.suppress(BadRequest):
         read(raw)
-    assert perf_counter() - start < 30  # several times what it takes, for busy machines
+    assert process_time() - start < 30  # several times what it takes, for busy machines
 
 
 def test_errors_name_no_value() -> None:

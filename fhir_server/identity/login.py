@@ -1,0 +1,138 @@
+"""Logging in: password, then the second factor where the user needs one.
+
+What stands between the two steps is sealed into the page, so that nothing is kept for who
+does not go on.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from fhir_server.audit.happening import LOGIN, happened
+from fhir_server.audit.record import MINOR
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
+from fhir_server.errors import Unauthenticated
+from fhir_server.identity import opaque, passwords, second_factor, throttle, users
+from fhir_server.identity.users import User
+from fhir_server.identity_settings import IdentitySettings
+from fhir_server.server import Server
+
+DOOR: Final = "login"
+WRONG: Final = "The name or the password is not right"
+WRONG_CODE: Final = "This code is not right, or was used already"
+_HALF: Final = "half a login"
+_HALF_SECONDS: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A user whose password was right at `at`; `seed` is that of a device to be set up.
+
+    `renewing`: it takes the place of a former one, which a fresh login has allowed.
+    """
+
+    user_id: str
+    at: float
+    seed: str | None = None
+    renewing: bool = False
+
+
+async def by_password(server: Server, name: str, password: str, address: str) -> User:
+    """Return the user; Unauthenticated, or Throttled, alike whether there is one of that name."""
+    settings = server.settings.security.identity
+    async with server.database.statement() as connection:
+        keys = _keys(server, name, address)
+        await throttle.count(connection, settings, *keys)
+        user = await users.by_name(connection, name)
+    known = user if user and may_log_in(server, user) else None
+    right = await passwords.verify(
+        settings.password, known.password if known else None, password[: 4 * passwords.LONGEST]
+    )
+    if not right or known is None:
+        # What was typed may be a password; only a name that is known is recorded.
+        await _failed(server, known.name if known else "unknown", address)
+        raise Unauthenticated(WRONG)
+    async with server.database.statement() as connection:
+        if not needs_second_factor(settings, known):
+            await throttle.clear(connection, *keys)
+        if passwords.is_outdated(settings.password, known.password):
+            fresh = await passwords.hashed(settings.password, password)
+            await users.set_password(connection, known.id, fresh)
+    return known
+
+
+async def by_code(server: Server, user: User, code: str, address: str) -> str:
+    """Return how the code proved the second factor; Unauthenticated when it did not."""
+    keys = _keys(server, user.name, address)
+    async with server.database.statement() as connection:
+        await throttle.count(connection, server.settings.security.identity, *keys)
+        method = await second_factor.spend(server, connection, user, code)
+        if method is None:
+            await _failed(server, user.name, address)
+            raise Unauthenticated(WRONG_CODE)
+        await throttle.clear(connection, *keys)
+    return method
+
+
+async def by_new_device(
+    server: Server, user: User, seed: str, code: str, address: str
+) -> list[str]:
+    """Set up a device by its first code and return recovery codes; Unauthenticated if wrong."""
+    keys = _keys(server, user.name, address)
+    async with server.database.transaction() as connection:
+        step = second_factor.step_of(seed, code, time.time())
+        if step is None:
+            raise Unauthenticated(WRONG_CODE)
+        await second_factor.enrol(server, connection, user, seed, step)
+        codes = await second_factor.new_codes(server, connection, user.id)
+        await throttle.clear(connection, *keys)
+    return codes
+
+
+async def _failed(server: Server, name: str, address: str) -> None:
+    caller = Caller(name=f"login/{name}", door=DOOR, address=address)
+    async with server.database.aside() as connection:
+        await happened(connection, caller, LOGIN, about=[name], outcome=MINOR)
+
+
+def needs_second_factor(settings: IdentitySettings, user: User) -> bool:
+    """Return whether a password alone does not do for this user."""
+    if user.seed is not None:
+        return True
+    return not user.demo and (user.is_staff or settings.second_factor == "all")
+
+
+def may_log_in(server: Server, user: User) -> bool:
+    """Return whether the user is active, and no sample outside of demo mode."""
+    return user.active and (server.settings.demo or not user.demo)
+
+
+def sealed(server: Server, half: Half) -> str:
+    """Return the text that stands for a right password in a page."""
+    return opaque.sealed(server, _HALF, "", msgspec.json.encode(half))
+
+
+async def opened(server: Server, connection: Connection, text: str) -> tuple[User, Half]:
+    """Return the user of half a login; Unauthenticated when it is too old, or none."""
+    raw = opaque.unsealed(server, _HALF, "", text)
+    half = msgspec.json.decode(raw, type=Half) if raw else None
+    if half is None or time.time() - half.at > _HALF_SECONDS:
+        raise Unauthenticated("That took too long; log in again")
+    user = await users.by_id(connection, half.user_id)
+    if (
+        user is None
+        or not may_log_in(server, user)
+        or (half.seed and user.seed and not half.renewing)
+    ):
+        raise Unauthenticated("That took too long; log in again")
+    return user, half
+
+
+def _keys(server: Server, name: str, address: str) -> tuple[bytes, bytes]:
+    return (
+        opaque.keyed(server, "attempt", f"account {users.normal(name)}"),
+        opaque.keyed(server, "attempt", f"address {address}"),
+    )

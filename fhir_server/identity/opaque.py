@@ -1,0 +1,45 @@
+"""Opaque secrets: random texts of 256 bits, of which only a hash is kept.
+
+Nothing can be guessed of them, so that a plain hash does.
+
+https://www.rfc-editor.org/rfc/rfc6749#section-10.10
+"""
+
+import hashlib
+import hmac
+import secrets
+
+from fhir_server import seal
+from fhir_server.seal import derived
+from fhir_server.server import Server
+
+_BYTES = 32
+
+
+def new() -> str:
+    """Return a new secret in the alphabet of URLs."""
+    return secrets.token_urlsafe(_BYTES)
+
+
+def hashed(secret: str) -> bytes:
+    """Return what is kept of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def keyed(server: Server, purpose: str, text: str) -> bytes:
+    """Return a hash of a text that might be guessed, which only this installation can make."""
+    return hmac.digest(derived(_root(server), purpose), text.encode(), "sha256")
+
+
+def sealed(server: Server, purpose: str, bound: str, content: bytes) -> str:
+    """Return the content sealed for one purpose and bound to one owner."""
+    return seal.seal(_root(server), purpose, bound, content)
+
+
+def unsealed(server: Server, purpose: str, bound: str, text: str) -> bytes | None:
+    """Return the content; None when it was sealed otherwise, or was changed."""
+    return seal.unseal(_root(server), purpose, bound, text)
+
+
+def _root(server: Server) -> bytes:
+    return derived(server.registry.context.page_key, "identity")

@@ -1,0 +1,103 @@
+"""What a write must find for who writes.
+
+Who may not see what lies under an id is told what is told of an id that was never used.
+Only an update cannot do so: it would make the resource.
+
+https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from fhir_server.access.queries import Walls
+from fhir_server.access.restriction import required, restriction
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
+from fhir_server.errors import Forbidden
+from fhir_server.interactions.step import Step
+from fhir_server.search.condition import either
+from fhir_server.server import Server
+from fhir_server.store import walls as store
+
+LETTERS: Mapping[str, str] = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
+
+
+def require_letters(server: Server, caller: Caller, writes: Iterable[Step]) -> None:
+    """Refuse the writes of types that the caller may not write at all."""
+    if not caller.rights.walls:
+        return
+    for one in writes:
+        with one.refusals():
+            required(server, caller.rights, one.target.type, LETTERS[one.method])
+
+
+async def require(
+    server: Server, connection: Connection, caller: Caller, writes: Sequence[Step]
+) -> None:
+    """Refuse to change what the caller may not change, of rows that are locked.
+
+    A step that would patch or delete what is hidden goes on as if nothing lay there.
+    """
+    if not caller.rights.walls:
+        return
+    held = [one for one in writes if one.present is not None and not one.existing]
+    _forget_deleted(server, caller, held)
+    held = [one for one in held if one.present is not None and not one.present.deleted]
+    met = await _met(server, connection, caller, held, "u") | await _met(
+        server, connection, caller, held, "d"
+    )
+    refused = [one for one in held if _key(one) not in met]
+    seen = await _seen(server, connection, caller, refused)
+    for one in refused:
+        if one.method == "PUT" or _key(one) in seen:
+            with one.refusals():
+                raise Forbidden("What is stored under this id is not yours to change")
+        one.present = None
+
+
+async def unreadable(
+    server: Server, connection: Connection, caller: Caller, steps: Sequence[Step]
+) -> set[int]:
+    """Return the indexes of the patches whose result the caller may not read."""
+    patches = [one for one in steps if one.method == "PATCH" and one.present is not None]
+    if not caller.rights.walls or not patches:
+        return set()
+    types = sorted({one.target.type for one in patches})
+    walls = Walls(server, caller.rights, types, "r")
+    if walls.any is None:
+        return set()
+    readable = await store.meeting(connection, [_key(one) for one in patches], walls.any)
+    return {one.index for one in patches if _key(one) not in readable}
+
+
+def _key(one: Step) -> int:
+    assert one.present is not None
+    return one.present.key
+
+
+def _forget_deleted(server: Server, caller: Caller, held: Iterable[Step]) -> None:
+    """Let patches and deletions find nothing where something hidden may have been deleted."""
+    for one in held:
+        gone = one.present is not None and one.present.deleted and one.method != "PUT"
+        if gone and restriction(server, caller.rights, one.target.type, "r") is not None:
+            one.present = None
+
+
+async def _met(
+    server: Server, connection: Connection, caller: Caller, held: Sequence[Step], letter: str
+) -> set[int]:
+    """Return the keys of those steps with this letter whose resources may be changed so."""
+    asked = [one for one in held if LETTERS[one.method] == letter]
+    types = sorted({one.target.type for one in asked})
+    walls = Walls(server, caller.rights, types, letter)
+    keys = {_key(one) for one in asked}
+    return keys if walls.any is None else await store.meeting(connection, keys, walls.any)
+
+
+async def _seen(
+    server: Server, connection: Connection, caller: Caller, refused: Sequence[Step]
+) -> set[int]:
+    """Return the keys of those that the caller knows of."""
+    types = sorted({one.target.type for one in refused})
+    walls = [Walls(server, caller.rights, types, letter) for letter in "rs"]
+    known = either([one.any for one in walls if one.any is not None])
+    return await store.meeting(connection, [_key(one) for one in refused], known)

@@ -1,0 +1,77 @@
+"""Changes of what roles may do.
+
+Each is checked, kept with its versions, and audited in its transaction.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from fhir_server.access import role_store, role_table
+from fhir_server.access.role_store import Changed
+from fhir_server.access.role_table import Role, RoleTable
+from fhir_server.audit.happening import ROLES_CHANGED, happened
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
+from fhir_server.errors import BadRequest, Forbidden, NotFound, Unprocessable
+from fhir_server.rights import ANY
+from fhir_server.server import Server
+from fhir_server.store.attempts import atomically
+
+CHANGING: Final = "roles"
+"""The operator scope of those who change roles."""
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
+
+
+async def read(server: Server, caller: Caller) -> tuple[RoleTable, Mapping[str, Changed]]:
+    """Return the roles in force and the changes of those that were changed, by name."""
+    _require(caller)
+    async with server.database.connection() as connection:
+        known = await role_store.changed(connection)
+        return await role_store.table(connection), {one.name: one for one in known}
+
+
+async def change(server: Server, caller: Caller, name: str, text: bytes) -> int:
+    """Put a role written in TOML in force; return the version of the change.
+
+    BadRequest for what is no role, Unprocessable for what a role may not be.
+    """
+    _require(caller)
+    if not _NAME.fullmatch(name):
+        raise BadRequest("A role's name is written in capitals", code="value", expression="name")
+    role = role_table.read(text)
+    fault = role_table.faults(
+        role_table.shipped(),
+        role,
+        server.definitions.resource_types,
+        role_store.flags(server.settings),
+    )
+    if fault:
+        raise Unprocessable(f"The role cannot be so: {fault}", code="business-rule")
+    return await _changed(server, caller, name, role)
+
+
+async def reset(server: Server, caller: Caller, name: str) -> int:
+    """Put the role in force that is shipped, or none where none of the name is."""
+    _require(caller)
+    table, known = await read(server, caller)
+    if name not in table.roles and name not in known:
+        raise NotFound("There is no such role")
+    return await _changed(server, caller, name, None)
+
+
+async def _changed(server: Server, caller: Caller, name: str, role: Role | None) -> int:
+    async def work(connection: Connection) -> int:
+        version = await role_store.change(connection, name, role, caller.user or caller.name)
+        await happened(connection, caller, ROLES_CHANGED, about=[name])
+        return version
+
+    version = await atomically(server.database, work)
+    role_store.forget(server.database)
+    return version
+
+
+def _require(caller: Caller) -> None:
+    if not caller.rights.operator & {ANY, CHANGING}:
+        raise Forbidden("Roles are read and changed by who has the right to")

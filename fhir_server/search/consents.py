@@ -1,0 +1,101 @@
+"""Resources that a consent keeps from who asks, as SQL over the rows of provisions.
+
+A provision counts if each of its parts is met, those of the provisions around it too; the
+deepest decides, and of several as deep a denial, as of several consents. How much that is
+for a consent and a resource says the function `consent_weight` of the database (revision
+0028): the depth, doubled, and one more for a denial.
+
+https://hl7.org/fhir/R4/consent.html
+"""
+
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    SmallInteger,
+    Text,
+    case,
+    false,
+    func,
+    literal_column,
+    not_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from fhir_server import tables
+from fhir_server.search.shape import Shape
+from fhir_server.search.sphere import Take
+
+Clause = ColumnElement[bool]
+Columns = Any
+
+NOW = literal_column("(extract(epoch FROM now()) * 1000000)::bigint", BigInteger)
+_BIGINTS, _SMALLS, _TEXTS = ARRAY(BigInteger), ARRAY(SmallInteger), ARRAY(Text)
+_DENIAL = literal_column("1", SmallInteger)
+
+
+class Kind(IntEnum):
+    """What a part of a provision is compared with (`consent_part.kind`)."""
+
+    ACTOR = 1  # who asks, or what they belong to, is among `names`
+    ACTION = 2
+    PURPOSE = 3
+    NOW = 4  # Consent.provision.period
+    TERMS = 5  # the resource has one of these terms, or is of one of these types
+    LACKS = 6  # it has none of these terms
+    WITHIN = 7  # a clinical date (`terms` are the parameters) lies in the period
+    TOUCHES = 8  # a clinical date overlaps with the period, or it has none
+    DATA = 9  # it is named, or tied to what is: `related` refer to it, it to `dependents`
+
+
+def withheld(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
+    """Return the condition that a consent keeps the resource `key` from who asks."""
+    _, direct, permitted, unread = shape
+    here, patient, recorded = _record(take, key, direct=direct)
+    consent = tables.consent.alias()
+    # Actors: types and ids, `upward`, `membership`, `ended`; purposes and actions.
+    kinds = (_SMALLS, _TEXTS, _BIGINTS, _BIGINTS, _BIGINTS, _TEXTS, _TEXTS)
+    asked = func.consent_weight(consent.c.key, here, *(take(kind) for kind in kinds))
+    verdict = func.coalesce(consent.c.weight, asked)
+    denied = verdict % literal_column("2") == _DENIAL
+    counted = [
+        consent.c.patient == patient,
+        consent.c.low <= NOW,
+        consent.c.high > NOW,
+        *([] if unread else [consent.c.readable]),
+    ]
+    if permitted:
+        denying = tables.consent.alias()
+        # Asked once for the whole search.
+        some = select(true()).where(denying.c.denies).limit(literal_column("1")).scalar_subquery()
+        found = _each(*recorded, *counted, consent.c.denies, denied)
+        return case((func.coalesce(some, false()), found), else_=false())
+    decided = select(func.coalesce(func.bool_and(not_(denied)), false())).where(*counted)
+    return _each(*recorded, not_(decided.scalar_subquery()))
+
+
+def _each(*where: Clause) -> Clause:
+    """Return whether there are such rows, asked of each resource that is about to be shown.
+
+    As an EXISTS, the planner may join all consents with all resources first.
+    """
+    found = select(true()).where(*where).limit(literal_column("1")).scalar_subquery()
+    return func.coalesce(found, false())
+
+
+def _record(
+    take: Take, key: ColumnElement[int], *, direct: bool
+) -> tuple[Columns, ColumnElement[str], list[Clause]]:
+    """Return the key anew, the id of a patient whose record the resource is, and why."""
+    patient = take(SmallInteger())
+    if direct:
+        here = tables.resource.alias()
+        return here.c.key, here.c.id, [here.c.key == key, here.c.type_id == patient]
+    edge = tables.edge.alias()
+    leads = edge.c.param == func.any(take(_BIGINTS))
+    where = [edge.c.source_key == key, leads, edge.c.target_type == patient]
+    return edge.c.source_key, edge.c.target_id, where

@@ -1,0 +1,1 @@
+"""Tenants: hospitals in one installation, each behind a schema and a role of its own."""

@@ -1,0 +1,85 @@
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.dicom.dataset.head import head
+from adapters.dicom.network.scu import Instance
+from adapters.dicom.simulation.computed_tomography import Study, instances
+from adapters.dicom.studies.ids import imaging_study_id
+from adapters.dicom.web import search
+from fhir_server.api.app import create_app
+from tests.adapters.dicom.web.conftest import Site
+from tests.fhir_server.identity.holding import bearer, settled, token
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+CLINICAL = "user/ImagingStudy.cruds user/Patient.cruds"
+
+
+def slices(seed: int) -> list[Instance]:
+    return list(instances(Study(seed, 1, size=16)))
+
+
+def study_of(one: Instance) -> str:
+    return str(head(one.data_set, len(one.data_set), EXPLICIT).study_instance_uid)
+
+
+async def _shown_as(site: Site, uid: str, patient: str) -> None:
+    """Have FHIR show a study as of this patient."""
+    study: dict[str, Any] = {
+        "resourceType": "ImagingStudy",
+        "id": imaging_study_id(uid),
+        "status": "available",
+        "subject": {"reference": f"Patient/{patient}"},
+    }
+    transport = httpx.ASGITransport(app=create_app(site.server))
+    async with httpx.AsyncClient(transport=transport, base_url=site.server.base) as fhir:
+        person = {"resourceType": "Patient", "id": patient}
+        assert (await fhir.put(f"/Patient/{patient}", json=person)).is_success
+        assert (await fhir.put(f"/ImagingStudy/{study['id']}", json=study)).is_success
+    site.execute(
+        "UPDATE dicom_study SET patient = %s WHERE study_instance_uid = %s",
+        f"Patient/{patient}",
+        uid,
+    )
+
+
+async def test_studies_are_those_of_the_patients_that_a_caller_may_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_LOOKED_AT", 1)
+    await settled(site.server)
+    all_ = [slices(seed) for seed in (1, 2, 3)]
+    site.keep(*(one for some in all_ for one in some))
+    own, foreign, unmatched = (study_of(some[0]) for some in all_)
+    await _shown_as(site, own, "a")
+    await _shown_as(site, foreign, "b")
+
+    def uids(answer: httpx.Response) -> set[str]:
+        return {one["0020000D"]["Value"][0] for one in answer.json()}
+
+    bound = bearer(await token(site.server, scope="patient/*.rs", patient="a"))
+    found = await site.http.get("/studies", headers=bound)
+    assert uids(found) == {own}
+    # One result of one, and no word of more, however many are hidden before and after it.
+    page = await site.http.get("/studies?limit=1", headers=bound)
+    assert (uids(page), "warning" in page.headers) == ({own}, False)
+    assert (await site.http.get("/studies?offset=1", headers=bound)).json() == []
+    counted = "/studies?includefield=NumberOfPatientRelatedStudies"
+    [one] = (await site.http.get(counted, headers=bound)).json()
+    assert one["00201200"] == {"vr": "IS"}
+    for uid, status in ((own, 200), (foreign, 404), (unmatched, 404), ("9.9.9", 404)):
+        for below in ("", "/metadata", "/rendered", "/series", "/instances"):
+            answer = await site.http.get(f"/studies/{uid}{below}", headers=bound)
+            assert answer.status_code == status, (uid, below)
+    assert (await site.http.delete(f"/studies/{own}", headers=bound)).status_code == 403
+
+    both = bearer(await token(site.server, jti="t2", scope=CLINICAL))
+    assert uids(await site.http.get("/studies", headers=both)) == {own, foreign}
+    # Who may not know the patient may not know of the study, which names him.
+    images = bearer(await token(site.server, jti="t3", scope="user/ImagingStudy.cruds"))
+    assert (await site.http.get("/studies", headers=images)).json() == []
+    stored = await site.http.post(
+        "/studies", headers={**both, "Content-Type": "multipart/related"}, content=b""
+    )
+    assert stored.status_code == 403

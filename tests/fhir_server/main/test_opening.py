@@ -1,0 +1,72 @@
+from typing import Any
+
+import psycopg
+import pytest
+
+from fhir_server.config import Settings
+from fhir_server.main.opening import Refused, check_open, check_people
+from fhir_server.security_settings import SecuritySettings
+
+ISSUER = {"url": "https://login.example.org", "clients": ("app",)}
+PROXIED = {"host": "0.0.0.0", "base_url": "https://fhir.example.org/fhir"}
+OFF = {"identity": {"enabled": False}}
+TLS = {"tls": {"certificate": "c.pem", "key": "k.pem"}}
+
+
+def settings(security: dict[str, Any], **more: Any) -> Settings:
+    return Settings(security=SecuritySettings(**security), **more)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (settings({}, demo=True, host="0.0.0.0"), "loopback only"),
+        (settings({}, demo=True, host="hospital.example"), "loopback only"),
+        (settings(OFF), "Nobody could log in"),
+        (settings({}, host="0.0.0.0"), "in the clear"),
+        (settings({"issuers": (ISSUER,)}, host="hospital.example"), "in the clear"),
+        (settings({"trusted_proxies": ("10.0.0.0/8",)}, host="0.0.0.0"), "needs base_url"),
+    ],
+    ids=["demo for all", "demo by name", "no login", "plain", "plain with issuer", "no base"],
+)
+def test_a_server_is_not_opened(given: Settings, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        check_open(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(settings({}, demo=True, host=one) for one in ("127.0.0.1", "127.1.2.3", "::1")),
+        settings({}, demo=True, host="localhost"),
+        settings({}),
+        settings({**OFF, "issuers": (ISSUER,)}),
+        settings(TLS, host="0.0.0.0"),
+        settings({"trusted_proxies": ("10.0.0.0/8",)}, **PROXIED),
+    ],
+)
+def test_a_server_is_opened(given: Settings) -> None:
+    check_open(given)
+
+
+def test_what_is_real_is_not_opened_to_a_demonstration(database_url: str) -> None:
+    real, demo = settings({}), settings({}, demo=True)
+    check_people(demo, database_url)
+    with pytest.raises(Refused, match="sangam user add"):
+        check_people(real, database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO identity_user (id, name, display, password, demo)"
+            " VALUES ('u1', 'sample', 'Sample', '', true)"
+        )
+        check_people(demo, database_url)
+        with pytest.raises(Refused, match="sangam user add"):
+            check_people(real, database_url)
+        connection.execute("UPDATE identity_user SET demo = false")
+    check_people(real, database_url)
+    with pytest.raises(Refused, match="is not opened by --demo"):
+        check_people(demo, database_url)
+
+
+def test_tokens_of_an_issuer_do_without_users_here(database_url: str) -> None:
+    check_people(settings({"issuers": (ISSUER,)}), database_url)

@@ -1,0 +1,69 @@
+"""`sangam user`, `sangam client` and `sangam keys` as the person at them meets them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from fhir_server.main.cli import app
+
+
+@pytest.fixture
+def _here(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SANGAM_DATABASE_URL", database_url)
+    monkeypatch.setenv("SANGAM_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SANGAM_SECURITY__IDENTITY__PASSWORD__MEMORY_KIB", "8")
+    monkeypatch.setenv("SANGAM_SECURITY__IDENTITY__PASSWORD__PASSES", "1")
+    monkeypatch.setenv("SANGAM_SECURITY__IDENTITY__PASSWORD__PARALLELISM", "1")
+    monkeypatch.chdir(tmp_path)
+    return
+
+
+def sangam(line: str, typed: str | None = None) -> Result:
+    return CliRunner().invoke(app, line.split(), input=typed, env={"COLUMNS": "200"})
+
+
+@pytest.mark.usefixtures("_here")
+def test_users_and_clients_are_added_changed_and_blocked(database_url: str) -> None:
+    adding = "user add Asha --role DOCTOR --fhir-user Practitioner/1 --password-stdin"
+    found = [
+        sangam(adding, "password1234\n").exit_code,
+        sangam(adding.replace("DOCTOR", "EMPEROR"), "a long and quiet evening\n").exit_code,
+        sangam(adding.replace("Practitioner/1", "1"), "a long and quiet evening\n").exit_code,
+        sangam(adding, "a long and quiet evening\n").exit_code,
+        sangam(adding, "a long and quiet evening\n").exit_code,
+        sangam("user roles asha --role NURSE --role ADMIN").exit_code,
+        sangam("user block asha").exit_code,
+        sangam("user unblock nobody").exit_code,
+    ]
+    assert found == [1, 1, 1, 0, 1, 0, 0, 1]
+    keys = Path("keys.json")
+    keys.write_text(json.dumps({"keys": [{"kty": "EC", "kid": "k"}]}))
+    adding = "client add Lab --scope system/*.rs --system --client-id lab"
+    found = [
+        sangam(adding).exit_code,
+        sangam(f"{adding} --jwks keys.json").exit_code,
+        sangam("client block lab").exit_code,
+        sangam("client add App --scope openid --redirect-uri http://a.example.org/").exit_code,
+    ]
+    assert found == [1, 0, 0, 1]
+    secret = sangam("client add Ehr --scope openid --redirect-uri https://a.example.org/ --secret")
+    assert "client_secret" in secret.output
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT name, roles, fhir_user, active, password LIKE '$argon2id$%' FROM identity_user"
+        ).fetchall()
+        clients = connection.execute(
+            "SELECT name, authentication, active, secret IS NULL FROM identity_client ORDER BY name"
+        ).fetchall()
+    assert rows == [("asha", ["NURSE", "ADMIN"], "Practitioner/1", False, True)]
+    assert clients == [
+        ("Ehr", "client_secret_basic", True, False),
+        ("Lab", "private_key_jwt", False, True),
+    ]
+    shown = sangam("user list").output + sangam("client list").output
+    assert ("asha" in shown, "NURSE, ADMIN" in shown, "Lab" in shown) == (True, True, True)
