@@ -88,3 +88,8 @@ class ConsentSettings(_Group):
         description="Purposes (v3-ActReason, and what is below them) that `permit` is for; "
         "others need a consent.",
     )
+    disclosed_to: tuple[str, ...] = Field(
+        (),
+        description="Apps (client ids) of other organisations: they are shown, and may change, "
+        "only what a consent permits to disclose.",
+    )

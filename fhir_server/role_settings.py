@@ -37,7 +37,10 @@ class GlassSettings(_Group):
 
     minutes: int = Field(60, ge=1, le=1_440, description="How long a record stays open.")
     login_minutes: int = Field(
-        5, ge=1, le=1_440, description="How fresh the login of who breaks the glass has to be."
+        5,
+        ge=1,
+        le=1_440,
+        description="How fresh the login of who breaks the glass, or changes roles, has to be.",
     )
     reason_length: int = Field(
         10, ge=1, le=1_000, description="Characters that the reason in words has at least."

@@ -13,8 +13,8 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from fhir_server.access.role_table import Role, RoleTable, shipped
-from fhir_server.config import Settings
 from fhir_server.database import Connection, Database
+from fhir_server.role_settings import RoleSettings
 from fhir_server.server import Server
 
 KEPT_SECONDS = 2.0
@@ -47,9 +47,9 @@ class Changed:
 _kept: "WeakKeyDictionary[Database, tuple[float, RoleTable]]" = WeakKeyDictionary()
 
 
-def flags(settings: Settings) -> Mapping[str, bool]:
+def flags(settings: RoleSettings) -> Mapping[str, bool]:
     """Return the settings that take rules away, by name."""
-    return {"admin_clinical": settings.security.roles.admin_clinical}
+    return {"admin_clinical": settings.admin_clinical}
 
 
 async def in_force(server: Server) -> RoleTable:

@@ -328,18 +328,19 @@ def of_adapter(
     entity: Json,
     at: datetime,
     patient: str | None = None,
+    user: str | None = None,
 ) -> Json:
     """Return the event of what somebody does with something that is no resource.
 
     `what` are the codings of type and subtype, and the action; `entity` is the thing, and
-    `patient` the id of whose it is.
+    `patient` the id of whose it is. `user` is the person (a reference), where one is known.
     """
     type_, subtype, action = what
     event = _begun([subtype], type_)
     del event["meta"]
     event |= {"action": action, "recorded": at.isoformat(), "outcome": str(SUCCESS)}
     kind = _KINDS["read"] if action == "R" else _UPDATE
-    client, *others = _agents(Manner(base, 1, 1), kind, Who(actor))
+    client, *others = _agents(Manner(base, 1, 1), kind, Who(actor, user=user))
     event["agent"] = [{**client, "name": actor}, *others]
     event["source"] = {"observer": {"display": "Sangam", "identifier": _identified(base)}}
     event["entity"] = [entity, *([_patient(patient)] if patient else [])]

@@ -21,6 +21,9 @@ AUDIT_EVENT: Final = "AuditEvent"
 SUCCESS, MINOR, SERIOUS = 0, 4, 8
 """Outcomes of an AuditEvent."""
 
+HIDING: Final = frozenset((401, 403, 404, 410))
+"""Statuses that keep something from who asked, or hide that it is there."""
+
 _INSERT: Final = """
 INSERT INTO audit_record (position, said)
 SELECT nextval('audit_position'), said FROM unnest(%s::text[]) AS s(said)

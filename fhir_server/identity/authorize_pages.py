@@ -16,7 +16,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fhir_server.access import role_store, roles
 from fhir_server.access.scope_words import in_words
+from fhir_server.access.scopes import OPERATOR
 from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, Forbidden
 from fhir_server.identity import (
@@ -40,8 +42,6 @@ _SEAL: Final = "authorization request"
 _SECONDS: Final = 1800
 _JUST_NOW: Final = 60
 """Seconds for which a login counts as the one that was asked for (`prompt`, `max_age`)."""
-
-_ADMIN: Final = "ADMIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +122,25 @@ async def _begun(
             raise Refusal("login_required", "The user is not logged in")
         onward = f"{server.root}/auth/authorize?{urlencode(given)}"
         return web.redirect(web.login_url(server, onward, again=visitor is not None))
-    pending = Pending(replace(asked, scope=_for(visitor, asked.scope)), time.time())
+    scope = await _for(server, visitor, asked.scope)
+    pending = Pending(replace(asked, scope=scope), time.time())
     step = Step(server, request, visitor, pending, client)
     return await step.next()
 
 
-def _for(visitor: Visitor, scope: str) -> str:
+async def _for(server: Server, visitor: Visitor, scope: str) -> str:
     """Return those of the scopes that make sense for this user; a Refusal when none is left.
 
-    Who is nobody in FHIR cannot give access to records, and who is no administrator none to
-    the server.
+    Who is nobody in FHIR cannot give access to records, and of operator scopes nobody gives
+    others than those of the own roles.
     """
     user = visitor.user
+    own = roles.operators(await role_store.in_force(server), user.roles)
     kept = [
         one
         for one in scope.split()
         if (user.fhir_user or not one.startswith(("patient/", "user/")))
-        and (_ADMIN in user.roles or not one.startswith("sangam/"))
+        and (not one.startswith(f"{OPERATOR}/") or one.partition("/")[2] in own)
     ]
     if not kept:
         raise Refusal("access_denied", "This user cannot give any of the scopes")

@@ -176,8 +176,13 @@ class Bearers:
         return Known(stands.roles, person)
 
 
+def remembered(user: str | None) -> float:
+    """Return for how many seconds what was found of a person (a reference) is believed."""
+    return OWN_SECONDS if caller_of.is_own(user) else PERSON_SECONDS
+
+
 def _remembered(known: Known | None) -> float:
-    return OWN_SECONDS if known is not None and caller_of.is_own(known.person) else PERSON_SECONDS
+    return remembered(known.person.user if known is not None else None)
 
 
 def _is_asked(source: _Source) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from fhir_server.access import audit_reading, consent, labels, roles, scopes
+from fhir_server.access import audit_reading, consent, labels, role_store, roles, scopes
 from fhir_server.access.role_table import RoleTable
 from fhir_server.access.roles import Person
 from fhir_server.errors import Forbidden
@@ -37,14 +37,14 @@ def purpose(settings: SecuritySettings, known: Known | None) -> str:
     """Return what somebody asks for records for, as a code of v3-PurposeOfUse."""
     if known is None:
         return settings.system_purpose
-    if is_own(known.person):
+    if is_own(known.person.user):
         return "PATRQT" if (known.person.user or "").startswith("Patient/") else "FAMRQT"
     return "HPAYMT" if set(known.roles) == _PAYMENT else "TREAT"
 
 
-def is_own(person: Person) -> bool:
-    """Return whether a person is a patient or acts for one, and is no staff."""
-    return (person.user or "").partition("/")[0] in OWN
+def is_own(user: str | None) -> bool:
+    """Return whether a person (a reference) is a patient or acts for one, and is no staff."""
+    return (user or "").partition("/")[0] in OWN
 
 
 def of_token(
@@ -56,31 +56,35 @@ def of_token(
     """
     allowed = scopes.wall(claims.scope, claims.patient)
     asked = scopes.operators(claims.scope)
+    disclosing = claims.client in settings.consent.disclosed_to
     if known is None:
         cleared = labels.wall(settings.system_clearance, settings.system_sensitivities)
         actors = (f"Device/{claims.client}",)
-        agreed = consent.wall(actors, settings.system_purpose)
+        agreed = consent.wall(actors, settings.system_purpose, disclosing=disclosing)
         allowed = audit_reading.reserved(allowed, asked, definitions.load().resource_types)
         return Rights((allowed, cleared, agreed), asked)
-    if claims.patient is not None and is_own(known.person):
+    if claims.patient is not None and is_own(known.person.user):
         _check_patient(claims.patient, known.person.patients)
-    own = of_person(settings, table, known)
+    own = of_person(settings, table, known, disclosing=disclosing)
     return Rights((allowed, *own.walls), asked & own.operator)
 
 
-def of_person(settings: SecuritySettings, table: RoleTable, known: Known) -> Rights:
+def of_person(
+    settings: SecuritySettings, table: RoleTable, known: Known, *, disclosing: bool = False
+) -> Rights:
     """Return what a person may do by their roles alone, as one who is logged in here.
 
-    Forbidden where they have no role, or one that is not known.
+    `disclosing`: by an app of another organisation. Forbidden where they have no role, or one
+    that is not known.
     """
     if not known.roles:
         raise Forbidden("You have no role here")
     person = known.person
-    flags = {"admin_clinical": settings.roles.admin_clinical}
+    asked_for = purpose(settings, known)
     walls: tuple[Wall, ...] = (
-        roles.wall(table, known.roles, person, flags),
+        roles.wall(table, known.roles, person, role_store.flags(settings.roles)),
         labels.wall(*roles.clearance(table, known.roles), person.user),
-        consent.wall(person.actors, purpose(settings, known), user=person.user),
+        consent.wall(person.actors, asked_for, user=person.user, disclosing=disclosing),
     )
     return Rights(walls, roles.operators(table, known.roles))
 

@@ -97,7 +97,8 @@ async def _by_assertion(server: Server, form: Mapping[str, str], audience: str) 
     )
     if "jku" in header and header["jku"] != client.keys_url:
         raise _refused("The URL of the assertion's keys is not the registered one")
-    claims = _proved(text, await client_keys.of(server, client, str(header["kid"])))
+    kid, algorithm = str(header["kid"]), str(header["alg"])
+    claims = _proved(text, await client_keys.of(server, client, kid, algorithm))
     check(claims, client.id, audience, time.time())
     _agree(form, client)
     async with server.database.statement() as connection:

@@ -110,7 +110,7 @@ class Doors:
         self._server = server
         self._bearers = Bearers(server)
         self._visitors = Visitors(server)
-        self._own = _origin(server.base)
+        self._own = clients.origin(server.base)
         self.rates = Rates(server.settings.security.rates)
         self.headers = tuple(_always(server))
         self._origins: dict[str, bool] = {}
@@ -119,9 +119,11 @@ class Doors:
     async def rest(self, headers: Headers, address: str | None) -> Caller:
         """Return who asks below the FHIR base, by token; Unauthenticated for nobody."""
         authorization = headers.get(b"authorization")
+        if not self._server.settings.demo or authorization is not None:
+            # Also of nobody: each refusal is a row that is kept for years.
+            self.rates.arrive(address)
         if authorization is None:
             return self._nobody(headers)
-        self.rates.arrive(address)
         holder = await self._bearers.caller(_token(authorization))
         self.rates.known(holder.caller)
         origin = headers.get(b"origin")
@@ -132,7 +134,7 @@ class Doors:
     async def outside(self, door: Door, scope: Mapping[str, Any]) -> Caller | None:
         """Return who asks at a door outside of the FHIR base, None where that is not asked.
 
-        Unauthenticated or Forbidden for who may not come in.
+        Unauthenticated for nobody. Whether the door is for who asks, `require` says.
         """
         address = scope["client"][0] if scope.get("client") else None
         if door.public:
@@ -146,10 +148,7 @@ class Doors:
         found = await self._visitor(door, headers)
         if found is None:
             found = await self.rest(headers, address)
-        found = replace(found, address=address)
-        if door.operator and found.rights.operator.isdisjoint((door.operator, ANY)):
-            raise Forbidden("This needs the rights of an operator")
-        return found
+        return replace(found, address=address)
 
     async def allows(self, origin: str) -> bool:
         """Return whether scripts of this origin may call at all: an app's, or one of settings."""
@@ -207,6 +206,14 @@ class Doors:
         return is_own(self._own, origin.decode("latin-1"), headers)
 
 
+def require(door: Door, caller: Caller | None) -> None:
+    """Refuse who has not the operator scope that a door asks for."""
+    if caller is None or not door.operator:
+        return
+    if caller.rights.operator.isdisjoint((door.operator, ANY)):
+        raise Forbidden("This needs the rights of an operator")
+
+
 _CHALLENGES: Final = {"WWW-Authenticate": _CHALLENGE}
 _MOST_ORIGINS: Final = 1_000
 
@@ -239,11 +246,6 @@ def _always(server: Server) -> Iterator[tuple[bytes, bytes]]:
         yield b"strict-transport-security", b"max-age=%d" % seconds
     if server.settings.demo:
         yield b"x-sangam-mode", b"demo"
-
-
-def _origin(base: str) -> str:
-    found = urlsplit(base)
-    return f"{found.scheme}://{found.netloc}"
 
 
 def _token(authorization: bytes) -> str:

@@ -26,7 +26,11 @@ _DISCOVERY: Final = "/.well-known/openid-configuration"
 
 async def published(settings: OutboundSettings, issuer: Issuer) -> Published:
     """Return the keys of an issuer; Unavailable when they cannot be had."""
-    url = issuer.jwks_url or await _said(settings, issuer, "jwks_uri")
+    return await keys_at(settings, issuer.jwks_url or await _said(settings, issuer, "jwks_uri"))
+
+
+async def keys_at(settings: OutboundSettings, url: str) -> Published:
+    """Return the JWK set at a URL; Unavailable when it cannot be had."""
     answer = await _fetched(settings, url)
     found = _MAX_AGE.search(answer.headers.get("cache-control", ""))
     return Published(_document(answer), float(found[1]) if found else None)

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from fhir_server.access import role_store, roles
 from fhir_server.audit.happening import LOGIN, happened
 from fhir_server.audit.record import MINOR
 from fhir_server.caller import Caller
@@ -17,7 +18,6 @@ from fhir_server.database import Connection
 from fhir_server.errors import Unauthenticated
 from fhir_server.identity import opaque, passwords, second_factor, throttle, users
 from fhir_server.identity.users import User
-from fhir_server.identity_settings import IdentitySettings
 from fhir_server.server import Server
 
 DOOR: Final = "login"
@@ -55,8 +55,9 @@ async def by_password(server: Server, name: str, password: str, address: str) ->
         # What was typed may be a password; only a name that is known is recorded.
         await _failed(server, known.name if known else "unknown", address)
         raise Unauthenticated(WRONG)
+    is_in = not await needs_second_factor(server, known)
     async with server.database.statement() as connection:
-        if not needs_second_factor(settings, known):
+        if is_in:
             await throttle.clear(connection, *keys)
         if passwords.is_outdated(settings.password, known.password):
             fresh = await passwords.hashed(settings.password, password)
@@ -98,11 +99,13 @@ async def _failed(server: Server, name: str, address: str) -> None:
         await happened(connection, caller, LOGIN, about=[name], outcome=MINOR)
 
 
-def needs_second_factor(settings: IdentitySettings, user: User) -> bool:
-    """Return whether a password alone does not do for this user."""
-    if user.seed is not None:
+async def needs_second_factor(server: Server, user: User) -> bool:
+    """Return whether a password alone does not do for this user, as the roles are now."""
+    if user.seed is not None or user.demo:
+        return user.seed is not None
+    if server.settings.security.identity.second_factor == "all":
         return True
-    return not user.demo and (user.is_staff or settings.second_factor == "all")
+    return roles.is_staff(await role_store.in_force(server), user.roles)
 
 
 def may_log_in(server: Server, user: User) -> bool:

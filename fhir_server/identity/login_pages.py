@@ -51,7 +51,7 @@ async def submit(server: Server, request: Request) -> Response:
     except Unauthenticated as refused:
         values = {"name": name, "again": False, "wrong": refused.text}
         return await _login_page(server, onward, values, status=refused.status)
-    if not login.needs_second_factor(server.settings.security.identity, user):
+    if not await login.needs_second_factor(server, user):
         return await _welcome(server, request, user, ("pwd",), onward)
     half = Half(user.id, time.time())
     if user.seed is None:

@@ -160,7 +160,8 @@ async def _origin(server: Server, request: Request) -> dict[str, str]:
     origin = request.headers.get("origin")
     if origin is None:
         return {}
-    async with server.database.connection() as connection:
-        if not await clients.allows_origin(connection, origin, demo=server.settings.demo):
-            return {"Vary": "Origin"}
+    if origin not in server.settings.security.origins:
+        async with server.database.connection() as connection:
+            if not await clients.allows_origin(connection, origin, demo=server.settings.demo):
+                return {"Vary": "Origin"}
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}

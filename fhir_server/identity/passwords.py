@@ -29,9 +29,7 @@ async def hashed(settings: PasswordSettings, password: str) -> str:
 
 async def verify(settings: PasswordSettings, known: str | None, password: str) -> bool:
     """Return whether this is the password; without a known hash, False in the same time."""
-    against = known if known is not None else _nobody(settings)
-    right = await _aside(settings, _matches, _hasher(settings), against, _normal(password))
-    return right and known is not None
+    return await _aside(settings, _is_right, settings, known, _normal(password))
 
 
 def is_outdated(settings: PasswordSettings, known: str) -> bool:
@@ -57,6 +55,11 @@ _FEW = 5
 def _normal(password: str) -> str:
     """Return the password as it is whatever keyboard composed it (SP 800-63B, 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
+
+
+def _is_right(settings: PasswordSettings, known: str | None, password: str) -> bool:
+    against = known if known is not None else _nobody(settings)
+    return _matches(_hasher(settings), against, password) and known is not None
 
 
 def _matches(hasher: PasswordHasher, known: str, password: str) -> bool:

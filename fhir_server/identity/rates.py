@@ -53,6 +53,7 @@ class Rates:
 
     def known(self, caller: Caller) -> None:
         """Count a request of who is known by now, likewise."""
+        self._turn()  # who comes by a session did not `arrive`
         if caller.client is not None:
             self._take("client", caller.client, self._limits.client)
         if caller.user is not None:

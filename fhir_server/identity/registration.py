@@ -6,11 +6,13 @@ https://www.rfc-editor.org/rfc/rfc7591
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from fhir_server.access.scopes import operators
 from fhir_server.audit.happening import CLIENTS_CHANGED, happened
 from fhir_server.caller import Caller
-from fhir_server.errors import BadRequest
+from fhir_server.errors import BadRequest, Forbidden
 from fhir_server.identity import clients, opaque
 from fhir_server.identity.clients import Client
+from fhir_server.rights import ANY
 from fhir_server.server import Server
 
 _TEXTS: Final = ("redirect_uris", "grant_types", "response_types", "contacts")
@@ -55,9 +57,13 @@ def client_of(
 
 
 async def register(server: Server, metadata: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-    """Store a client and return what it is registered as, with its secret, shown only now."""
+    """Store a client and return what it is registered as, with its secret, shown only now.
+
+    Forbidden where it would be given an operator scope that the caller has not.
+    """
     secret = opaque.new()
     client = client_of(metadata, server.new_id(), secret)
+    _within(caller, client)
     async with server.database.transaction() as connection:
         await clients.add(connection, client, caller.name)
         await happened(connection, caller, CLIENTS_CHANGED, about=[client.id])
@@ -65,6 +71,13 @@ async def register(server: Server, metadata: Mapping[str, Any], caller: Caller) 
     if client.secret is not None:
         answer |= {"client_secret": secret, "client_secret_expires_at": 0}
     return answer
+
+
+def _within(caller: Caller, client: Client) -> None:
+    """Refuse a client that may operate more than who registers it, who could then be it."""
+    held = caller.rights.operator
+    if ANY not in held and not operators(client.scope) <= held:
+        raise Forbidden("A client is given no operator scope that you have not")
 
 
 def described(client: Client) -> dict[str, Any]:

@@ -125,8 +125,7 @@ async def visitor(server: Server, cookies: str | None) -> Visitor | None:
         user = await users.by_id(connection, session.user_id)
     if user is None or not login.may_log_in(server, user):
         return None
-    settings = server.settings.security.identity
-    if len(session.methods) < _BOTH and login.needs_second_factor(settings, user):
+    if len(session.methods) < _BOTH and await login.needs_second_factor(server, user):
         return None  # who was made staff since has to log in as staff do
     return Visitor(session, user)
 
@@ -167,7 +166,8 @@ def csrf(server: Server, session: Session) -> str:
 
 def is_csrf(server: Server, session: Session, given: str) -> bool:
     """Return whether that is the session's token."""
-    return hmac.compare_digest(csrf(server, session), given)
+    # In bytes: texts may be compared so only while they are ASCII.
+    return hmac.compare_digest(csrf(server, session).encode(), given.encode())
 
 
 def cookie_name(server: Server) -> str:

@@ -11,7 +11,7 @@ from fhir_server.database import Connection
 from fhir_server.errors import Conflict, NotFound
 
 PATIENT: Final = "PATIENT"
-"""The one role that is not of staff."""
+"""The role of patients."""
 
 _COLUMNS: Final = (
     "id, name, display, fhir_user, roles, password, seed, demo, active, cardinality(recovery),"
@@ -38,11 +38,6 @@ class User:
     active: bool
     codes: int
     created_at: datetime
-
-    @property
-    def is_staff(self) -> bool:
-        """Whether any role is one of staff; who has none is taken for it."""
-        return not self.roles or any(role != PATIENT for role in self.roles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a logged-in person may see in our own pages: what the roles let through."""
+"""What a logged-in person may see in pages: what the roles let through."""
 
 from fhir_server.access import role_store
 from fhir_server.caller import Caller
@@ -8,16 +8,19 @@ from fhir_server.identity.sessions import Visitor
 from fhir_server.server import Server
 
 
-async def caller(server: Server, visitor: Visitor, address: str) -> Caller:
+async def caller(
+    server: Server, visitor: Visitor, address: str | None, *, door: str = "login"
+) -> Caller:
     """Return the person as a caller; Forbidden for one without a role."""
     user, session = visitor.user, visitor.session
     async with server.database.connection() as connection:
         person = await persons.person(server, connection, user.fhir_user)
-    known = Known(user.roles, person)
-    settings, table = server.settings.security, await role_store.in_force(server)
+        # As it is now: what was in force two seconds ago might be remembered for long.
+        table = await role_store.table(connection)
+    known, settings = Known(user.roles, person), server.settings.security
     return Caller(
         name=f"user/{user.id}",
-        door="login",
+        door=door,
         rights=caller_of.of_person(settings, table, known),
         user=user.fhir_user,
         purpose=caller_of.purpose(settings, known),

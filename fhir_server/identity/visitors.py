@@ -8,15 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fhir_server.access import role_store
 from fhir_server.caller import Caller
-from fhir_server.identity import caller_of, persons, sessions
-from fhir_server.identity.caller_of import Known
+from fhir_server.identity import sessions, visiting
+from fhir_server.identity.bearer import remembered
 from fhir_server.identity.sessions import Visitor
 from fhir_server.server import Server
 
-_SECONDS: Final = 60.0
-_OWN_SECONDS: Final = 5.0
 _MOST: Final = 2_000
 
 
@@ -54,21 +51,8 @@ class Visitors:
         return replace(kept.caller, authenticated=_seconds(visitor))
 
     async def _made(self, visitor: Visitor) -> _Kept:
-        user, settings = visitor.user, self._server.settings.security
-        async with self._server.database.connection() as connection:
-            person = await persons.person(self._server, connection, user.fhir_user)
-            table = await role_store.table(connection)
-        known = Known(user.roles, person)
-        caller = Caller(
-            name=f"user/{user.id}",
-            door="rest",
-            rights=caller_of.of_person(settings, table, known),
-            user=user.fhir_user,
-            purpose=caller_of.purpose(settings, known),
-            session=visitor.session.id,
-        )
-        seconds = _OWN_SECONDS if caller_of.is_own(person) else _SECONDS
-        return _Kept(visitor, caller, self._clock() + seconds)
+        caller = await visiting.caller(self._server, visitor, None, door="rest")
+        return _Kept(visitor, caller, self._clock() + remembered(caller.user))
 
 
 def _seconds(visitor: Visitor) -> int:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fhir_server.errors import BadRequest, Forbidden, SangamError, TooLarge
-from fhir_server.identity import authorization, sessions
+from fhir_server.identity import authorization, clients, sessions
 from fhir_server.identity.refusal import Refusal
 from fhir_server.identity.sessions import Visitor
 from fhir_server.server import Server
@@ -151,8 +151,7 @@ def markup(text: str) -> Markup:
 
 def own_origin(server: Server) -> str:
     """Return the origin of our pages."""
-    found = urlsplit(server.base)
-    return f"{found.scheme}://{found.netloc}"
+    return clients.origin(server.base)
 
 
 def own_path(server: Server, given: str | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fhir_server.audit.record import HIDING
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Issue, SangamError, TooLarge
@@ -59,8 +60,6 @@ class _Bundle(msgspec.Struct, rename="camel"):
     entry: list[msgspec.Raw] = []
 
 
-# Statuses that keep something from who asked, or hide that it is there.
-_HIDING = frozenset((401, 403, 404, 410))
 _decoder = msgspec.json.Decoder(_Bundle)
 _entry_decoder = msgspec.json.Decoder(_Entry)
 log = logging.getLogger(__name__)
@@ -208,7 +207,7 @@ def _told(error: Exception) -> SangamError:
 
 def _note_refusal(caller: Caller, text: msgspec.Raw, error: Exception) -> None:
     """Note, to be audited, what an entry asked for and was not given."""
-    hidden = isinstance(error, SangamError) and error.status in _HIDING
+    hidden = isinstance(error, SangamError) and error.status in HIDING
     if not hidden or caller.trail is None:
         return
     with suppress(msgspec.ValidationError):

@@ -264,7 +264,7 @@ def _resource(
         "type": type_name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_name}",
         "interaction": _codes(_interactions(type_name), routed.codes),
-        **_writing(server, routed),
+        **_writing(server, routed, type_name),
         **_some("searchInclude", includes(registry, type_name) if searched else ()),
         **_some("searchRevInclude", reverse if searched else ()),
         **_some("searchParam", [_parameter(one) for one in found]),
@@ -280,18 +280,21 @@ def _interactions(type_name: str) -> tuple[str, ...]:
     return tuple(code for code in TYPE_INTERACTIONS if code not in changes)
 
 
-def _writing(server: Server, routed: Routed) -> dict[str, Any]:
-    """Return what holds of every type alike."""
+def _writing(server: Server, routed: Routed, type_name: str) -> dict[str, Any]:
+    """Return what holds of every type alike, but for an AuditEvent."""
     settings = server.settings.write
+    changes = type_name != AUDIT_EVENT
     return {
         "versioning": "versioned-update",
         "readHistory": "vread" in routed.codes,
-        "updateCreate": settings.update_create,
+        "updateCreate": changes and settings.update_create,
         "conditionalCreate": "create" in routed.codes,
         "conditionalRead": "full-support" if "read" in routed.codes else "not-supported",
-        "conditionalUpdate": "update" in routed.conditional,
+        "conditionalUpdate": changes and "update" in routed.conditional,
         "conditionalDelete": (
-            settings.conditional_delete if "delete" in routed.conditional else "not-supported"
+            settings.conditional_delete
+            if changes and "delete" in routed.conditional
+            else "not-supported"
         ),
         "referencePolicy": [
             "literal",

@@ -5,7 +5,6 @@ Opening, closing and signing write their row, the AuditEvent and the notice in o
 https://profiles.ihe.net/ITI/BALP/content.html
 """
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,7 +14,8 @@ from fhir_server.access.glass import Asked, Opening
 from fhir_server.audit.happening import EMERGENCY_STARTED, EMERGENCY_STOPPED, happened
 from fhir_server.caller import Caller, trusted
 from fhir_server.database import Connection
-from fhir_server.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from fhir_server.errors import BadRequest, Forbidden, NotFound
+from fhir_server.interactions import fresh_login
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
 from fhir_server.rights import ANY
@@ -122,13 +122,7 @@ def _person(server: Server, caller: Caller) -> str:
     """Return who asks, if that is a person whose roles allow it and whose login is fresh."""
     if caller.user is None or not glass.may_open(caller.rights, caller.user):
         raise Forbidden("Your roles do not let you break the glass")
-    seconds = server.settings.security.glass.login_minutes * 60
-    if caller.authenticated is None or time.time() - caller.authenticated > seconds:
-        # RFC 9470: the app knows by this to have the person log in anew.
-        challenge = f'Bearer error="insufficient_user_authentication", max_age="{seconds}"'
-        raise Unauthenticated(
-            "Log in again to break the glass", headers={"WWW-Authenticate": challenge}
-        )
+    fresh_login.require(server, caller, "to break the glass")
     return caller.user
 
 

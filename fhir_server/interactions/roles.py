@@ -14,6 +14,7 @@ from fhir_server.audit.happening import ROLES_CHANGED, happened
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, NotFound, Unprocessable
+from fhir_server.interactions import fresh_login
 from fhir_server.rights import ANY
 from fhir_server.server import Server
 from fhir_server.store.attempts import atomically
@@ -35,9 +36,11 @@ async def read(server: Server, caller: Caller) -> tuple[RoleTable, Mapping[str, 
 async def change(server: Server, caller: Caller, name: str, text: bytes) -> int:
     """Put a role written in TOML in force; return the version of the change.
 
-    BadRequest for what is no role, Unprocessable for what a role may not be.
+    BadRequest for what is no role, Unprocessable for what a role may not be, Unauthenticated
+    for a person whose login is not fresh.
     """
     _require(caller)
+    _require_fresh(server, caller)
     if not _NAME.fullmatch(name):
         raise BadRequest("A role's name is written in capitals", code="value", expression="name")
     role = role_table.read(text)
@@ -45,7 +48,7 @@ async def change(server: Server, caller: Caller, name: str, text: bytes) -> int:
         role_table.shipped(),
         role,
         server.definitions.resource_types,
-        role_store.flags(server.settings),
+        role_store.flags(server.settings.security.roles),
     )
     if fault:
         raise Unprocessable(f"The role cannot be so: {fault}", code="business-rule")
@@ -55,6 +58,7 @@ async def change(server: Server, caller: Caller, name: str, text: bytes) -> int:
 async def reset(server: Server, caller: Caller, name: str) -> int:
     """Put the role in force that is shipped, or none where none of the name is."""
     _require(caller)
+    _require_fresh(server, caller)
     table, known = await read(server, caller)
     if name not in table.roles and name not in known:
         raise NotFound("There is no such role")
@@ -75,3 +79,9 @@ async def _changed(server: Server, caller: Caller, name: str, role: Role | None)
 def _require(caller: Caller) -> None:
     if not caller.rights.operator & {ANY, CHANGING}:
         raise Forbidden("Roles are read and changed by who has the right to")
+
+
+def _require_fresh(server: Server, caller: Caller) -> None:
+    """Refuse a person who did not log in just now; services and our own jobs have no login."""
+    if caller.user is not None:
+        fresh_login.require(server, caller, "to change roles")

@@ -43,12 +43,14 @@ from fhir_server.main.status import overview
 from fhir_server.main.target import Target, base_of, database_of, opened, running_server
 from fhir_server.main.tenant_cli import app as tenant_app
 from fhir_server.main.tenants import find as find_tenant
-from fhir_server.main.tenants import migrate_all
+from fhir_server.main.tenants import migrate_all, opener
 from fhir_server.main.terminology import app as terminology_app
 from fhir_server.main.users import app as user_app
 from fhir_server.main.wiring import JOBS, running
+from fhir_server.server import Server
+from fhir_server.tenancy.handles import Register, attend
 from fhir_server.tenancy.tenant import Tenant
-from fhir_server.worker.runner import work
+from fhir_server.worker.runner import carrying
 
 SHOWN_REFUSALS = 20
 
@@ -165,8 +167,19 @@ def worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         base = settings.base_url or f"http://{settings.host}:{settings.http_port}/fhir"
-        async with running(settings, settings.database_url, base) as server:
-            await work(server, JOBS, settings.broker_url, stop)
+        url = settings.database_url
+        async with (
+            running(settings, url, base) as server,
+            carrying(settings.broker_url) as carrier,
+        ):
+
+            async def serve(one: Server, ended: asyncio.Event) -> None:
+                await carrier.work(one, JOBS, ended)
+
+            # What comes from the broker is of every tenant.
+            register = Register(server.database, settings.tenants.look_seconds)
+            others = attend(register, opener(settings, url, base), serve, stop)
+            await asyncio.gather(serve(server, stop), others)
 
     asyncio.run(main())
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from fhir_server.audit.happening import CLIENTS_CHANGED, happened
 from fhir_server.caller import trusted
 from fhir_server.errors import NotFound
-from fhir_server.identity import clients, grants, opaque, registration
+from fhir_server.identity import clients, grants, opaque, registration, standing
 from fhir_server.keys import new_id
 from fhir_server.main.options import fail
 from fhir_server.main.target import Target
@@ -138,6 +138,23 @@ def unblock(context: typer.Context, client_id: Id) -> None:
     """
     _set(context, client_id, active=True)
     Console().print("The client is let in again.")
+
+
+@app.command("revoke-token")
+def revoke_token(context: typer.Context, issuer: str, jti: str) -> None:
+    """Refuse a token of an issuer outside within seconds, by its `jti` (AuditEvents have it).
+
+    Example: `sangam client revoke-token https://login.hospital.example/realms/care 7f3c...`
+    """
+
+    async def work() -> None:
+        target: Target = context.obj
+        async with target() as database, database.transaction() as connection:
+            await standing.revoke(connection, issuer, jti)
+            await happened(connection, CALLER, CLIENTS_CHANGED, about=[issuer], detail=jti)
+
+    asyncio.run(work())
+    Console().print("The token is refused from now on.")
 
 
 def _set(context: typer.Context, client_id: str, *, active: bool) -> None:

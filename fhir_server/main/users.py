@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fhir_server.access import role_table
+from fhir_server.access import role_store, role_table
 from fhir_server.audit.happening import ROLES_CHANGED, USERS_CHANGED, happened
 from fhir_server.caller import trusted
 from fhir_server.database import Connection
@@ -27,11 +27,13 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 CALLER = trusted("operator", "cli")
-ROLES = tuple(role_table.shipped().roles)
+_SHIPPED = tuple(role_table.shipped().roles)
 _T = TypeVar("_T")
 
 Name = Annotated[str, typer.Argument(help="What the person types to log in.")]
-Roles = Annotated[list[str] | None, typer.Option("--role", help=f"One of {', '.join(ROLES)}.")]
+Roles = Annotated[
+    list[str] | None, typer.Option("--role", help=f"One of {', '.join(_SHIPPED)}, or your own.")
+]
 FhirUser = Annotated[
     str | None, typer.Option(help="Who it is in FHIR, as Practitioner/1 or Patient/2.")
 ]
@@ -54,12 +56,12 @@ def add(
 
     Example: `sangam user add asha --role DOCTOR --fhir-user Practitioner/1 --display "Dr Rao"`
     """
-    found = _roles(role)
     _check_reference(fhir_user)
     target: Target = context.obj
     hashed = _password(target, name, from_stdin=password_stdin)
 
     async def work(connection: Connection) -> None:
+        found = await _roles(connection, role)
         draft = Draft(name, display or name, fhir_user, found, hashed)
         await users.add(connection, new_id(), draft)
         await happened(connection, CALLER, USERS_CHANGED, about=[users.normal(name)])
@@ -93,14 +95,13 @@ def roles(context: typer.Context, name: Name, role: Roles = None) -> None:
 
     Example: `sangam user roles asha --role DOCTOR --role ADMIN`
     """
-    found = _roles(role)
 
     async def work(connection: Connection, user: User) -> None:
-        await users.set_roles(connection, user.id, found)
+        await users.set_roles(connection, user.id, await _roles(connection, role))
         await happened(connection, CALLER, ROLES_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} is {', '.join(found)}.")
+    Console().print(f"{users.normal(name)} is {', '.join(role or ())}.")
 
 
 @app.command("fhir-user")
@@ -121,7 +122,7 @@ def fhir_user_of(context: typer.Context, name: Name, reference: str) -> None:
 
 @app.command()
 def password(context: typer.Context, name: Name, *, password_stdin: Stdin = False) -> None:
-    """Set a new password, and log the user out everywhere.
+    """Set a new password, log the user out everywhere, and end what apps hold for it.
 
     Example: `sangam user password asha`
     """
@@ -130,6 +131,8 @@ def password(context: typer.Context, name: Name, *, password_stdin: Stdin = Fals
     async def work(connection: Connection, user: User) -> None:
         await users.set_password(connection, user.id, hashed)
         await sessions.end_all(connection, user.id)
+        # Whoever knew the old one may have let an app in that needs no session.
+        await grants.end(connection, "user_id", user.id, "new password by an operator")
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
@@ -205,9 +208,11 @@ def _prepare(conninfo: str) -> None:
         migrate(conninfo)
 
 
-def _roles(given: list[str] | None) -> tuple[str, ...]:
-    if not given or not set(given) <= set(ROLES):
-        fail(f"Name at least one --role of {', '.join(ROLES)}.")
+async def _roles(connection: Connection, given: list[str] | None) -> tuple[str, ...]:
+    """Return roles that are in force, the tenant's own among them."""
+    known = (await role_store.table(connection)).roles
+    if not given or not set(given) <= known.keys():
+        fail(f"Name at least one --role of {', '.join(known)}.")
     return tuple(dict.fromkeys(given))
 
 

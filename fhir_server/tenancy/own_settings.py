@@ -58,6 +58,10 @@ def _group(installation: Settings, name: str, said: Mapping[str, Any]) -> Any:  
     inherited = {} if name in OWN else present.model_dump(exclude_unset=True)
     start = _start(installation, name) | inherited
     found = type(present).model_validate(_merged(start, said))
+    if name == "security" and "issuers" not in said:
+        # A token that names neither its tenant nor the tenant's URL would do for them all.
+        told = (one for one in found.issuers if one.tenant_claim or not one.audience)
+        return found.model_copy(update={"issuers": tuple(told)})
     if name == "dicom" and "ae_titles" not in said:
         return found.model_copy(update={"ae_titles": ()})  # nobody calls it
     return found

@@ -23,6 +23,7 @@ class Peer:
     settings: OutboundSettings = field(default_factory=OutboundSettings)
     answers: dict[str, Answer] = field(default_factory=dict)
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def url(self, path: str) -> str:
         return f"https://localhost:{self.port}{path}"
@@ -31,6 +32,7 @@ class Peer:
         self.answers[path] = (200, headers, json.dumps(value).encode())
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             method, path, _ = head[0].split(" ")
@@ -64,3 +66,7 @@ async def peer(place: Path) -> AsyncIterator[Peer]:
     )
     async with server:
         yield found
+    # TLS says goodbye, for which nobody may wait; what is left of it ends with the loop's turns.
+    for writer in found.writers:
+        writer.transport.abort()
+    await asyncio.sleep(0.05)

@@ -36,11 +36,21 @@ WHERE study_instance_uid = ANY(%s) AND patient LIKE 'Patient/%%'
 
 
 async def record(
-    server: Server, connection: Connection, study: str, actor: str, action: str, what: str
+    server: Server,
+    connection: Connection,
+    study: str,
+    actor: str,
+    action: str,
+    what: str,
+    *,
+    user: str | None = None,
 ) -> None:
-    """Record what somebody does with a study (`what`: link, reject ...), in this transaction."""
-    patients = await of_studies(connection, [study])
-    made = event(server.base, study, actor, action, what, datetime.now(UTC), patients.get(study))
+    """Record what somebody does with a study (`what`: link, reject ...), in this transaction.
+
+    `user` is the person (a reference), where one is known.
+    """
+    patient = (await of_studies(connection, [study])).get(study)
+    made = event(server.base, study, actor, action, what, datetime.now(UTC), patient, user)
     entry = Entry("POST", "AuditEvent", made)
     await transaction(server, connection, trusted(actor, "dicom"), [entry])
 
@@ -59,6 +69,7 @@ def event(
     what: str,
     at: datetime,
     patient: str | None = None,
+    user: str | None = None,
 ) -> dict[str, Any]:
     """Return the AuditEvent of an action on a study, at the server with this base URL."""
     type_ = _TRANSFERRED if what in _TRANSFERS else _TYPES[action]
@@ -67,4 +78,4 @@ def event(
         "what": {"identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}},
         "role": {"system": _ROLE, "code": "3", "display": "Report"},
     }
-    return of_adapter(base, actor, (type_, subtype, action), entity, at, patient)
+    return of_adapter(base, actor, (type_, subtype, action), entity, at, patient, user)

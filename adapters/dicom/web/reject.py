@@ -32,5 +32,7 @@ async def delete(web: Web, request: Request) -> Response:
         await access.check(web.server, connection, who, where.study)
         await reject(connection, target, code, who.name)
         by = actor(request)
-        await audit.record(web.server, connection, where.study, by, audit.CHANGED, "reject")
+        await audit.record(
+            *(web.server, connection, where.study, by, audit.CHANGED, "reject"), user=who.user
+        )
     return Response(status_code=_NO_CONTENT)

@@ -17,7 +17,7 @@ from adapters.dicom.dataset.identifier import UNICODE, tag_of, vr_of
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.query.answers import Record, record
 from adapters.dicom.query.statement import Statement, matches
-from adapters.dicom.web import access, model, qido
+from adapters.dicom.web import access, auditing, model, qido
 from adapters.dicom.web.metadata import XML, form
 from adapters.dicom.web.model import Json
 from adapters.dicom.web.multipart import Multipart
@@ -54,6 +54,7 @@ async def _search(level: Level, web: Web, request: Request) -> Response:
     media, where = form(request), place(request)
     asked = understood(web, level, where, request)
     found, more = await _found(web, request, where, asked)
+    await auditing.searched(web, request, (one["StudyInstanceUID"][0] for one in found))
     results = [result(web, asked, one) for one in found]
     answer = _answer(media, results, web)
     for text in _warnings(asked, more=more):

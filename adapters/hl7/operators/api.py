@@ -16,7 +16,7 @@ from adapters.hl7.mllp.channels import states, want
 from adapters.hl7.operators import audit, destinations, page, payloads, queries
 from adapters.hl7.operators.requests import ChannelState, Dismiss, Release, Replay
 from fhir_server.errors import NotFound, SangamError, TooLarge
-from fhir_server.identity.doors import Door, marked, named
+from fhir_server.identity.doors import Door, caller_of, marked, named
 from fhir_server.r4.json import encode
 from fhir_server.server import Server
 
@@ -118,7 +118,8 @@ def _contents(server: Server) -> APIRouter:
     router = APIRouter(tags=["content"])
 
     async def audited(request: Request, id_: int, view: str) -> None:
-        await audit.read(server, id_, _actor(request), view)
+        user = caller_of(request.scope).user
+        await audit.read(server, id_, _actor(request), view, user=user)
 
     @router.get("/messages/{id_}/raw", response_class=PlainTextResponse)
     async def raw(request: Request, id_: int) -> str:
@@ -187,7 +188,8 @@ def _actions(server: Server) -> APIRouter:
             found = await inbox.find(connection, asked.chosen, _PREVIEWED)
         previews = []
         for id_ in found:
-            await audit.read(server, id_, actor, "preview")
+            user = caller_of(request.scope).user
+            await audit.read(server, id_, actor, "preview", user=user)
             previews.append(await preview(server, id_, confirmed=asked.confirm))
         return Response(
             encode({"previews": [_previewed(one) for one in previews]}), 200, None, _JSON

@@ -29,23 +29,25 @@ _READ: Final = {
 _ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
 
 
-async def read(server: Server, id_: int, actor: str, view: str) -> None:
+async def read(server: Server, id_: int, actor: str, view: str, *, user: str | None = None) -> None:
     """Record that somebody reads a message of the inbox; to be called before it is shown.
 
-    `view` is what is read of it: `raw`, `parsed`, `mapped`, `explain`, `ack`, `preview`.
+    `user` is the person (a reference), where one is known; `view` is what is read of it: `raw`,
+    `parsed`, `mapped`, `explain`, `ack`, `preview`.
     """
     row = row_identifier((await begin(server)).base, id_)
-    resource = _event(server.base, row, actor, view, datetime.now(UTC))
+    resource = _event(server.base, row, actor, view, user)
     caller = trusted(actor, "hl7")
     async with server.database.transaction() as connection:
         entry = Entry("POST", "AuditEvent", resource, json.encode(resource))
         await transaction(server, connection, caller, [entry])
 
 
-def _event(base: str, row: Json, actor: str, view: str, at: datetime) -> Json:
+def _event(base: str, row: Json, actor: str, view: str, user: str | None) -> Json:
     entity = {
         "what": {"identifier": row},
         "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
         "name": f"HL7 v2 message ({view})",
     }
-    return of_adapter(base, actor, (_TYPE, _READ, "R"), entity, at)
+    what, at = (_TYPE, _READ, "R"), datetime.now(UTC)
+    return of_adapter(base, actor, what, entity, at, user=user)

@@ -275,6 +275,21 @@ async def test_a_patient_is_their_own_context_and_gives_no_operator_scope(
     assert told(await person.get("authorize", other))["error"] == "access_denied"
 
 
+async def test_an_operator_scope_is_given_by_who_has_it_by_a_role(
+    person: Person, server: Server
+) -> None:
+    wide = replace(APP, id="wide", scope=f"{SCOPE} sangam/audit sangam/release")
+    async with server.database.statement() as connection:
+        await connection.execute("UPDATE identity_user SET roles = '{DOCTOR}'")
+        await clients.add(connection, wide, "test")
+    scope = "user/Observation.rs sangam/audit sangam/release"
+    await person.get("authorize", asked(client_id="wide", scope=scope))
+    assert re.findall(r'name="scope" value="([^"]*)"', person.page) == [
+        "user/Observation.rs",
+        "sangam/release",
+    ]
+
+
 async def test_a_session_that_ends_takes_online_access_with_it(person: Person) -> None:
     code = await code_of(person, scope="online_access user/Patient.rs")
     found = (await token(person, **redeeming(code))).json()

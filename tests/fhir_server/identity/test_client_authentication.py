@@ -11,9 +11,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from fhir_server.config import Settings
-from fhir_server.identity import clients, opaque
+from fhir_server.identity import client_keys, clients, issuers, opaque
 from fhir_server.identity.client_authentication import ASSERTION
 from fhir_server.identity.clients import Client
+from fhir_server.identity.keys import PAUSE, Published
 from fhir_server.interactions import capabilities
 from fhir_server.server import Server
 from tests.fhir_server.identity.app import (
@@ -137,6 +138,39 @@ async def test_an_assertion_that_is_not_right_is_refused(http: httpx.AsyncClient
     assert [(one.status_code, one.json()["error"]) for one in answers] == [
         (401, "invalid_client")
     ] * len(wrong)
+
+
+async def test_the_keys_at_the_url_of_a_client_are_fetched_once_and_again_after_a_rotation(
+    http: httpx.AsyncClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    shown = {"keys": [{**EC.as_dict(private=False), "kid": "ec"}]}
+
+    async def keys_at(_: object, url: str) -> Published:
+        asked.append(url)
+        return Published(shown)
+
+    monkeypatch.setattr(issuers, "keys_at", keys_at)
+    async with server.database.statement() as connection:
+        fetched = replace(SYSTEM, id="far", keys=None, keys_url="https://far.example/keys")
+        await clients.add(connection, fetched, "test")
+    own = {"iss": "far", "sub": "far"}
+    found = [
+        (await http.post(TOKEN, data=asking(one))).status_code
+        for one in (
+            assertion(own),
+            assertion(own),
+            # Whoever knows the id of a client has its URL asked no more than once in a while.
+            assertion(own, {"kid": "new"}),
+            assertion(own, {"kid": "other"}),
+        )
+    ]
+    assert (found, asked) == ([200, 200, 401, 401], ["https://far.example/keys"])
+    shown["keys"].append({**EC.as_dict(private=False), "kid": "new"})
+    kept = client_keys._kept[server.database]["https://far.example/keys"]  # noqa: SLF001
+    kept.tried -= PAUSE
+    late = await http.post(TOKEN, data=asking(assertion(own, {"kid": "new"})))
+    assert (late.status_code, len(asked)) == (200, 2)
 
 
 async def test_an_assertion_counts_once_for_all_that_come_at_a_time(

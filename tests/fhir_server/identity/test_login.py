@@ -4,9 +4,12 @@ import re
 import time
 
 import httpx
+import msgspec
 import pyotp
 import pytest
 
+from fhir_server.access import role_store
+from fhir_server.access.role_table import shipped
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest
 from fhir_server.identity import passwords, second_factor, sessions, signing, users, web
@@ -152,6 +155,25 @@ async def test_who_was_made_staff_logs_in_again_and_an_app_may_ask_for_a_login(
     async with server.database.statement() as connection:
         await connection.execute("UPDATE identity_user SET demo = false WHERE name = 'asha'")
     assert await visitor(server, person) is None
+
+
+async def test_whether_a_role_is_of_staff_is_said_by_the_roles_in_force(
+    person: Person, server: Server
+) -> None:
+    async with server.database.statement() as connection:
+        await connection.execute(
+            "UPDATE identity_user SET demo = false, roles = '{PATIENT}', fhir_user = 'Patient/a'"
+            " WHERE name = 'asha'"
+        )
+    await person.log_in()
+    assert await visitor(server, person) is not None
+    changed = msgspec.structs.replace(shipped().roles["PATIENT"], staff=True)
+    async with server.database.statement() as connection:
+        await role_store.change(connection, "PATIENT", changed, "test")
+    role_store.forget(server.database)
+    assert await visitor(server, person) is None
+    await person.log_in()
+    assert "Set up your second factor" in person.page
 
 
 async def test_the_account_page_ends_sessions_grants_and_passwords(

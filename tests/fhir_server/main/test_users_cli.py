@@ -41,6 +41,30 @@ def test_users_and_clients_are_added_changed_and_blocked(database_url: str) -> N
         sangam("user unblock nobody").exit_code,
     ]
     assert found == [1, 1, 1, 0, 1, 0, 0, 1]
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO role (name, version, definition, changed_by)"
+            """ VALUES ('WARD_CLERK', 1, '{"title": "Clerk"}', 'test')"""
+        )
+        connection.execute(
+            "INSERT INTO identity_client (id, name, authentication, scope, created_by)"
+            " VALUES ('app', 'App', 'none', 'user/*.rs', 'test')"
+        )
+        connection.execute(
+            "INSERT INTO identity_grant (id, client_id, user_id, scope, authenticated_at)"
+            " SELECT 'g1', 'app', id, 'offline_access', now() FROM identity_user"
+        )
+    assert sangam("user roles asha --role WARD_CLERK").exit_code == 0
+    renewed = "user password asha --password-stdin"
+    assert sangam(renewed, "another long and quiet evening\n").exit_code == 0
+    with psycopg.connect(database_url) as connection:
+        ended = connection.execute(
+            "DELETE FROM identity_grant RETURNING ended_at IS NOT NULL"
+        ).fetchall()
+        connection.execute("DELETE FROM identity_client")
+    assert ended == [(True,)]
+    assert sangam("user roles asha --role NURSE --role ADMIN").exit_code == 0
+    assert sangam("client revoke-token https://a.example t1").exit_code == 0
     keys = Path("keys.json")
     keys.write_text(json.dumps({"keys": [{"kty": "EC", "kid": "k"}]}))
     adding = "client add Lab --scope system/*.rs --system --client-id lab"
@@ -60,6 +84,8 @@ def test_users_and_clients_are_added_changed_and_blocked(database_url: str) -> N
         clients = connection.execute(
             "SELECT name, authentication, active, secret IS NULL FROM identity_client ORDER BY name"
         ).fetchall()
+        revoked = connection.execute("SELECT issuer, jti FROM revoked_token").fetchall()
+    assert revoked == [("https://a.example", "t1")]
     assert rows == [("asha", ["NURSE", "ADMIN"], "Practitioner/1", False, True)]
     assert clients == [
         ("Ehr", "client_secret_basic", True, False),

@@ -131,8 +131,10 @@ def test_includes() -> None:
     ids = REGISTRY.context.type_ids
     subject = REGISTRY.parameters("Observation")["subject"].id
     target = REGISTRY.parameters("Provenance")["target"].id
-    assert forward == Include((subject,), ids["Patient"], reverse=False, iterate=False)
-    assert reverse == Include((target,), None, reverse=True, iterate=True)
+    types = (ids["Patient"],)
+    assert forward == Include((subject,), *types, reverse=False, iterate=False, types=types)
+    types = (ids["Provenance"],)
+    assert reverse == Include((target,), None, reverse=True, iterate=True, types=types)
     assert (all_.params, all_.target, all_.reverse, all_.iterate) == (None, None, False, False)
 
 

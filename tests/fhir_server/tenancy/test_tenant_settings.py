@@ -7,6 +7,7 @@ import pytest
 from fhir_server.bases import beside, of_tenant
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest
+from fhir_server.security_settings import SecuritySettings
 from fhir_server.tenancy import tenant
 from fhir_server.tenancy.own_settings import check_apart, settings_of
 
@@ -37,6 +38,20 @@ def test_what_names_ports_folders_and_other_systems_is_not_inherited() -> None:
     assert found.dicom.processes == 3
     assert str(found.data_dir) == "data/tenants/north"
     assert found.base_aliases == ("https://old.example/fhir/t/north",)
+
+
+def test_an_issuer_whose_tokens_name_no_tenant_is_not_inherited() -> None:
+    shared = {"clients": ["*"], "audience": "api"}
+    issuers = [
+        {"url": "https://a.example", **shared, "tenant_claim": ""},
+        {"url": "https://b.example", **shared},
+        {"url": "https://c.example", "clients": ["*"], "tenant_claim": ""},
+    ]
+    whole = INSTALLATION.model_copy(update={"security": SecuritySettings(issuers=issuers)})
+    found = settings_of(whole, tenant.new("north")).security.issuers
+    assert [one.url for one in found] == ["https://b.example", "https://c.example"]
+    own = tenant.new("north", {"security": {"issuers": issuers[:1]}})
+    assert [one.url for one in settings_of(whole, own).security.issuers] == ["https://a.example"]
 
 
 def test_a_quota_of_bytes_holds_for_dicom_files_too() -> None:

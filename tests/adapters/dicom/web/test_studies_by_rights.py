@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import httpx
@@ -61,6 +62,13 @@ async def test_studies_are_those_of_the_patients_that_a_caller_may_read(
     bound = bearer(await token(site.server, scope="patient/*.rs", patient="a"))
     found = await site.http.get("/studies", headers=bound)
     assert uids(found) == {own}
+    async with site.server.database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT said FROM audit_record WHERE said LIKE '%dicom-web/studies%'"
+        )
+        [said] = [json.loads(row[0]) for row in await cursor.fetchall()]
+    place = ["ImagingStudy", imaging_study_id(own), 0]
+    assert (said["places"], said["who"]["user"]) == ([place], "Practitioner/p1")
     # One result of one, and no word of more, however many are hidden before and after it.
     page = await site.http.get("/studies?limit=1", headers=bound)
     assert (uids(page), "warning" in page.headers) == ({own}, False)
@@ -73,6 +81,13 @@ async def test_studies_are_those_of_the_patients_that_a_caller_may_read(
             answer = await site.http.get(f"/studies/{uid}{below}", headers=bound)
             assert answer.status_code == status, (uid, below)
     assert (await site.http.delete(f"/studies/{own}", headers=bound)).status_code == 403
+    async with site.server.database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT json FROM body WHERE json LIKE '%urn:sangam:dicom-action%'"
+        )
+        [event] = [json.loads(row[0]) for row in await cursor.fetchall()]
+    people = [one["who"].get("reference") for one in event["agent"] if one["requestor"]]
+    assert people == ["Practitioner/p1"]
 
     both = bearer(await token(site.server, jti="t2", scope=CLINICAL))
     assert uids(await site.http.get("/studies", headers=both)) == {own, foreign}
