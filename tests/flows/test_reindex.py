@@ -182,9 +182,9 @@ def test_a_reindex_killed_twice_misses_no_resource(running: Running) -> None:
         assert running.until(WAIT, lambda: searchable(running)), running.log()
     assert others.refused == []
     assert running.total("Patient?race=blue") == SIZE + len(others.written)
-    assert running.total("Patient?race=blue&_id=" + ",".join(others.written[-500:])) == min(
-        500, len(others.written)
-    )
+    # A URL has its limit, and a slow machine writes more in the meantime than it could name.
+    last = others.written[-100:]
+    assert running.total("Patient?race=blue&_id=" + ",".join(last)) == len(last)
 
 
 def searchable(running: Running) -> bool:
