@@ -25,6 +25,8 @@ from adapters.dicom import listener
 from adapters.dicom.network import classes
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.query import requester
+from fhir_server.bases import DEFAULT
+from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
 from fhir_server.main.migrate import migrate
 from fhir_server.main.target import database_of
@@ -136,7 +138,8 @@ def _listening(settings: Settings, conninfo: str) -> Iterator[tuple[str, int]]:
 def _listen(settings: Settings, conninfo: str, sock: socket.socket) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    listener.listen(settings, conninfo, settings.data_dir / "blobs", sock, stop)
+    blobs = blobs_of(settings, conninfo, DEFAULT)
+    listener.listen(settings, conninfo, blobs, sock, stop)
 
 
 def _measure(address: tuple[str, int], options: argparse.Namespace) -> None:

@@ -8,7 +8,6 @@ DICOM PS3.18.
 
 import argparse
 import asyncio
-import hashlib
 import http.client
 import json
 import multiprocessing
@@ -36,7 +35,8 @@ from adapters.dicom.web.routes import routes
 from benchmarks.dicom_query import FILL, INSTANCES, SERIES
 from benchmarks.dicom_rendered import scenarios
 from fhir_server.api.app import create_app
-from fhir_server.blobs import Blobs
+from fhir_server.bases import DEFAULT
+from fhir_server.blobs import Blobs, blobs_of
 from fhir_server.config import Settings
 from fhir_server.main import wiring
 from fhir_server.main.migrate import migrate
@@ -280,14 +280,12 @@ def _written(settings: Settings, conninfo: str, frames: int) -> str:
         struct.pack("<HH2sH", 0x28, 8, b"IS", len(count)) + count + rows + columns
     ) + struct.pack("<HH2sHH", 0x28, 0x100, b"US", 2, 16)
     pixels = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, frames * LARGE_FRAME)
-    blobs = Blobs(archive_root(settings.data_dir / "blobs"))
-    digest, place = hashlib.sha256(), blobs.incoming / "x"
+    own = blobs_of(settings, conninfo, DEFAULT)
+    arrival = Blobs(archive_root(own.root), own.keys).arrive()
     piece = random.Random(3).randbytes(LARGE_FRAME)
-    with place.open("wb") as file:
-        for part in (meta, size, pixels, *(piece for _ in range(frames))):
-            file.write(part)
-            digest.update(part)
-    blobs.keep(place, digest.hexdigest())
+    for part in (meta, size, pixels, *(piece for _ in range(frames))):
+        arrival.write(part)
+    arrival.keep()
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(
             """INSERT INTO dicom_instance (sop_instance_uid, study_instance_uid,
@@ -295,7 +293,7 @@ def _written(settings: Settings, conninfo: str, frames: int) -> str:
             data_set_offset, pixel_offset, calling_ae, peer, flags, attributes, indexed)
             VALUES (%s, %s, %s, '1.2.840.10008.5.1.4.1.1.4.1', '1.2.840.10008.1.2.1', %s, '', %s,
             %s, %s, '', '', '{}', '{}', 1)""",
-            (uids[2], uids[0], uids[1], digest.digest(), len(size) + 12 + frames * LARGE_FRAME,
+            (uids[2], uids[0], uids[1], arrival.digest(), len(size) + 12 + frames * LARGE_FRAME,
              len(meta), len(size)),
         )  # fmt: skip
     return f"/studies/{uids[0]}/series/{uids[1]}/instances/{uids[2]}"

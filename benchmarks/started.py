@@ -52,7 +52,7 @@ def ports_when_ready(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[s
 # A load generator is one client with as many connections as it was told.
 _UNLIMITED = {
     f"SANGAM_LIMITS__{name}": "10000" for name in ("CLIENT_REQUESTS", "REQUESTS", "WRITES")
-}
+} | {f"SANGAM_SECURITY__RATES__{name}": "0" for name in ("CLIENT", "USER", "ADDRESS", "ABSENT")}
 
 
 @contextmanager

@@ -30,11 +30,11 @@ class Caller:
     (`rest`, `dicomweb`, `hl7`, `dicom`, `worker`, `cli`). Unless `rights` are given it may do
     nothing.
 
-    `user` is the person as a reference (`Practitioner/1`), `client` the id of the app,
-    `patient` the id of the patient in context, `purpose` a code of v3-PurposeOfUse, `token`
-    the token's `jti`, `session` that of a login, `authenticated` when the person last
-    logged in (seconds since 1970), `address` the network address. A `trail`
-    belongs to one request.
+    `user` is the person as a reference (`Practitioner/1`), `roles` theirs, `client` the id of
+    the app, `patient` the id of the patient in context, `purpose` a code of v3-PurposeOfUse,
+    `token` the token's `jti`, `session` that of a login, `authenticated` when the person last
+    logged in (seconds since 1970), `address` the network address. A `trail` belongs to one
+    request.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Caller:
     session: str | None = None
     authenticated: int | None = None
     address: str | None = None
+    roles: tuple[str, ...] = ()
     trail: Trail | None = field(default=None, compare=False, repr=False)
 
     def saw(self, keys: Iterable[int]) -> None:

@@ -56,6 +56,7 @@ class Hl7Channel(_Group):
     tls: Hl7Tls | None = Field(None, description="TLS; without it the port is plain.")
     sender: str = Field("", description="Profile of all that comes in here.")
     allow_hosts: tuple[Network, ...] | None = Field(None, description="As in `[hl7]`.")
+    plain_from: tuple[Network, ...] | None = Field(None, description="As in `[hl7]`.")
     ack_when: Literal["stored", "committed"] | None = Field(None, description="As in `[hl7]`.")
     mllp_release: Literal[1, 2] | None = Field(None, description="As in `[hl7]`.")
     accepted_types: tuple[str, ...] | None = Field(None, description="As in `[hl7]`.")

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from fhir_server.audit_settings import AuditSettings, RetentionSettings
-from fhir_server.channel_settings import Hl7Tls
+from fhir_server.channel_settings import Hl7Tls, Network
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.hl7_settings import Hl7Settings
 from fhir_server.security_settings import SecuritySettings
@@ -280,6 +280,9 @@ class AstmSettings(_Group):
     )
     allow_hosts: tuple[str, ...] = Field(
         (), description="Networks (CIDR) that may connect; empty: all that reach the port."
+    )
+    plain_from: tuple[Network, ...] = Field(
+        (), description="Networks (CIDR) beyond this machine whose analyzers may do without TLS."
     )
     tls: Hl7Tls | None = Field(None, description="TLS of the port; without it the port is plain.")
     max_connections: int = Field(64, ge=1, description="Analyzers at a time.")

@@ -3,10 +3,13 @@
 psycopg executes; SQLAlchemy only declares and composes (docs/architecture.md).
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors
@@ -15,8 +18,11 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from fhir_server.errors import Unavailable
+from fhir_server.second_wall import ENTER, LEAVE, STANDS, TELL, Reach
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+log = logging.getLogger(__name__)
 
 # Parallel workers take longer to start than a search may last, and the cores have other
 # connections to serve.
@@ -40,10 +46,25 @@ ASIDE = 2
 """Connections for a word aside, fewer beside small pools."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """The second wall of a database: its reader, and the role that other sessions are in.
+
+    The pools of sessions behind it are for searches, and for statements whose plans are kept.
+    `told` is what each session was last told that it may reach.
+    """
+
+    reader: str
+    server: str
+    pools: tuple[AsyncConnectionPool[Connection], AsyncConnectionPool[Connection]]
+    told: WeakKeyDictionary[Connection, Reach] = field(default_factory=WeakKeyDictionary)
+
+
 class Database:
     """Pools of asynchronous connections: for reading, for writing, and for a word aside.
 
-    They differ in how long a statement may take (seconds).
+    They differ in how long a statement may take (seconds). Two more, for reading behind the
+    second wall, are made when they are first asked for.
     """
 
     def __init__(
@@ -70,6 +91,10 @@ class Database:
         self._writing: _Lender
         self._aside: _Lender
         self._reading, self._writing, self._aside = self._pools
+        self._size, self._idle, self._read_seconds = size, idle, read_seconds
+        self._wall: Wall | None = None
+        self._looked = False
+        self._looking = asyncio.Lock()
 
     async def open(self) -> None:
         """Open the pools; PoolTimeout when the database does not answer within 30 s."""
@@ -80,7 +105,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        for pool in self._pools:
+        behind = self._wall.pools if self._wall else ()
+        for pool in (*self._pools, *behind):
             await pool.close()
 
     @asynccontextmanager
@@ -88,6 +114,71 @@ class Database:
         """Lend a connection for reading, in autocommit."""
         async with _lent(self._reading) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def restricted(self, reach: Reach, *, kept: bool = False) -> AsyncIterator[Connection]:
+        """Lend a connection for what a restricted caller reads, in autocommit.
+
+        It fetches the bodies within his reach alone, if the database has a second wall. With
+        `kept` plans are made once for all values, as those of writers.
+        """
+        wall = await self.wall()
+        if wall is None:
+            async with _lent(self._writing if kept else self._reading) as connection:
+                yield connection
+            return
+        async with _lent(wall.pools[kept]) as behind:
+            # Mostly nothing is to be told: callers of one role and app have the same reach.
+            if wall.told.get(behind) != reach:
+                wall.told.pop(behind, None)  # the telling may be cut short
+                await behind.execute(TELL, reach.said)
+                wall.told[behind] = reach
+            yield behind
+
+    @asynccontextmanager
+    async def behind(self, connection: Connection, reach: Reach) -> AsyncIterator[None]:
+        """Let a transaction under way fetch the bodies within a reach alone, for a while."""
+        wall = await self.wall()
+        if wall is None:
+            yield
+            return
+        await connection.execute(ENTER, (*reach.said, wall.reader))
+        try:
+            yield
+        finally:
+            # After an error of the database there is only rolling back, which undoes it too.
+            if connection.info.transaction_status == TransactionStatus.INTRANS:
+                await connection.execute(LEAVE, (wall.server,))
+
+    async def wall(self) -> Wall | None:
+        """Return the second wall; None where it does not stand (main/walls.py says why)."""
+        if self._looked:
+            return self._wall
+        async with self._looking:
+            if not self._looked:
+                self._wall = await self._found_wall()
+                self._looked = True
+        return self._wall
+
+    async def _found_wall(self) -> Wall | None:
+        async with _lent(self._reading) as connection:
+            found = await (await connection.execute(STANDS)).fetchone()
+        if found is None:
+            log.warning("restricted callers read without a second wall; `sangam status` says more")
+            return None
+        reader, server = found
+        seconds = f"-c statement_timeout={self._read_seconds}s -c role={reader}"
+        searching, kept = (
+            _pool(
+                *(self.conninfo, max(2, self._size // 2), f"{one} {seconds}"),
+                least=0,
+                idle=self._idle,
+            )
+            for one in (SESSION, GENERIC)
+        )
+        await searching.open()
+        await kept.open()
+        return Wall(reader, server, (searching, kept))
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:
@@ -131,6 +222,8 @@ class Database:
             tried.conninfo = self.conninfo
             # What it lends is open already, and is closed by its pool.
             tried._reading = tried._writing = tried._aside = _One(connection)  # noqa: SLF001
+            # Who tries does so for a sender of ours, whom no wall restricts.
+            tried._wall, tried._looked = None, True  # noqa: SLF001
             yield tried
 
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fhir_server.channel_settings import Network
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -259,6 +261,9 @@ class DicomSettings(_Group):
     )
     connect_seconds: float = Field(10, gt=0, description="Time to connect to a peer.")
     plain_port: bool = Field(True, description="Listen on `dicom_port` without TLS.")
+    plain_from: tuple[Network, ...] = Field(
+        (), description="Networks (CIDR) beyond this machine whose peers may do without TLS."
+    )
     tls_port: int | None = Field(
         None, ge=0, le=65535, description="Port of DICOM with TLS (2762); empty: none."
     )

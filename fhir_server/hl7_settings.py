@@ -27,6 +27,9 @@ class Hl7Settings(_Group):
     allow_hosts: tuple[Network, ...] = Field(
         (), description="Networks (CIDR) that may connect; empty: all that reach the port."
     )
+    plain_from: tuple[Network, ...] = Field(
+        (), description="Networks (CIDR) beyond this machine whose senders may do without TLS."
+    )
     mllp_release: Literal[1, 2] = Field(
         1, description="2: a block with ACK or NAK tells that a message is stored, or not."
     )

@@ -1,13 +1,16 @@
 """The secret of one database, and the keys that are made of it.
 
 All processes of all servers on a database must agree on the key of the index
-terms, so what decides it lies in the database: the secret itself, or, where a file
-holds that, a fingerprint by which a wrong file is known.
+terms, so what decides it lies in the database: the secret itself, sealed, or, where a
+file holds that, a fingerprint by which a wrong file is known.
 """
 
 import secrets
 from dataclasses import dataclass
 
+from fhir_server.at_rest import texts
+from fhir_server.at_rest.keys import Damaged
+from fhir_server.at_rest.keys import Keys as DataKeys
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict
 from fhir_server.seal import derived
@@ -33,28 +36,67 @@ WHERE installation.fingerprint IS NULL
 """
 
 _READ = "SELECT root, terms_key, fingerprint FROM installation"
+# One that was stored before secrets were sealed.
+_SEAL = "UPDATE installation SET root = %s WHERE root = %s"
+
+PURPOSE = "installation"
+"""For what the secret is sealed in its column (at_rest/texts.py), bound to nobody."""
 
 
-async def keys(connection: Connection, given: bytes | None) -> Keys:
+async def keys(
+    connection: Connection, given: bytes | None, data_keys: DataKeys | None = None
+) -> Keys:
     """Return the keys of the database; its first server settles the secret.
 
-    That is `given`, else a random one that the database keeps. Conflict when the
-    database has another, or when `given` is what it lacks. The connection is in
-    autocommit.
+    That is `given`, else a random one that the database keeps, sealed where there are data
+    keys. Conflict when the database has another, or when `given` is what it lacks. The
+    connection is in autocommit.
     """
-    root = given or secrets.token_bytes(SHORTEST)
-    values = {"root": None if given else root, "fingerprint": _fingerprint(root)}
-    await connection.execute(_SETTLE, values)
+    first = given or secrets.token_bytes(SHORTEST)
+    new = None if given else _sealed(first, data_keys)
+    await connection.execute(_SETTLE, {"root": new, "fingerprint": _fingerprint(first)})
     row = await (await connection.execute(_READ)).fetchone()
     if row is None:
         raise Conflict("The database has resources and no secret: a table was not restored")
     kept, terms, fingerprint = row
-    root = given or kept
+    if kept is not None and data_keys is not None and len(kept) == SHORTEST:
+        await connection.execute(_SEAL, (_sealed(kept, data_keys), kept))
+    root = given or (None if kept is None else _opened(kept, data_keys))
     if root is None:
         raise Conflict("The database's secret is in a file; name it by the setting secret_file")
     if _fingerprint(root) != fingerprint:
         raise Conflict("The file of secret_file does not hold this database's secret")
     return Keys(terms or derived(root, "index terms"), derived(root, "page links"))
+
+
+async def reseal(connection: Connection, data_keys: DataKeys) -> int:
+    """Seal the secret under the present data key; return 1 if it was not, in autocommit."""
+    row = await (await connection.execute(_READ)).fetchone()
+    kept = row[0] if row else None
+    if kept is None or _is_present(kept, data_keys):
+        return 0
+    new = _sealed(_opened(kept, data_keys), data_keys)
+    return (await connection.execute(_SEAL, (new, kept))).rowcount
+
+
+def _is_present(kept: bytes, data_keys: DataKeys) -> bool:
+    text = kept.decode("ascii", "replace")
+    return len(kept) != SHORTEST and texts.key_id(text) == data_keys.current().id
+
+
+def _sealed(root: bytes, data_keys: DataKeys | None) -> bytes:
+    return root if data_keys is None else texts.seal(data_keys, PURPOSE, "", root).encode()
+
+
+def _opened(kept: bytes, data_keys: DataKeys | None) -> bytes:
+    if len(kept) == SHORTEST:
+        return kept
+    if data_keys is None:
+        raise Conflict("The database's secret is sealed, and its keys were not opened")
+    try:
+        return texts.unseal(data_keys, PURPOSE, "", kept.decode("ascii", "replace"))
+    except Damaged as error:
+        raise Conflict("The database's secret cannot be opened") from error
 
 
 def _fingerprint(root: bytes) -> bytes:

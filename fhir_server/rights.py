@@ -13,6 +13,12 @@ from typing import TypeAlias
 LETTERS = "cruds"
 """Create, read, update, delete, search, as SMART's scopes write them."""
 
+BEFORE, AFTER = "b", "a"
+"""What an update finds, and what it leaves, where a grant does not say the same of both.
+
+Every `u` is both.
+"""
+
 ANY = "*"
 """A grant on every type."""
 
@@ -83,6 +89,11 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """No resource: there is an account of them instead (`$access-report`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Consented:
     """No consent keeps the resource from these actors (references) for this purpose.
 
@@ -95,16 +106,23 @@ class Consented:
     action: str = "access"
 
 
-Limit: TypeAlias = Matching | Inside | Related | Having | Opened | Cleared | Released | Consented
+Limit: TypeAlias = (
+    Matching | Inside | Related | Having | Opened | Cleared | Released | Reported | Consented
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Letters of `LETTERS` for resources of a type that meet every limit; `ANY` is every type."""
+    """Letters of `LETTERS` for resources of a type that meet every limit; `ANY` is every type.
+
+    `without`: they are shown in part, without the elements of these names and the extensions
+    of these URLs (fhir_server/access/masking.py); such a grant is to read and search alone.
+    """
 
     type: str
     letters: str
     limits: tuple[Limit, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 Wall: TypeAlias = tuple[Grant, ...]
@@ -114,7 +132,7 @@ Wall: TypeAlias = tuple[Grant, ...]
 class Rights:
     """What may be done: what every wall lets through. No wall is everything.
 
-    `operator` are the scopes of operators that were granted, as `tenants` or `audit`.
+    `operator` are the scopes of operators that were granted, as `roles` or `audit`.
     """
 
     walls: tuple[Wall, ...]

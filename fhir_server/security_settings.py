@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fhir_server.at_rest_settings import AtRestSettings
 from fhir_server.channel_settings import Network
 from fhir_server.consent_settings import ConsentSettings, LabelSettings, ReleaseSettings
 from fhir_server.identity_settings import IdentitySettings
@@ -100,6 +101,16 @@ class SecuritySettings(_Group):
         description="What staff are answered who read a resource that is hidden from them: as an "
         "unknown id, or that they would have to break the glass.",
     )
+    second_wall: Literal["where possible", "required"] = Field(
+        "where possible",
+        description="Whether a server starts on a database of which restricted callers would read "
+        "without row policies; `sangam status` says what is missing.",
+    )
+    restricted_update_create: bool = Field(
+        False,
+        description="Who does not see all of a type may make resources of it under ids of their "
+        "choice. It tells them which ids are taken by what they do not see.",
+    )
     token_bytes: int = Field(16_384, ge=256, description="Largest access token.")
     leeway_seconds: int = Field(60, ge=0, le=300, description="How far clocks may be apart.")
     revocation_seconds: float = Field(
@@ -146,3 +157,6 @@ class SecuritySettings(_Group):
         default_factory=ConsentSettings, description="Consents of patients."
     )
     glass: GlassSettings = Field(default_factory=GlassSettings, description="Emergency access.")
+    at_rest: AtRestSettings = Field(
+        default_factory=AtRestSettings, description="What is sealed on disk and in columns."
+    )

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from fhir_server.at_rest.keys import Keys
 from fhir_server.bases import DEFAULT, beside
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
@@ -73,6 +74,7 @@ class Server:
     blobs: Blobs
     new_id: Callable[[], str]
     new_key: Callable[[], int]
+    data_keys: Keys
     tenant: str = DEFAULT
     afford: Callable[[], Awaitable[None]] | None = None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from fhir_server.database import Database
-from fhir_server.main import postgres
+from fhir_server.main import logins, postgres
 from fhir_server.main.migrate import migrate
 
 QUICK = {
@@ -30,7 +30,8 @@ def lay(place: Path) -> None:
     with FileLock(made.with_suffix(".lock")):
         if not (made / "PG_VERSION").exists():
             new = made.with_suffix(".new")
-            migrate(postgres.ensure_database(postgres.start(new, QUICK), postgres.DATABASE))
+            uri = postgres.ensure_database(postgres.start(new, QUICK), postgres.DATABASE)
+            migrate(logins.settle(uri))
             postgres.stop(new)
             new.rename(made)
     # As it is, owners too.

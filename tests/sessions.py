@@ -17,7 +17,7 @@ from fhir_server import database
 MOST = 6
 """Sessions of one kind that are kept."""
 _AGAIN = (
-    "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; DISCARD TEMP;"
+    "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD TEMP;"
     " SELECT pg_advisory_unlock_all()"
 )
 

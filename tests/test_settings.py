@@ -35,7 +35,8 @@ def _names(tree: ast.Module) -> dict[str, set[str]]:
     """The settings classes that each name of a module stands for."""
     names: dict[str, set[str]] = {}
     # Twice, because the walk meets `self._settings = settings` before the parameter.
-    for node in [*ast.walk(tree), *ast.walk(tree)]:
+    nodes = list(ast.walk(tree))
+    for node in (*nodes, *nodes):
         match node:
             case ast.arg(arg=name, annotation=ast.Name(id=kind)) if kind in KINDS:
                 names.setdefault(name, set()).add(kind)
@@ -70,6 +71,8 @@ def everything() -> frozenset[tuple[str, str]]:
     return frozenset(one for path in places if path != own for one in reads(path.read_text()))
 
 
+# All by one worker, which then parses for all.
+@pytest.mark.xdist_group("shape")
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 def test_a_setting_is_read(kind: str, field: str) -> None:
     assert (kind, field) in everything()

@@ -9,30 +9,30 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 from adapters.dicom import metrics
 from adapters.dicom.network.association import (
     MAX_REQUEST,
-    Admission,
     Association,
     Desk,
     Patience,
-    Service,
-    anyone,
+    Peer,
     nobody,
 )
-from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Policy, Rejected
+from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Rejected
 from adapters.dicom.network.wire import Wire
 from adapters.dicom.places import Limits, Places
 from adapters.dicom.query.calling import accepting
 from adapters.dicom.serving import Guests, Room, Rooms
+from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
-from fhir_server.dicom_settings import DicomSettings
 from fhir_server.server import Server
 
 log = logging.getLogger(__name__)
+
+UNKNOWN = "-"
+"""The AE title of who was refused before saying one."""
 
 THREAD = "dicom-association"
 """Name of the threads that serve associations."""
@@ -46,6 +46,11 @@ _LOBBY = 2
 
 Secure = Callable[[socket.socket], socket.socket]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_LOOPBACK: tuple[Network, ...] = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("::1/128"),
+)
 
 
 def serve(
@@ -64,14 +69,18 @@ def serve(
     `guests` are the tenants whose AE titles are answered to as well.
     """
     secure = accepting(server.settings.dicom) if with_tls else None
-    conninfo, root = server.database.conninfo, server.blobs.root
-    listen(server.settings, conninfo, root, sock, stop, secure=secure, upkeep=upkeep, guests=guests)
+    listen(
+        *(server.settings, server.database.conninfo, server.blobs, sock, stop),
+        secure=secure,
+        upkeep=upkeep,
+        guests=guests,
+    )
 
 
 def listen(
     settings: Settings,
     conninfo: str,
-    root: Path,
+    blobs: Blobs,
     sock: socket.socket,
     stop: threading.Event,
     *,
@@ -79,23 +88,22 @@ def listen(
     upkeep: bool = True,
     guests: Guests | None = None,
 ) -> None:
-    """Serve with the database of `conninfo` and an archive under the blobs' `root`.
+    """Serve with the database of `conninfo` and an archive under the server's `blobs`.
 
     `secure` puts TLS on what was accepted. `upkeep`: also remove what a crash left behind,
     count anew what is held, and bring files to the object store.
     """
     dicom = settings.dicom
     limits = Limits(dicom.max_associations, dicom.max_associations_per_host)
-    own = Room(settings, conninfo, root, upkeep=upkeep)
+    own = Room(settings, conninfo, blobs, upkeep=upkeep)
     places = Places(settings.data_dir / PLACES, limits)
     rooms = Rooms(guests or dict, upkeep=upkeep)
     listener = Listener(
-        policy=own.desk.policy,
-        networks=networks(dicom),
+        desk=own.desk,
+        networks=networks(dicom.allow_hosts),
+        plain=networks(dicom.plain_from),
         places=places,
         patience=Patience(dicom.artim_seconds, dicom.dimse_seconds, dicom.idle_seconds),
-        services=own.desk.services,
-        admit=own.desk.admit,
         secure=secure,
         others=rooms.desk,
     )
@@ -116,21 +124,19 @@ class Listener:
     def __init__(
         self,
         *,
-        policy: Policy,
+        desk: Desk,
         networks: tuple[Network, ...],
+        plain: tuple[Network, ...] = (),
         places: Places,
         patience: Patience,
-        services: Mapping[int, Service],
-        admit: Admission = anyone,
         secure: Secure | None = None,
         others: Callable[[str], Desk | Rejected | None] = nobody,
     ) -> None:
-        self._policy = policy
+        self._desk = desk
         self._networks = networks
+        self._plain = plain
         self._places = places
         self._patience = patience
-        self._services = services
-        self._admission = admit
         self._secure = secure
         self._others = others
         self._lock = threading.Lock()
@@ -167,10 +173,13 @@ class Listener:
             thread.join(max(0, deadline - time.monotonic()))
 
     def _admit(self, connection: socket.socket, host: str) -> None:
-        if not allowed(host, self._networks):
-            log.warning("a connection from %s was closed: not an allowed host", host)
+        if why := unwanted(host, self._networks, None if self._secure else self._plain):
+            log.warning("a connection from %s was closed: %s", host, why)
             metrics.rejected.labels("host").inc()
             connection.close()
+            # Others are not to wait for the database until they are accepted.
+            told = (Peer(host, UNKNOWN, ""), why)
+            threading.Thread(target=self._desk.note, args=told, daemon=True).start()
             return
         with self._lock:
             if self._crowded(host):
@@ -182,11 +191,9 @@ class Listener:
             association = Association(
                 Wire(connection, limit=MAX_REQUEST),
                 host,
-                policy=self._policy,
+                desk=self._desk,
                 patience=self._patience,
-                services=self._services,
                 refusal=None if give_back else LOCAL_LIMIT_EXCEEDED,
-                admit=self._admission,
                 others=self._others,
             )
             thread = threading.Thread(
@@ -229,9 +236,22 @@ def _done(give_back: Callable[[], None] | None) -> None:
         give_back()
 
 
-def networks(settings: DicomSettings) -> tuple[Network, ...]:
-    """Return the networks of `allow_hosts`."""
-    return tuple(ipaddress.ip_network(text) for text in settings.allow_hosts)
+def networks(said: Iterable[str]) -> tuple[Network, ...]:
+    """Return networks as settings name them."""
+    return tuple(ipaddress.ip_network(text) for text in said)
+
+
+def unwanted(host: str, networks: tuple[Network, ...], plain: tuple[Network, ...] | None) -> str:
+    """Return why nobody may connect from a host, "" where somebody may.
+
+    `plain` are the networks beyond this machine that may do without TLS, None where there
+    is TLS.
+    """
+    if not allowed(host, networks):
+        return "Its address is not allowed"
+    if plain is not None and not allowed(host, (*_LOOPBACK, *plain)):
+        return "It does without TLS"
+    return ""
 
 
 def allowed(host: str, networks: tuple[Network, ...]) -> bool:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import psycopg
 
@@ -26,6 +25,7 @@ from adapters.dicom.query.find import Pool, Queries, find
 from adapters.dicom.query.find import pool as query_pool
 from adapters.dicom.query.peers import admission
 from adapters.dicom.query.retrieve import Retrievals, get, move
+from adapters.dicom.recorded import noting
 from adapters.dicom.storage import recompress, verify
 from adapters.dicom.storage.index import Index, Rules
 from adapters.dicom.storage.quota import Quota, Reserve, Sessions, recount
@@ -49,7 +49,7 @@ class Guest:
 
     settings: Settings
     conninfo: str
-    root: Path
+    blobs: Blobs
     served: bool = True
 
 
@@ -60,7 +60,7 @@ Guests = Callable[[], Mapping[str, Guest]]
 class Room:
     """The archive, the index and the rules by which one tenant's associations are served."""
 
-    def __init__(self, settings: Settings, conninfo: str, root: Path, *, upkeep: bool) -> None:
+    def __init__(self, settings: Settings, conninfo: str, own: Blobs, *, upkeep: bool) -> None:
         dicom = settings.dicom
         self._queries = query_pool(
             conninfo, connections=dicom.query_connections, seconds=dicom.find_seconds
@@ -71,7 +71,7 @@ class Room:
             quiet_seconds=dicom.quiet_seconds,
             rules=Rules(dicom.on_conflict, dicom.rejected == "refuse"),
         )
-        blobs = archive_blobs(root, dicom)
+        blobs = archive_blobs(own, dicom)
         render = dicom.render
         self._decoders = Decoders(
             workers=render.workers, memory=render.memory_bytes, seconds=render.seconds
@@ -92,6 +92,7 @@ class Room:
             policy(settings),
             _services(settings, archive, self._queries, self._decoders),
             admission(self._queries.connection, unlisted(settings)),
+            noting(self._queries.connection),
         )
 
     def open(self) -> None:
@@ -161,7 +162,7 @@ class Rooms:
 
     def _enter(self, name: str, guest: Guest) -> None:
         try:
-            room = Room(guest.settings, guest.conninfo, guest.root, upkeep=self._upkeep)
+            room = Room(guest.settings, guest.conninfo, guest.blobs, upkeep=self._upkeep)
             room.open()
         except Exception as error:  # noqa: BLE001  (what is wrong with one is no other's matter)
             log.error("tenant %s has no DICOM now: %s", name, type(error).__name__)  # noqa: TRY400  (no values)

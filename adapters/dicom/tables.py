@@ -105,6 +105,7 @@ conflict = Table(
 # `link` is the Patient that an operator chose, `matched` are those that were found, `patient`
 # the one that is shown: what the found one was merged into. `corrections` are what operators
 # said of the study, `overlay` is all that differs from what was received (overlay.py).
+# `imaging_study` is the id of the ImagingStudy that shows it, NULL before there is one.
 study = Table(
     "dicom_study",
     metadata,
@@ -132,6 +133,8 @@ study = Table(
     Column("matched", ARRAY(Text), nullable=False, server_default="{}"),
     Column("other_patient_ids", ARRAY(_UID), nullable=False, server_default="{}"),
     Column("unmatched_at", DateTime(timezone=True)),
+    Column("imaging_study", _UID),
+    Index("dicom_study_imaging_ix", "imaging_study"),
     Index("dicom_study_date_ix", text("study_date DESC NULLS LAST"), "study_instance_uid"),
     Index("dicom_study_patient_ix", "patient_id", "patient_issuer"),
     Index("dicom_study_name_ix", "patient_name"),

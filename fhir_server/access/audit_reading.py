@@ -4,6 +4,7 @@ https://profiles.ihe.net/ITI/BALP/content.html
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from fhir_server.rights import ANY, Grant, Wall
 
@@ -23,10 +24,10 @@ def reserved(wall: Wall, operator: Collection[str], types: Iterable[str]) -> Wal
     found: list[Grant] = []
     for grant in wall:
         if grant.type == ANY:
-            found += [Grant(name, grant.letters, grant.limits) for name in others]
+            found += [replace(grant, type=name) for name in others]
         if grant.type in {ANY, AUDIT_EVENT}:
             left = "".join(letter for letter in grant.letters if letter not in "rs")
-            found += [Grant(AUDIT_EVENT, left, grant.limits)] if left else []
+            found += [replace(grant, type=AUDIT_EVENT, letters=left)] if left else []
         else:
             found.append(grant)
     return tuple(found)

@@ -6,9 +6,9 @@ under no parameter.
 https://hl7.org/fhir/R4/binary.html#security
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from fhir_server.rights import Having, Inside, Limit, Opened, Related, Released
+from fhir_server.rights import AFTER, BEFORE, Having, Inside, Limit, Opened, Related, Released
 from fhir_server.search.condition import ALWAYS, NEVER, Both, Condition, Linked, Not, Refers, either
 from fhir_server.server import Server
 
@@ -27,6 +27,17 @@ CONTEXTS = (
     "QuestionnaireResponse",
 )
 """Types of which a securityContext may be; one of another type hides the Binary."""
+
+LETTERS: Mapping[str, str] = {
+    "c": "r",
+    "r": "r",
+    "s": "r",
+    "u": "u",
+    "d": "d",
+    BEFORE: BEFORE,
+    AFTER: AFTER,
+}
+"""What must be allowed of the context for each letter: an attachment is made to what is seen."""
 
 OF_PATIENTS: tuple[type[Limit], ...] = (Having, Inside, Opened, Related, Released)
 """Limits that a Binary keeps by its context alone."""

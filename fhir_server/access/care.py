@@ -5,20 +5,34 @@ https://hl7.org/fhir/R4/careteam.html
 
 from collections.abc import Mapping
 
+from fhir_server.access import glasses
+from fhir_server.access.glasses import GLASS
 from fhir_server.access.inside import PATIENT
 from fhir_server.access.matching import compiled as matching
 from fhir_server.rights import Having, Matching, Opened, Related
 from fhir_server.role_settings import CareSettings
 from fhir_server.search.care import Kind
-from fhir_server.search.condition import ALWAYS, NEVER, Caring, Condition, Each, Linked, Referred
+from fhir_server.search.condition import (
+    ALWAYS,
+    NEVER,
+    Caring,
+    Condition,
+    Each,
+    Keys,
+    Referred,
+    Sharing,
+)
 from fhir_server.server import Server
 
 _DAY = 86_400_000_000
 _NAMES = ("patient", "subject")
 """Parameters that say whose a resource is, before those of the compartment."""
 
-GLASS = "glass:"
-"""Begins the actor of the relationship that an open glass is."""
+CLOSED = Keys(())
+"""What an open glass would let through while it is known that none is open: nothing.
+
+Unlike `NEVER`, as the type is among the rights.
+"""
 
 
 def related(server: Server, limit: Related, type_name: str) -> Condition:
@@ -27,26 +41,30 @@ def related(server: Server, limit: Related, type_name: str) -> Condition:
 
 
 def opened(server: Server, limit: Opened, type_name: str) -> Condition:
-    """Return the condition of an open glass; NEVER for a type that is of no patient."""
-    return _caring(server, (f"{GLASS}{limit.user}",), type_name)
+    """Return the condition of an open glass; NEVER for a type that is of no patient.
+
+    `CLOSED` where it is known that the person has none open.
+    """
+    found = _caring(server, (f"{GLASS}{limit.user}",), type_name)
+    is_closed = found != NEVER and glasses.are_closed(server, (limit.user,))
+    return CLOSED if is_closed else found
 
 
 def having(server: Server, limit: Having, type_name: str) -> Condition:
     """Return the condition of a patient who also has such a resource.
 
     Most of what is looked for is of such patients: each is looked at, instead of gathering all
-    that they have.
+    that they have, but to be counted.
     """
     sources = params(server, limit.type)
     wanted = matching(server, Matching(limit.pairs), limit.type)
     if not sources:
         return NEVER
     type_ids = server.definitions.type_ids
-    patient = Referred(sources, type_ids[limit.type], wanted, ALWAYS)
     if type_name == PATIENT:
-        return Each(patient)
+        return Each(Referred(sources, type_ids[limit.type], wanted, ALWAYS))
     own = params(server, type_name)
-    return Each(Linked(own, type_ids[PATIENT], patient, ALWAYS)) if own else NEVER
+    return Sharing(own, type_ids[PATIENT], sources, wanted) if own else NEVER
 
 
 def params(server: Server, type_name: str) -> tuple[int, ...]:

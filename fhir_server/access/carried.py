@@ -35,7 +35,8 @@ def opened(key: bytes, text: str, about: str) -> Caller | None:
         return None
     try:
         given = msgspec.msgpack.decode(content)
-        return Caller(**{**given, "rights": _read(given["rights"])})
+        known = {"rights": _read(given["rights"]), "roles": tuple(given["roles"])}
+        return Caller(**{**given, **known})
     except (
         KeyError,
         TypeError,
@@ -47,7 +48,10 @@ def opened(key: bytes, text: str, about: str) -> Caller | None:
 
 def _written(rights: Rights) -> dict[str, Any]:
     walls = [
-        [[one.type, one.letters, [_limit(limit) for limit in one.limits]] for one in wall]
+        [
+            [one.type, one.letters, [_limit(limit) for limit in one.limits], one.without]
+            for one in wall
+        ]
         for wall in rights.walls
     ]
     return {"walls": walls, "operator": sorted(rights.operator)}
@@ -62,9 +66,12 @@ def _read(given: dict[str, Any]) -> Rights:
     return Rights(walls, frozenset(given["operator"]))
 
 
-def _grant(type_name: str, letters: str, limits: list[tuple[str, Any]]) -> Grant:
+def _grant(
+    type_name: str, letters: str, limits: list[tuple[str, Any]], without: list[str]
+) -> Grant:
     return Grant(
         type_name,
         letters,
         tuple(msgspec.convert(value, _LIMITS[name]) for name, value in limits),
+        tuple(without),
     )

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from fhir_server.access.care import GLASS
+from fhir_server.access.glasses import GLASS
 from fhir_server.database import Connection
 from fhir_server.rights import ANY, Opened, Rights
 from fhir_server.search.care import Kind

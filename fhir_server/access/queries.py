@@ -6,7 +6,8 @@ https://hl7.org/fhir/R4/search.html
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fhir_server.access.restriction import required, restriction
+from fhir_server.access import masking
+from fhir_server.access.restriction import required, restriction, unions
 from fhir_server.errors import Forbidden
 from fhir_server.rights import Rights
 from fhir_server.search.condition import (
@@ -37,6 +38,7 @@ def guarded(server: Server, rights: Rights, query: Query, letter: str = SEARCH) 
     """
     if not rights.walls:
         return replace(query, guard="open")
+    masking.refuse_hidden(server, rights, query)
     searched = [server.definitions.type_names[one] for one in query.type_ids]
     top = union(server, rights, searched, letter)
     conditions = tuple(walled(server, rights, one) for one in query.conditions)
@@ -87,6 +89,13 @@ class Walls:
 
 def _union(server: Server, rights: Rights, types: Sequence[str], letter: str) -> Condition:
     """Return the union over the types, one node for those that must meet the same."""
+    known, asked = unions(server, rights), (tuple(types), letter)
+    if asked not in known:
+        known[asked] = _made(server, rights, types, letter)
+    return known[asked]
+
+
+def _made(server: Server, rights: Rights, types: Sequence[str], letter: str) -> Condition:
     alike: dict[Condition, list[int]] = {}
     for name in types:
         condition = there(server, rights, name, letter)

@@ -10,7 +10,7 @@ from fhir_server.access.label_codes import CONFIDENTIALITY, OURS, RELEASED
 from fhir_server.access.labels import sensitive, terms, unlabelled
 from fhir_server.rights import Released
 from fhir_server.search.condition import ALWAYS, Both, Condition, Either, Not, Terms
-from fhir_server.search.extract import document_term
+from fhir_server.search.extract import UNSAID, document_term
 from fhir_server.search.parameter import parameter_id
 from fhir_server.search.terms import term
 from fhir_server.search.token import implied_term, token_term
@@ -35,7 +35,7 @@ _CATEGORIES = {
 _CATEGORISED = frozenset(("DiagnosticReport", "Observation"))
 _HOUR = 3_600_000_000  # microseconds
 _OWN = "Patient"
-_DOCUMENT, _UNSIGNED = "DocumentReference", ("preliminary", "entered-in-error")
+_DOCUMENT, _SIGNED = "DocumentReference", ("final", "amended", UNSAID)
 
 
 def compiled(server: Server, limit: Released, type_name: str) -> Condition:  # noqa: ARG001  (Compile)
@@ -47,8 +47,9 @@ def compiled(server: Server, limit: Released, type_name: str) -> Condition:  # n
         found += [_status(server, type_name), *_waited(server, type_name)]
     if type_name == _DOCUMENT:
         context = server.registry.context
-        unsigned = (document_term(context, type_name, code) for code in _UNSIGNED)
-        found.append(Not(Terms(tuple(unsigned))))
+        # What was indexed before there were these terms is hidden until it is indexed anew.
+        signed = (document_term(context, type_name, code) for code in _SIGNED)
+        found.append(Terms(tuple(signed)))
     return Both(tuple(found)) if found else ALWAYS
 
 

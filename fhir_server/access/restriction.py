@@ -10,25 +10,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from fhir_server.access import binary
+from fhir_server.access import binary, glasses
+from fhir_server.access.care import CLOSED
 from fhir_server.access.compiling import compiled
 from fhir_server.access.inside import is_outside
 from fhir_server.access.unanswerable import UnanswerableError
 from fhir_server.errors import Forbidden, Unavailable
-from fhir_server.rights import ANY, Grant, Having, Inside, Matching, Rights, Wall
+from fhir_server.rights import (
+    AFTER,
+    ANY,
+    BEFORE,
+    Grant,
+    Having,
+    Inside,
+    Matching,
+    Opened,
+    Rights,
+    Wall,
+)
 from fhir_server.search.condition import (
     ALWAYS,
     NEVER,
     Both,
     Coded,
     Condition,
-    Either,
-    Linked,
-    Not,
-    Referred,
-    Within,
     either,
 )
+from fhir_server.search.each import walled_nowhere
 from fhir_server.search.registry import Registry
 from fhir_server.search.terminology import Meant, codings, replaced
 from fhir_server.server import Server
@@ -38,19 +46,31 @@ KEPT_SECONDS = 5.0
 
 _MOST = 2048
 _READS = frozenset("rs")
+_OF_UPDATES = frozenset((BEFORE, AFTER))
 
 
 @dataclass(slots=True)
 class _Kept:
     """What rights came to at some moment, by type and letter; None is a type that is forbidden.
 
-    `answers` are what the terminology said at `answered` of the codings in the limits.
+    `answers` are what the terminology said at `answered` of the codings in the limits, which
+    there are if it `asks`. `closed`: it is known that none of the `openers` has a glass open.
+    `unions` are what several types came to (queries.py).
     """
 
     registry: Registry
     rights: Rights
     made: float
+    asks: bool
+    openers: frozenset[str]
+    closed: bool = False
     found: dict[tuple[str, str], Condition | None] = field(default_factory=dict)
+    unions: dict[tuple[tuple[str, ...], str], Condition] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Begin anew; who is at it still puts what it finds where nobody looks."""
+        self.found, self.unions = {}, {}
+
     answers: Mapping[Coded, Meant] = field(default_factory=dict)
     answered: float = -math.inf
 
@@ -83,20 +103,28 @@ def required(server: Server, rights: Rights, type_name: str, letter: str) -> Con
 
 def unanswered(server: Server, rights: Rights) -> tuple[Coded, ...]:
     """Return the codings in the limits, if the terminology was not asked of them just now."""
-    if not any(_asks(one) for wall in rights.walls for one in wall):
-        return ()
     kept = _entry(server, rights)
-    if time.monotonic() - kept.answered <= KEPT_SECONDS:
+    if not kept.asks or time.monotonic() - kept.answered <= KEPT_SECONDS:
         return ()
     found = (one for wall in rights.walls for grant in wall for one in _codings(server, grant))
     return tuple(dict.fromkeys(found))
+
+
+def may_open(server: Server, rights: Rights) -> bool:
+    """Return whether somebody may have a glass open by whom these rights are wider."""
+    return bool(_entry(server, rights).openers)
+
+
+def unions(server: Server, rights: Rights) -> dict[tuple[tuple[str, ...], str], Condition]:
+    """Return where to keep what several types came to, by these and the letter, for a while."""
+    return _entry(server, rights).unions
 
 
 def answer(server: Server, rights: Rights, answers: Mapping[Coded, Meant]) -> None:
     """Take what the terminology says of the codings in the limits."""
     kept = _entry(server, rights)
     kept.answers, kept.answered = answers, time.monotonic()
-    kept.found.clear()
+    kept.forget()
 
 
 def _asks(grant: Grant) -> bool:
@@ -118,13 +146,14 @@ def _codings(server: Server, grant: Grant) -> Iterator[Coded]:
 
 def _found(server: Server, rights: Rights, type_name: str, letter: str) -> Condition | None:
     kept, asked = _entry(server, rights), (type_name, letter)
-    if asked not in kept.found:
+    found = kept.found
+    if asked not in found:
         try:
             made = _compiled(server, rights, type_name, letter)
-            kept.found[asked] = _with_answers(made, kept.answers)
+            found[asked] = _with_answers(made, kept.answers)
         except UnanswerableError:
-            kept.found[asked] = None
-    return kept.found[asked]
+            found[asked] = None
+    return found[asked]
 
 
 def _with_answers(condition: Condition, answers: Mapping[Coded, Meant]) -> Condition:
@@ -145,21 +174,31 @@ def _entry(server: Server, rights: Rights) -> _Kept:
     key, now = (id(registry), id(rights)), time.monotonic()
     kept = _kept.get(key)
     if kept is None or now - kept.made > KEPT_SECONDS:
-        old = kept or _Kept(registry, rights, now)
-        kept = _Kept(registry, rights, now, answers=old.answers, answered=old.answered)
+        kept = _new(registry, rights, now) if kept is None else replace(kept, made=now)
+        kept.forget()
         _kept[key] = kept
         _kept.move_to_end(key)
         if len(_kept) > _MOST:
             _kept.popitem(last=False)
+    if kept.openers and kept.closed != glasses.are_closed(server, kept.openers):
+        kept.closed = not kept.closed
+        kept.forget()
     return kept
 
 
+def _new(registry: Registry, rights: Rights, now: float) -> _Kept:
+    grants = [grant for wall in rights.walls for grant in wall]
+    limits = (limit for grant in grants for limit in grant.limits)
+    openers = frozenset(one.user for one in limits if isinstance(one, Opened))
+    return _Kept(registry, rights, now, any(map(_asks, grants)), openers)
+
+
 def _compiled(server: Server, rights: Rights, type_name: str, letter: str) -> Condition:
-    if type_name != binary.TYPE or letter not in _READS:
+    if type_name != binary.TYPE:
         return walled_nowhere(_together(server, rights.walls, type_name, letter))
 
     def there(name: str) -> Condition:
-        found = _found(server, rights, name, "r")
+        found = _found(server, rights, name, binary.LETTERS[letter])
         return NEVER if found is None else found
 
     alone = _together(server, rights.walls, type_name, letter)
@@ -178,8 +217,14 @@ def _of_all(wall: Wall) -> Wall:
 def _together(server: Server, walls: Sequence[Wall], type_name: str, letter: str) -> Condition:
     """Return what every wall lets through."""
     found = [_wall(server, wall, type_name, letter) for wall in walls]
-    if NEVER in found:
-        return NEVER
+    return _all(found)
+
+
+def _all(found: Sequence[Condition]) -> Condition:
+    """Return the conjunction; nothing else counts where nothing meets one of it."""
+    for nothing in (NEVER, CLOSED):
+        if nothing in found:
+            return nothing
     kept = tuple(dict.fromkeys(one for one in found if one != ALWAYS))
     return kept[0] if len(kept) == 1 else Both(kept)
 
@@ -199,11 +244,13 @@ def _wall(server: Server, wall: Wall, type_name: str, letter: str) -> Condition:
     granted = [one for one in dict.fromkeys(granted) if one != NEVER]
     if unanswered is not None and not granted:
         raise unanswered
-    return either(granted)
+    return either([one for one in granted if one != CLOSED] or granted)
 
 
 def _is_of(grant: Grant, type_name: str, letter: str) -> bool:
-    return letter in grant.letters and grant.type in (type_name, ANY)
+    return (
+        letter in grant.letters or (letter in _OF_UPDATES and "u" in grant.letters)
+    ) and grant.type in (type_name, ANY)
 
 
 def _limited(server: Server, grant: Grant, type_name: str, letter: str) -> Condition:
@@ -213,24 +260,4 @@ def _limited(server: Server, grant: Grant, type_name: str, letter: str) -> Condi
         # What is beside a patient's record may be looked at, not changed.
         usable = letter in _READS or not beside
         found.append(compiled(server, limit, type_name) if usable else NEVER)
-    if NEVER in found:
-        return NEVER
-    kept = tuple(one for one in found if one != ALWAYS)
-    return kept[0] if len(kept) == 1 else Both(kept)
-
-
-def walled_nowhere(condition: Condition) -> Condition:
-    """Return the condition of a rule, which itself sees all that is stored."""
-    match condition:
-        case Linked(condition=inner) | Referred(condition=inner):
-            return replace(condition, condition=walled_nowhere(inner), wall=ALWAYS)
-        case Within():
-            return replace(condition, wall=ALWAYS)
-        case Not(inner):
-            return Not(walled_nowhere(inner))
-        case Either(parts):
-            return Either(tuple(walled_nowhere(one) for one in parts))
-        case Both(parts):
-            return Both(tuple(walled_nowhere(one) for one in parts))
-        case _:
-            return condition
+    return _all(found)

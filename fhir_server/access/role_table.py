@@ -21,6 +21,9 @@ USER = "{user}"
 """Stands for the reference of who asks."""
 
 _CLEARANCES = "ULMNRV"
+_ALWAYS_SHOWN = frozenset(
+    ("contained", "extension", "id", "implicitRules", "meta", "modifierExtension", "resourceType")
+)
 _DELETABLE = type_sets.DIRECTORY | type_sets.DEFINITIONS | {"Subscription"}
 _SETS: Mapping[str, Collection[str]] = {
     "directory": type_sets.DIRECTORY,
@@ -29,14 +32,21 @@ _SETS: Mapping[str, Collection[str]] = {
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Letters for types, where parameters match, because of one of the reasons."""
+    """Letters for types, where parameters match, because of one of the reasons.
+
+    `becoming` is what an update may make of what matched `where`. `without` are elements and
+    extensions that are not shown, as `rights.Grant` has them.
+    """
 
     types: tuple[str, ...]
     letters: str
     where: str = ""
     because: tuple[str, ...] = ()
+    becoming: str = ""
     released: bool = False
+    reported: bool = False
     unless: str = ""
+    without: tuple[str, ...] = ()
 
 
 class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,12 +123,18 @@ def _rule_lines(rule: Rule) -> Iterable[str]:
     yield f"letters = {_text(rule.letters)}"
     if rule.where:
         yield f"where = {_text(rule.where)}"
+    if rule.becoming:
+        yield f"becoming = {_text(rule.becoming)}"
     if rule.because:
         yield f"because = {_texts(rule.because)}"
     if rule.released:
         yield "released = true"
+    if rule.reported:
+        yield "reported = true"
     if rule.unless:
         yield f"unless = {_text(rule.unless)}"
+    if rule.without:
+        yield f"without = {_texts(rule.without)}"
 
 
 def _text(text: str) -> str:
@@ -147,16 +163,43 @@ def faults(table: RoleTable, role: Role, types: Collection[str], flags: Collecti
     return next(filter(None, found), "")
 
 
+def is_within(role: Role, other: Role) -> bool:
+    """Return whether a role surely gives nothing that another does not.
+
+    A rule that is not word for word in the other may give more.
+    """
+    parts = ("grants", "sensitivities", "operator", "break_glass")
+    return (
+        all({*getattr(role, one)} <= {*getattr(other, one)} for one in parts)
+        and _CLEARANCES.index(role.clearance) <= _CLEARANCES.index(other.clearance)
+        and (role.staff or not other.staff)
+    )
+
+
 def _fault(table: RoleTable, rule: Rule, types: Collection[str], flags: Collection[str]) -> str:
     if fault := _unknown(table, rule.types, types) or _letters_fault(table, rule):
         return fault
-    if rule.where and scopes.pairs(rule.where) is None:
+    if rule.becoming and rule.letters != "u":
+        return "becoming is of updates: letter u alone"
+    if any(one and scopes.pairs(one) is None for one in (rule.where, rule.becoming)):
         return "where has search parameters, without chains and without modifiers but :in"
     reasons = {*table.reasons, CARE, WARD, OWN}
     if unknown := [one for one in rule.because if one not in reasons]:
         return f"{unknown[0]} is no reason: there are {', '.join(sorted(reasons))}"
     if rule.unless and rule.unless not in flags:
         return f"unless names one of {', '.join(sorted(flags))}"
+    return _without_fault(table, rule)
+
+
+def _without_fault(table: RoleTable, rule: Rule) -> str:
+    if not rule.without:
+        return ""
+    if not set(rule.letters) <= set("rs"):
+        return "what is shown in part is not written: letters r and s alone"
+    if not {"Binary", ANY}.isdisjoint(table.types(rule.types)):
+        return "a Binary is not shown in part"
+    if not _ALWAYS_SHOWN.isdisjoint(rule.without):
+        return f"always shown are {', '.join(sorted(_ALWAYS_SHOWN))}"
     return ""
 
 

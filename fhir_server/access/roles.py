@@ -8,11 +8,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
+import msgspec
+
 from fhir_server.access import scopes
 from fhir_server.access.role_table import CARE, OWN, USER, WARD, RoleTable, Rule
 from fhir_server.errors import Forbidden
 from fhir_server.rights import (
+    AFTER,
     ANY,
+    BEFORE,
     Cleared,
     Grant,
     Having,
@@ -22,6 +26,7 @@ from fhir_server.rights import (
     Opened,
     Related,
     Released,
+    Reported,
     Wall,
 )
 
@@ -87,12 +92,17 @@ _REFERENCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}", re.ASCII)
 
 
 def _grants(table: RoleTable, rule: Rule, person: Person) -> Iterator[Grant]:
+    if rule.becoming:
+        for letter, where in ((BEFORE, rule.where), (AFTER, rule.becoming)):
+            once = msgspec.structs.replace(rule, letters=letter, where=where, becoming="")
+            yield from _grants(table, once, person)
+        return
     limits = _always(rule, person)
     if limits is None:
         return
     reasons = [(one,) for one in _reasons(table, rule, person)] if rule.because else [()]
     for type_name, reason in product(table.types(rule.types), reasons):
-        yield Grant(type_name, rule.letters, (*limits, *reason))
+        yield Grant(type_name, rule.letters, (*limits, *reason), rule.without)
 
 
 def _always(rule: Rule, person: Person) -> tuple[Limit, ...] | None:
@@ -104,7 +114,9 @@ def _always(rule: Rule, person: Person) -> tuple[Limit, ...] | None:
     if pairs is None:
         return None
     matching: tuple[Limit, ...] = (Matching(pairs),) if pairs else ()
-    return (*matching, Released()) if rule.released else matching
+    released: tuple[Limit, ...] = (Released(),) if rule.released else ()
+    reported: tuple[Limit, ...] = (Reported(),) if rule.reported else ()
+    return (*matching, *released, *reported)
 
 
 def _reasons(table: RoleTable, rule: Rule, person: Person) -> Iterator[Limit]:

@@ -17,7 +17,7 @@ from fhir_server.search.clause import split
 Context: TypeAlias = Literal["patient", "user", "system"]
 
 OPERATOR = "sangam"
-"""The context of operator scopes, as `sangam/tenants`."""
+"""The context of operator scopes, as `sangam/audit`."""
 
 OPERATORS: Mapping[str, str] = {
     "audit": "read who has seen and changed what",
@@ -27,15 +27,11 @@ OPERATORS: Mapping[str, str] = {
     "explain": "see how searches are carried out",
     "expunge": "erase records for good",
     "hl7": "run the HL7 v2 interfaces",
-    "import": "load data in bulk",
     "labels": "lower security labels",
-    "keys": "change the keys of the server",
     "metrics": "read the figures of the server",
     "reindex": "have the search index made anew",
     "release": "release results to patients before their time",
     "roles": "change what roles may do",
-    "tenants": "create, suspend and erase tenants",
-    "users": "create users and change their roles",
 }
 """What may be done by an operator scope, by the name after `sangam/`."""
 

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R5/async-bundle.html
 """
 
+import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,7 +22,8 @@ from fhir_server.api.place import Place
 from fhir_server.api.prefer import preferences
 from fhir_server.api.request import Receive, Request, read_request
 from fhir_server.caller import Caller
-from fhir_server.errors import Issue, SangamError, Unauthenticated
+from fhir_server.errors import Forbidden, Issue, SangamError, Unauthenticated
+from fhir_server.identity.present import present
 from fhir_server.interactions import asynchronous
 from fhir_server.interactions.asynchronous import Ended, Ledger
 from fhir_server.r4.outcome import operation_outcome
@@ -129,7 +131,8 @@ async def _carried(server: Server, deferred: Deferred, ledger: Ledger, carry: Ca
         return refusal(SangamError("The server failed several times to carry out this request"))
     try:
         request = replace(_request(deferred), ledger=ledger)
-        return await carry(server, _caller(server, deferred), request)
+        caller = await present(server, _caller(server, deferred))
+        return await _while_standing(server, caller, carry(server, caller, request))
     except Exception as error:
         if isinstance(error, Ended) or ledger.tries_again(error):
             raise
@@ -138,6 +141,21 @@ async def _carried(server: Server, deferred: Deferred, ledger: Ledger, carry: Ca
         # Without the error's text, which might quote a patient.
         log.error("an asynchronous request failed: %s", type(error).__name__)  # noqa: TRY400
         return refusal(SangamError("The server failed to carry out this request"))
+
+
+async def _while_standing(server: Server, caller: Caller, work: Awaitable[Answer]) -> Answer:
+    """Return the answer; it is given up when who asked may not any more, or not all of it."""
+    under_way = asyncio.ensure_future(work)
+    try:
+        while not under_way.done():
+            seconds = server.settings.security.revocation_seconds
+            await asyncio.wait({under_way}, timeout=seconds)
+            if not under_way.done() and await present(server, caller) is not caller:
+                raise Forbidden("The rights of who asked were changed meanwhile; ask again")
+        return under_way.result()
+    finally:
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)
 
 
 def _caller(server: Server, deferred: Deferred) -> Caller:

@@ -33,7 +33,7 @@ from fhir_server.audit.record import HIDING, Recorder, keep, written
 from fhir_server.caller import Caller, Trail
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
 from fhir_server.identity.doors import Doors
-from fhir_server.interactions import search_parameter
+from fhir_server.interactions import search_parameter, showing
 from fhir_server.interactions.binary import BINARY, in_base64, whole
 from fhir_server.interactions.draft import NEVER_STORED
 from fhir_server.r4.json import decode_keeping
@@ -253,7 +253,8 @@ async def _answered(
         carry = handler(where, request.method)
         if asynchronous.is_deferred(request, codes(where, request.method)):
             carry = asynchronous.accept
-        return await carry(server, caller, request, where)
+        answer = await carry(server, caller, request, where)
+        return await _seen(server, caller, answer)
     except SangamError as error:
         answer = refusal(error)
         if answer.status == NOT_ALLOWED and found.where is not None:
@@ -262,6 +263,12 @@ async def _answered(
         return answer
     except Exception as error:  # noqa: BLE001  (the last guard of the door)
         return _fault(error, found.request)
+
+
+async def _seen(server: Server, caller: Caller, answer: Answer) -> Answer:
+    """Return the answer with what the caller sees of the resources in it."""
+    body = await showing.shown(server, caller, answer.body)
+    return answer if body is answer.body else replace(answer, body=body)
 
 
 async def _caller(doors: Doors, scope: Scope, request: Request, where: Place) -> Caller:

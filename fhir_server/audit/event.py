@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from fhir_server.audit.happening import HAPPENINGS
+from fhir_server.audit.peers import QUERIES
 from fhir_server.audit.record import SUCCESS, Record, Who
 
 Json: TypeAlias = dict[str, Any]
@@ -38,6 +39,10 @@ _IP, _NAME, _URL = "2", "1", "5"
 _SOURCE: Final = {"system": DCM, "code": "110153", "display": "Source Role ID"}
 _DESTINATION: Final = {"system": DCM, "code": "110152", "display": "Destination Role ID"}
 _APPLICATION: Final = {"system": DCM, "code": "110150", "display": "Application"}
+_REST: Final = {"system": _TYPE, "code": "rest", "display": "RESTful Operation"}
+_MESSAGE: Final = {"system": DCM, "code": "110112", "display": "Query"}
+"""The type of what was asked by a message (PS3.15, A.5.3.10)."""
+
 _METHODS: Final = {1: "create", 2: "update", 3: "delete", 4: "patch"}
 _CREATED: Final = 1
 
@@ -183,11 +188,13 @@ def _event(
     entities = [_patient(one) for one in patients]
     entities += [_data(literal) for literal in data]
     if record.query is not None:
-        entities.append(_query(record.query))
+        entities.append(_query(record.query.encode()))
+    if record.asked is not None:
+        entities.append(_query(record.asked))
     if record.request and kind is not _DELETE:
         # The profile of deletions allows no further entity.
         entities.append(_request(record.request))
-    event = _begun(_rest(code), {"system": _TYPE, "code": "rest", "display": "RESTful Operation"})
+    event = _begun([QUERIES[code]], _MESSAGE) if code in QUERIES else _begun(_rest(code), _REST)
     if profile := _profile(kind, record, patients, data):
         event["meta"] = {"profile": [profile]}
     event |= _circumstances(record, kind.action, at)
@@ -289,11 +296,11 @@ def _data(literal: str) -> Json:
     }
 
 
-def _query(query: str) -> Json:
+def _query(query: bytes) -> Json:
     return {
         "type": {"system": _ENTITY_TYPE, "code": "2", "display": "System Object"},
         "role": {"system": _ROLE, "code": "24", "display": "Query"},
-        "query": base64.b64encode(query.encode()).decode(),
+        "query": base64.b64encode(query).decode(),
     }
 
 

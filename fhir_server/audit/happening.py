@@ -41,6 +41,7 @@ CLIENTS_CHANGED: Final = "clients-changed"
 SETTINGS_CHANGED: Final = "settings-changed"
 EXPORTED: Final = "exported"
 ERASURE: Final = "erasure"
+PEER_REFUSED: Final = "peer-refused"
 
 HAPPENINGS: Final = {
     LOGIN: Happening(*_AUTHENTICATION, "110122", "Login"),
@@ -52,6 +53,7 @@ HAPPENINGS: Final = {
     USERS_CHANGED: Happening(*_ALERT, "110137", "User Security Attributes Changed"),
     CLIENTS_CHANGED: Happening(*_ALERT, "110131", "Security Configuration"),
     SETTINGS_CHANGED: Happening(*_ALERT, "110131", "Security Configuration"),
+    PEER_REFUSED: Happening(*_ALERT, "110126", "Node Authentication"),
     EXPORTED: Happening(*_EXPORT, "110106", "Export", "R"),
     ERASURE: Happening("110110", "Patient Record", "110105", "Erasure", "D"),
 }

@@ -1,16 +1,19 @@
 """What is kept of an access or a change until it is an AuditEvent.
 
-A record is a row of JSON, written in the transaction of what it tells of, or committed
-before an answer is sent. It has no resource in it, only where they are.
+A record is a line of JSON, in a row that is written in the transaction of what it tells of,
+or committed before an answer is sent. It has no resource in it, only where they are.
 
 https://profiles.ihe.net/ITI/BALP/content.html
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 import msgspec
+from psycopg import Connection as Session
 from psycopg import Error
 
 from fhir_server.caller import Caller
@@ -25,9 +28,12 @@ HIDING: Final = frozenset((401, 403, 404, 410))
 """Statuses that keep something from who asked, or hide that it is there."""
 
 _INSERT: Final = """
-INSERT INTO audit_record (position, said)
-SELECT nextval('audit_position'), said FROM unnest(%s::text[]) AS s(said)
+INSERT INTO audit_record (position, said) VALUES (nextval('audit_position'), %s)
 """
+# Of the time of a commit, that the next one may wait for more; and seconds that it may at most, as
+# a commit may have waited for a lock.
+_PATIENCE: Final = 0.5
+_LONGEST: Final = 0.005
 _AWAY: Final = "The access cannot be recorded, so nothing is shown"
 
 
@@ -49,7 +55,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     `places` are [type, id, version] (version 0: the present one), `keys` of resources that
     were shown, `writes` [method, type, id, version]. `happening` is of what is no
     interaction (happening.py), `about` references that it concerns, `detail` its reason.
-    `query` is the request's path and query.
+    `query` is the request's path and query, `asked` what a message asks (peers.py).
     """
 
     code: str
@@ -57,6 +63,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     outcome: int = SUCCESS
     request: str | None = None
     query: str | None = None
+    asked: bytes | None = None
     places: list[tuple[str, str, int]] = []
     keys: list[int] = []
     writes: list[tuple[int, str, str, int]] = []
@@ -87,9 +94,9 @@ def written(record: Record) -> str:
     return _encoder.encode(record).decode().replace("\\u0000", "\\ufffd")
 
 
-def read(said: str) -> Record:
-    """Return the record of a text."""
-    return _decoder.decode(said)
+def read(said: str) -> list[Record]:
+    """Return the records of a row, which are a line each."""
+    return _decoder.decode_lines(said)
 
 
 def of_writes(caller: Caller, writes: Iterable[tuple[int, str, str, int]]) -> str | None:
@@ -106,45 +113,88 @@ def of_writes(caller: Caller, writes: Iterable[tuple[int, str, str, int]]) -> st
 
 
 async def keep(connection: Connection, said: Sequence[str]) -> None:
-    """Write records, in the caller's transaction if there is one."""
-    await connection.execute(_INSERT, (list(said),))
+    """Write records as one row, in the caller's transaction if there is one."""
+    await connection.execute(_INSERT, ("\n".join(said),))
 
 
-class _Batch:
-    """Records that are to be committed together."""
-
-    __slots__ = ("done", "said")
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.done = False
+def keep_beside(session: Session[tuple[Any, ...]], said: Sequence[str]) -> None:
+    """Write records as `keep` does, from a thread."""
+    session.execute(_INSERT, ("\n".join(said),))
 
 
 class Recorder:
-    """Commits the records of requests, those that come at one time by one statement."""
+    """Commits the records of requests: those that come while it commits go together by the next.
+
+    What goes together is one row, as a row for each would cost more than all else of it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._open = _Batch()
-        self._one_at_a_time = asyncio.Lock()
+        self._waiting: list[_Waiting] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._expected, self._took = 1, 0.0
+        self._all_there = asyncio.Event()
 
     async def keep(self, records: Sequence[Record]) -> None:
         """Return when the records are on disk; Unavailable when they cannot be."""
-        batch = self._open
-        batch.said += map(written, records)
-        async with self._one_at_a_time:
-            if batch.done:
-                return
-            if batch is self._open:
-                self._open = _Batch()
-            # After a failure each of the batch tries for itself; twice told is no harm.
-            await _commit(self._database, batch.said)
-            batch.done = True
+        said = [written(one) for one in records]
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((said, kept))
+        if len(self._waiting) >= self._expected:
+            self._all_there.set()
+        if self._committing is None:
+            # It begins when all that is ready to run now has had its turn, and may have come.
+            self._committing = asyncio.create_task(self._commit())
+        if not await kept:
+            raise Unavailable(_AWAY, headers={"Retry-After": "1"})
+
+    async def _commit(self) -> None:
+        try:
+            while self._waiting:
+                await self._gather()
+                batch, self._waiting = self._waiting, []
+                began = time.perf_counter()
+                await _commit(self._database, batch)
+                self._took = time.perf_counter() - began
+                self._expected = len(batch) + len(self._waiting)
+        finally:
+            # Only who ends the process leaves any.
+            left, self._waiting, self._committing = self._waiting, [], None
+            _tell(left, kept=False)
+
+    async def _gather(self) -> None:
+        """Wait for as many as came of late, for half of the time that a commit took.
+
+        Who has just been answered asks again, and else would wait for the commit of the others
+        who came meanwhile: two would take turns, each with half of all.
+        """
+        if len(self._waiting) >= self._expected:
+            return
+        self._all_there.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(_LONGEST, self._took * _PATIENCE)):
+                await self._all_there.wait()
 
 
-async def _commit(database: Database, said: Sequence[str]) -> None:
+_Waiting: TypeAlias = tuple[list[str], "asyncio.Future[bool]"]
+
+
+async def _commit(database: Database, batch: Sequence[_Waiting]) -> None:
+    """Commit a batch, and tell each who waits for it whether that was done."""
+    kept = False
     try:
-        async with database.statement() as connection:
-            await keep(connection, said)
-    except (Error, SangamError) as error:
-        raise Unavailable(_AWAY, headers={"Retry-After": "1"}) from error
+        # Who reads does not wait for who writes.
+        async with database.aside() as connection:
+            await keep(connection, [one for said, _ in batch for one in said])
+        kept = True
+    except (Error, SangamError):
+        # It may be committed all the same; nothing is shown of what may not be.
+        pass
+    finally:
+        _tell(batch, kept=kept)
+
+
+def _tell(batch: Sequence[_Waiting], *, kept: bool) -> None:
+    for _, waiting in batch:
+        if not waiting.done():  # who asked may have gone
+            waiting.set_result(kept)

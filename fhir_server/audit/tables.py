@@ -37,8 +37,9 @@ metadata = MetaData(
 
 audit_position = Sequence("audit_position", metadata=metadata)
 
-# A ring of days: whole partitions are emptied, and none can be missing at midnight. `said` is
-# the record (record.py); (feed_xid, position) is its place, as in the change feed.
+# A ring of days: whole partitions are emptied, and none can be missing at midnight. `said` are
+# the records of one commit, a line each (record.py); (feed_xid, position) is their place, as in
+# the change feed.
 audit_record = Table(
     "audit_record",
     metadata,

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/smart-app-launch/conformance.html#metadata (management_endpoint)
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -63,7 +64,7 @@ async def change(server: Server, request: Request) -> Response:
         account = f"{server.root}/auth/manage"
         return web.redirect(web.login_url(server, account, again=True))
     if "device" in given:
-        return await login_pages.new_device(server, visitor.user, f"{server.root}/auth/manage")
+        return await login_pages.new_device(server, visitor, f"{server.root}/auth/manage")
     if "codes" in given:
         return await _codes(server, visitor)
     carry = next((_CHANGES[name] for name in given if name in _CHANGES), None)
@@ -79,6 +80,8 @@ async def change(server: Server, request: Request) -> Response:
 async def _codes(server: Server, visitor: Visitor) -> Response:
     async with server.database.transaction() as connection:
         codes = await second_factor.new_codes(server, connection, visitor.user.id)
+        caller = await visiting.caller(server, visitor, visitor.session.address)
+        await happened(connection, caller, USERS_CHANGED, about=[visitor.user.name])
     values = {"codes": codes, "next": f"{server.root}/auth/manage"}
     return web.page(server, "recovery", values)
 
@@ -106,14 +109,19 @@ async def _end_grant(server: Server, visitor: Visitor, given: Mapping[str, str])
 async def _set_password(server: Server, visitor: Visitor, given: Mapping[str, str]) -> str:
     settings = server.settings.security.identity.password
     new = given.get("new", "")
-    passwords.check(settings, new, visitor.user.name)
+    await asyncio.to_thread(passwords.check, settings, new, visitor.user.name)
     hashed = await passwords.hashed(settings, new)
     async with server.database.transaction() as connection:
         await users.set_password(connection, visitor.user.id, hashed)
         await sessions.end_all(connection, visitor.user.id, visitor.session.id)
+        # Whoever knew the old one may have let an app in that needs no session.
+        await grants.end(connection, "user_id", visitor.user.id, "new password")
         caller = await visiting.caller(server, visitor, visitor.session.address)
         await happened(connection, caller, USERS_CHANGED, about=[visitor.user.name])
-    return "The password was changed. Everywhere else you are logged out."
+    return (
+        "The password was changed. Everywhere else you are logged out, and the apps that acted"
+        " for you have to ask you again."
+    )
 
 
 _CHANGES: Mapping[str, Change] = {

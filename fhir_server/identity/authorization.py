@@ -48,7 +48,7 @@ class Asked:
     challenge: str
     launch: str | None = None
     nonce: str | None = None
-    prompt: str | None = None
+    prompts: frozenset[str] = frozenset()
     max_age: int | None = None
 
     @property
@@ -112,7 +112,7 @@ def asked(given: Mapping[str, str], client: Client, redirect_uri: str, base: str
         challenge=given["code_challenge"],
         launch=launch,
         nonce=given.get("nonce"),
-        prompt=given.get("prompt"),
+        prompts=_prompts(given.get("prompt", "")),
         max_age=_seconds(given.get("max_age")),
     )
 
@@ -153,6 +153,16 @@ def _of_user(text: str) -> bool:
         return True
     scope = parse(text)
     return scope is not None and scope.context != "system"
+
+
+def _prompts(text: str) -> frozenset[str]:
+    """Return how the user is to be asked (OpenID Connect Core, 3.1.2.1)."""
+    found = frozenset(text.split())
+    if not found <= {"none", "login", "consent", "select_account"}:
+        raise Refusal("invalid_request", "prompt is none, login, consent or select_account")
+    if "none" in found and len(found) > 1:
+        raise Refusal("invalid_request", "prompt none stands alone")
+    return found
 
 
 def _seconds(text: str | None) -> int | None:

@@ -110,8 +110,8 @@ async def _begun(
     server: Server, request: Request, given: Mapping[str, str], client: Client, asked: Asked
 ) -> Response:
     visitor = await sessions.visitor(server, request.headers.get("cookie"))
-    silent = asked.prompt == "none"
-    oldest = 0 if asked.prompt == "login" else asked.max_age
+    silent = "none" in asked.prompts
+    oldest = 0 if asked.prompts & {"login", "select_account"} else asked.max_age
     again = (
         visitor is not None
         and oldest is not None
@@ -225,14 +225,14 @@ class Step:
         """Return the page at which the request is, what was launched being in context."""
         asked, context = self.pending.asked, self.pending.context
         if not self._is_settled():
-            if asked.prompt == "none":
+            if "none" in asked.prompts:
                 raise Refusal("interaction_required", "The user has to choose")
             if "patient" not in context:
                 return await self._patients()
             return await self._encounters()
-        if self.client.preapproved:
+        if self.client.preapproved and "consent" not in asked.prompts:
             return await self._code(asked.scope)
-        if asked.prompt == "none":
+        if "none" in asked.prompts:
             raise Refusal("consent_required", "The user has to agree")
         return await self._consent()
 

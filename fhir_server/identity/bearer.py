@@ -122,6 +122,7 @@ class Bearers:
             door="rest",
             rights=rights,
             user=said.user,
+            roles=known.roles if known is not None else (),
             client=said.client,
             patient=said.patient,
             purpose=caller_of.purpose(settings, known),

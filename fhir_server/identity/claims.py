@@ -18,6 +18,9 @@ from fhir_server.access import scopes
 from fhir_server.errors import BadRequest, Unauthenticated
 from fhir_server.r4.json import decode
 
+OLDEST_SECONDS: Final = 366 * 86_400
+"""Tokens that were issued longer ago count no more: revocations are kept for so long."""
+
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _PARTS: Final = 3
 _REFERENCE: Final = re.compile(
@@ -131,6 +134,8 @@ def checked(said: Mapping[str, Any], expected: Expected, now: float) -> Claims:
 
 def _timely(said: Mapping[str, Any], leeway: int, now: float) -> None:
     if _seconds(said, "exp") + leeway <= now or _seconds(said, "iat") - leeway > now:
+        refuse("The access token has expired")
+    if now - _seconds(said, "iat") > OLDEST_SECONDS:
         refuse("The access token has expired")
     if "nbf" in said and _seconds(said, "nbf") - leeway > now:
         refuse()

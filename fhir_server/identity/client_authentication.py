@@ -33,11 +33,7 @@ LEEWAY: Final = 60
 _LONGEST: Final = 16_384
 _LONGEST_JTI: Final = 512
 _WRONG: Final = "The client is not known, or did not prove who it is"
-# What has expired is taken out on the way.
 _SPEND: Final = """
-WITH expired AS (
-  DELETE FROM identity_assertion WHERE expires_at < clock_timestamp() - interval '2 min'
-)
 INSERT INTO identity_assertion (client_id, jti, expires_at)
 VALUES (%s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING
 """

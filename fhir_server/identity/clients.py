@@ -4,6 +4,7 @@ https://www.rfc-editor.org/rfc/rfc6749#section-2
 https://www.rfc-editor.org/rfc/rfc7591
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,9 @@ GRANTS: Final = ("authorization_code", "refresh_token", "client_credentials")
 POWERS: Final = ("launch", "introspection")
 """What a client may be let do beside: open apps with a patient, ask of any token."""
 
+# What every reader of URLs takes for the same host, and the same path.
+_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:.]+")
+_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|\Z)|\.?%2[EeFf])[\w.~!$&'()*+,;=:@%-]*)*", re.ASCII)
 _COLUMNS: Final = (
     "id, name, authentication, secret, keys, keys_url, redirects, origins, grants, scope,"
     " launch_url, preapproved, demo, active, created_at"
@@ -144,10 +148,20 @@ def check_redirect(uri: str) -> None:
         raise BadRequest("A redirect URI is absolute, without fragment and wildcard")
     if found.scheme == "http" and not _is_loopback_host(found.hostname):
         raise BadRequest("A redirect URI has https, but for one on the same machine")
-    if found.scheme in {"https", "http"} and not found.hostname:
-        raise BadRequest("A redirect URI names its host")
+    if found.scheme in {"https", "http"}:
+        _check_place(found)
     if found.scheme not in {"https", "http"} and "." not in found.scheme:
         raise BadRequest("A private scheme is a reversed domain name (RFC 8252, 7.1)")
+
+
+def _check_place(found: SplitResult) -> None:
+    """Refuse what one reader of URLs takes for another place than the next one does."""
+    if not _HOST.fullmatch(found.hostname or ""):
+        raise BadRequest("A redirect URI names its host, in plain letters")
+    if "@" in found.netloc:
+        raise BadRequest("A redirect URI names no user")
+    if not _PATH.fullmatch(found.path):
+        raise BadRequest("A redirect URI has a plain path, without . and .. as its parts")
 
 
 def redirects_to(client: Client, uri: str) -> bool:

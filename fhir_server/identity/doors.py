@@ -112,7 +112,7 @@ class Doors:
         self._visitors = Visitors(server)
         self._own = clients.origin(server.base)
         self.rates = Rates(server.settings.security.rates)
-        self.headers = tuple(_always(server))
+        self.headers = always(server)
         self._origins: dict[str, bool] = {}
         self._generation = 0
 
@@ -237,6 +237,11 @@ def _is_local(origin: bytes, own: str) -> bool:
     """Return whether an origin is this server's as it is set, or of this machine."""
     text = origin.decode("latin-1")
     return urlsplit(text).netloc == urlsplit(own).netloc or clients.is_loopback(text)
+
+
+def always(server: Server) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of every answer."""
+    return tuple(_always(server))
 
 
 def _always(server: Server) -> Iterator[tuple[bytes, bytes]]:

@@ -6,7 +6,6 @@ when a session ends on which it hangs, when a code or a refresh token comes a se
 https://www.rfc-editor.org/rfc/rfc9700#section-4.14
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,18 +49,6 @@ WITH ended AS (
 )
 SELECT count(*) FROM ended
 """
-# A backend service has a grant for each of its tokens.
-_TIDY: Final = (
-    """DELETE FROM identity_grant
-    WHERE user_id IS NULL AND created_at < clock_timestamp() - interval '1 day'""",
-    "DELETE FROM identity_attempt WHERE last_at < clock_timestamp() - interval '2 days'",
-    "DELETE FROM identity_session WHERE created_at < clock_timestamp() - interval '90 days'",
-    "DELETE FROM identity_code WHERE expires_at < clock_timestamp() - interval '1 day'",
-    "DELETE FROM identity_issued WHERE expires_at < clock_timestamp() - interval '10 min'",
-    "DELETE FROM identity_launch WHERE expires_at < clock_timestamp() - interval '1 day'",
-    "DELETE FROM identity_refresh WHERE expires_at < clock_timestamp() - interval '1 day'",
-)
-_TIDY_EVERY: Final = 50
 _HELD: Final = f"""
 SELECT {_COLUMNS}, client.name FROM identity_grant AS one
 JOIN identity_client AS client ON client.id = one.client_id
@@ -111,10 +98,7 @@ class Draft:
 
 
 async def begin(connection: Connection, id_: str, draft: Draft) -> Grant:
-    """Store a grant; now and then, what has ended long ago is taken out on the way."""
-    if secrets.randbelow(_TIDY_EVERY) == 0:
-        for statement in _TIDY:
-            await connection.execute(statement)
+    """Store a grant."""
     cursor = await connection.execute(
         "INSERT INTO identity_grant AS one (id, client_id, user_id, session_id, scope, context,"
         f" authenticated_at) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}",

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from fhir_server.access import role_store, roles
-from fhir_server.audit.happening import LOGIN, happened
+from fhir_server.audit.happening import LOGIN, USERS_CHANGED, happened
 from fhir_server.audit.record import MINOR
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -31,13 +31,20 @@ _HALF_SECONDS: Final = 600
 class Half:
     """A user whose password was right at `at`; `seed` is that of a device to be set up.
 
-    `renewing`: it takes the place of a former one, which a fresh login has allowed.
+    `password` marks the one that was right: with another it counts no more. `renewing` is the
+    session whose fresh login allowed that the device takes the place of a former one.
     """
 
     user_id: str
     at: float
+    password: str = ""
     seed: str | None = None
-    renewing: bool = False
+    renewing: str = ""
+
+
+def half(user: User, seed: str | None = None, renewing: str = "") -> Half:
+    """Return half a login of a user whose password was right just now."""
+    return Half(user.id, time.time(), _mark(user), seed, renewing)
 
 
 async def by_password(server: Server, name: str, password: str, address: str) -> User:
@@ -90,6 +97,8 @@ async def by_new_device(
         await second_factor.enrol(server, connection, user, seed, step)
         codes = await second_factor.new_codes(server, connection, user.id)
         await throttle.clear(connection, *keys)
+        caller = Caller(f"user/{user.id}", DOOR, user=user.fhir_user, address=address)
+        await happened(connection, caller, USERS_CHANGED, about=[user.name])
     return codes
 
 
@@ -113,25 +122,30 @@ def may_log_in(server: Server, user: User) -> bool:
     return user.active and (server.settings.demo or not user.demo)
 
 
-def sealed(server: Server, half: Half) -> str:
+def sealed(server: Server, given: Half) -> str:
     """Return the text that stands for a right password in a page."""
-    return opaque.sealed(server, _HALF, "", msgspec.json.encode(half))
+    return opaque.sealed(server, _HALF, "", msgspec.json.encode(given))
 
 
 async def opened(server: Server, connection: Connection, text: str) -> tuple[User, Half]:
     """Return the user of half a login; Unauthenticated when it is too old, or none."""
     raw = opaque.unsealed(server, _HALF, "", text)
-    half = msgspec.json.decode(raw, type=Half) if raw else None
-    if half is None or time.time() - half.at > _HALF_SECONDS:
+    found = msgspec.json.decode(raw, type=Half) if raw else None
+    if found is None or time.time() - found.at > _HALF_SECONDS:
         raise Unauthenticated("That took too long; log in again")
-    user = await users.by_id(connection, half.user_id)
+    user = await users.by_id(connection, found.user_id)
     if (
         user is None
         or not may_log_in(server, user)
-        or (half.seed and user.seed and not half.renewing)
+        or found.password != _mark(user)
+        or (found.seed and user.seed and not found.renewing)
     ):
         raise Unauthenticated("That took too long; log in again")
-    return user, half
+    return user, found
+
+
+def _mark(user: User) -> str:
+    return opaque.hashed(user.password).hex()
 
 
 def _keys(server: Server, name: str, address: str) -> tuple[bytes, bytes]:

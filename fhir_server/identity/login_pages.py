@@ -3,7 +3,6 @@
 https://pages.nist.gov/800-63-4/sp800-63b.html
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,10 +13,11 @@ from starlette.responses import Response
 
 from fhir_server.audit.happening import LOGIN, LOGOUT, happened
 from fhir_server.caller import Caller
-from fhir_server.errors import Unauthenticated
+from fhir_server.errors import SangamError, Throttled, Unauthenticated
 from fhir_server.identity import clients, login, samples, second_factor, sessions, web
 from fhir_server.identity.clients import Client
 from fhir_server.identity.login import Half
+from fhir_server.identity.sessions import Visitor
 from fhir_server.identity.users import User
 from fhir_server.server import Server
 
@@ -48,12 +48,14 @@ async def submit(server: Server, request: Request) -> Response:
         user = await login.by_password(
             server, name, given.get("password", ""), web.address(request)
         )
-    except Unauthenticated as refused:
+    except (Unauthenticated, Throttled) as refused:
         values = {"name": name, "again": False, "wrong": refused.text}
-        return await _login_page(server, onward, values, status=refused.status)
+        found = await _login_page(server, onward, values, status=refused.status)
+        found.headers.update(refused.headers)
+        return found
     if not await login.needs_second_factor(server, user):
         return await _welcome(server, request, user, ("pwd",), onward)
-    half = Half(user.id, time.time())
+    half = login.half(user)
     if user.seed is None:
         return await _enrolment(server, user, replace(half, seed=second_factor.new_seed()), onward)
     return await _second_factor(server, user, half, onward)
@@ -67,8 +69,10 @@ async def submit_code(server: Server, request: Request) -> Response:
         user, half = await login.opened(server, connection, given.get("half", ""))
     try:
         method = await login.by_code(server, user, given.get("code", ""), web.address(request))
-    except Unauthenticated as refused:
-        return await _second_factor(server, user, half, onward, wrong=refused.text)
+    except (Unauthenticated, Throttled) as refused:
+        found = await _second_factor(server, user, half, onward, refused)
+        found.headers.update(refused.headers)
+        return found
     return await _welcome(server, request, user, ("pwd", method), onward)
 
 
@@ -78,7 +82,9 @@ async def submit_device(server: Server, request: Request) -> Response:
     onward = web.own_path(server, given.get("next"))
     async with server.database.connection() as connection:
         user, half = await login.opened(server, connection, given.get("half", ""))
-    if half.seed is None:
+    visitor = await sessions.visitor(server, request.headers.get("cookie"))
+    here = visitor.session.id if visitor else ""
+    if half.seed is None or (half.renewing and half.renewing != here):
         raise Unauthenticated("Log in again")
     try:
         codes = await login.by_new_device(
@@ -86,16 +92,24 @@ async def submit_device(server: Server, request: Request) -> Response:
         )
     except Unauthenticated as refused:
         return await _enrolment(server, user, half, onward, wrong=refused.text)
-    cookie = await _session(server, request, user, ("pwd", "otp"))
+    async with server.database.transaction() as connection:
+        # Wherever else somebody is, it was without this device.
+        await sessions.end_all(connection, user.id, here)
+    cookie = await _session(server, request, user, ("pwd", "otp"), visitor)
     found = web.page(server, "recovery", {"codes": codes, "next": onward})
     found.headers.append("Set-Cookie", cookie)
     return found
 
 
-async def new_device(server: Server, user: User, onward: str) -> Response:
+async def new_device(server: Server, visitor: Visitor, onward: str) -> Response:
     """Show the page on which another device is set up, which then takes the place of the former."""
-    half = Half(user.id, time.time(), second_factor.new_seed(), renewing=True)
-    return await _enrolment(server, user, half, onward)
+    half = login.half(visitor.user, second_factor.new_seed(), visitor.session.id)
+    return await _enrolment(server, visitor.user, half, onward)
+
+
+async def start(server: Server, _: Request) -> Response:
+    """Lead to the login who asks for a page that only follows another."""
+    return web.redirect(f"{server.root}/auth/login")
 
 
 async def log_out(server: Server, request: Request) -> Response:
@@ -111,13 +125,18 @@ async def log_out(server: Server, request: Request) -> Response:
 async def _welcome(
     server: Server, request: Request, user: User, methods: Sequence[str], onward: str
 ) -> Response:
-    return web.redirect(onward, await _session(server, request, user, methods))
-
-
-async def _session(server: Server, request: Request, user: User, methods: Sequence[str]) -> str:
-    """Return the cookie of a session; who logs in again keeps the session, under a new secret."""
-    await samples.present(server, user)
     former = await sessions.visitor(server, request.headers.get("cookie"))
+    return web.redirect(onward, await _session(server, request, user, methods, former))
+
+
+async def _session(
+    server: Server, request: Request, user: User, methods: Sequence[str], former: Visitor | None
+) -> str:
+    """Return the cookie of a session; who logs in again keeps the session, under a new secret.
+
+    `former` is who was logged in by this browser until now.
+    """
+    await samples.present(server, user)
     async with server.database.transaction() as connection:
         await happened(connection, _caller(user, request), LOGIN, about=[user.name])
         if former is not None and former.user.id == user.id:
@@ -158,16 +177,17 @@ async def _login_page(
 
 
 async def _second_factor(
-    server: Server, user: User, half: Half, onward: str, wrong: str = ""
+    server: Server, user: User, half: Half, onward: str, refused: SangamError | None = None
 ) -> Response:
     values = {
         "display": user.display,
         "half": login.sealed(server, half),
         "next": onward,
-        "wrong": wrong,
+        "wrong": refused.text if refused else "",
     }
     onto = targets(await _app(server, onward), onward)
-    return web.page(server, "second_factor", values, status=401 if wrong else 200, targets=onto)
+    status = refused.status if refused else 200
+    return web.page(server, "second_factor", values, status=status, targets=onto)
 
 
 async def _enrolment(

@@ -10,6 +10,8 @@ import hmac
 import secrets
 
 from fhir_server import seal
+from fhir_server.at_rest import texts
+from fhir_server.at_rest.keys import Damaged
 from fhir_server.seal import derived
 from fhir_server.server import Server
 
@@ -36,8 +38,18 @@ def sealed(server: Server, purpose: str, bound: str, content: bytes) -> str:
     return seal.seal(_root(server), purpose, bound, content)
 
 
+def stored(server: Server, purpose: str, bound: str, content: bytes) -> str:
+    """Return the content sealed for a column of the database, under the tenant's data key."""
+    return texts.seal(server.data_keys, purpose, bound, content)
+
+
 def unsealed(server: Server, purpose: str, bound: str, text: str) -> bytes | None:
     """Return the content; None when it was sealed otherwise, or was changed."""
+    if texts.is_sealed(text):
+        try:
+            return texts.unseal(server.data_keys, purpose, bound, text)
+        except Damaged:
+            return None
     return seal.unseal(_root(server), purpose, bound, text)
 
 

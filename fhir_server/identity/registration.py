@@ -6,14 +6,19 @@ https://www.rfc-editor.org/rfc/rfc7591
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fhir_server.access.scopes import operators
+from fhir_server.access import coverage
+from fhir_server.access.scopes import operators, parse, scopes
 from fhir_server.audit.happening import CLIENTS_CHANGED, happened
 from fhir_server.caller import Caller
 from fhir_server.errors import BadRequest, Forbidden
-from fhir_server.identity import clients, opaque
+from fhir_server.identity import authorization, clients, opaque
 from fhir_server.identity.clients import Client
+from fhir_server.interactions import fresh_login
 from fhir_server.rights import ANY
 from fhir_server.server import Server
+
+ADMIN: Final = "ADMIN"
+"""The role whose holders may register a service with rights that they have not themselves."""
 
 _TEXTS: Final = ("redirect_uris", "grant_types", "response_types", "contacts")
 
@@ -48,6 +53,8 @@ def client_of(
         launch_url=_text(metadata, "launch_uri"),
         preapproved=preapproved,
     )
+    if unknown := [one for one in found.scope.split() if not _is_offered(one)]:
+        raise BadRequest(f"{len(unknown)} of the scopes are not offered here")
     if found.launch_url:
         clients.check_redirect(found.launch_url)
     if found.keys_url and not found.keys_url.startswith("https://"):
@@ -59,11 +66,12 @@ def client_of(
 async def register(server: Server, metadata: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     """Store a client and return what it is registered as, with its secret, shown only now.
 
-    Forbidden where it would be given an operator scope that the caller has not.
+    Forbidden where it would be given rights that the caller has not; an administrator may give
+    them right after a login (else Unauthenticated), but no operator scopes.
     """
     secret = opaque.new()
     client = client_of(metadata, server.new_id(), secret)
-    _within(caller, client)
+    _within(server, caller, client)
     async with server.database.transaction() as connection:
         await clients.add(connection, client, caller.name)
         await happened(connection, caller, CLIENTS_CHANGED, about=[client.id])
@@ -73,11 +81,20 @@ async def register(server: Server, metadata: Mapping[str, Any], caller: Caller) 
     return answer
 
 
-def _within(caller: Caller, client: Client) -> None:
-    """Refuse a client that may operate more than who registers it, who could then be it."""
+def _within(server: Server, caller: Caller, client: Client) -> None:
+    """Refuse a client that may do more by itself than who registers it, who could then be it.
+
+    What an app does for a user is within what that user may.
+    """
     held = caller.rights.operator
     if ANY not in held and not operators(client.scope) <= held:
         raise Forbidden("A client is given no operator scope that you have not")
+    asked = [one for one in scopes(client.scope) if one.context == "system"]
+    if coverage.covers(caller.rights, asked):
+        return
+    if ADMIN not in caller.roles:
+        raise Forbidden("A service is given no rights on records that you have not")
+    fresh_login.require(server, caller, "to register a service with rights that you have not")
 
 
 def described(client: Client) -> dict[str, Any]:
@@ -95,6 +112,10 @@ def described(client: Client) -> dict[str, Any]:
         "launch_uri": client.launch_url,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _is_offered(scope: str) -> bool:
+    return scope in authorization.PLAIN or bool(operators(scope)) or parse(scope) is not None
 
 
 def _text(metadata: Mapping[str, Any], name: str) -> str | None:

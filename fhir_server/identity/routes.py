@@ -29,8 +29,11 @@ _PAGES: Final[Mapping[tuple[str, str], web.Handler]] = {
     ("continue", "POST"): authorize_pages.decide,
     ("login", "GET"): login_pages.show,
     ("login", "POST"): login_pages.submit,
+    ("second-factor", "GET"): login_pages.start,
     ("second-factor", "POST"): login_pages.submit_code,
+    ("enrol", "GET"): login_pages.start,
     ("enrol", "POST"): login_pages.submit_device,
+    ("logout", "GET"): login_pages.start,
     ("logout", "POST"): login_pages.log_out,
     ("manage", "GET"): account_pages.show,
     ("manage", "POST"): account_pages.change,
@@ -83,6 +86,7 @@ def routes(server: Server) -> Sequence[BaseRoute]:
             for name, handler in _READ.items()
         ),
         Route("/auth/page.css", _style()),
+        Route("/auth/{name:path}", web.guarded(server, _nothing)),
     ]
 
 
@@ -103,6 +107,15 @@ def well_known(server: Server, root: str) -> Sequence[BaseRoute]:
         Route(f"{root}/.well-known/{name}", oauth_endpoints.guarded(server, handler))
         for name, handler in WELL_KNOWN.items()
     ]
+
+
+async def _nothing(server: Server, request: Request) -> Response:
+    """Answer who asks for a page that there is not, or for what takes forms alone."""
+    if request.path_params["name"] in {*_CALLED, "register"}:
+        found = web.error_page(server, "Apps send forms here.", 405)
+        found.headers["Allow"] = "POST"
+        return found
+    return web.error_page(server, "There is no such page.", 404)
 
 
 def _posted(server: Server, name: str, handler: web.Handler) -> Route:

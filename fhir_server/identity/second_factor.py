@@ -17,7 +17,9 @@ from fhir_server.identity import opaque
 from fhir_server.identity.users import User
 from fhir_server.server import Server
 
-_SEED: Final = "second factor"
+SEED: Final = "second factor"
+"""For what seeds are sealed."""
+
 _RECOVERY: Final = "recovery code"
 _PERIOD: Final = 30
 _DRIFT: Final = (0, -1, 1)
@@ -60,7 +62,7 @@ def step_of(seed: str, code: str, now: float) -> int | None:
 
 async def enrol(server: Server, connection: Connection, user: User, seed: str, step: int) -> None:
     """Keep the seed of a user's device; the code of `step` was used to prove it."""
-    sealed = opaque.sealed(server, _SEED, user.id, seed.encode())
+    sealed = opaque.stored(server, SEED, user.id, seed.encode())
     await connection.execute(
         "UPDATE identity_user SET seed = %s, step = %s, recovery = '{}' WHERE id = %s",
         (sealed, step, user.id),
@@ -84,7 +86,7 @@ async def spend(
     """
     if user.seed is None:
         return None
-    seed = opaque.unsealed(server, _SEED, user.id, user.seed)
+    seed = opaque.unsealed(server, SEED, user.id, user.seed)
     step = step_of(seed.decode(), code, clock()) if seed else None
     if step is not None:
         cursor = await connection.execute(

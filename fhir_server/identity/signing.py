@@ -27,7 +27,9 @@ ALGORITHM: Final = "RS256"
 """Of id_tokens as SMART has it, and of access tokens."""
 
 _BITS: Final = 2048
-_SEAL: Final = "signing key"
+SEAL: Final = "signing key"
+"""For what private keys are sealed."""
+
 # Two processes that start at once must not each make a first key.
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('identity_signing_key' || current_schema))"
 _CURRENT: Final = """
@@ -128,7 +130,7 @@ async def _current(server: Server) -> tuple[str, str]:
 async def _add(server: Server, connection: Connection, key: RSAKey, lead: float) -> str:
     kid = key.thumbprint()
     shown = {**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": ALGORITHM}
-    sealed = opaque.sealed(server, _SEAL, kid, msgspec.json.encode(key.as_dict(private=True)))
+    sealed = opaque.stored(server, SEAL, kid, msgspec.json.encode(key.as_dict(private=True)))
     await connection.execute(_ADD, (kid, Jsonb(shown), sealed, lead))
     return kid
 
@@ -139,7 +141,7 @@ def _loaded(kid: str, raw: bytes) -> RSAKey:
 
 
 def _opened(server: Server, kid: str, sealed: str) -> RSAKey:
-    raw = opaque.unsealed(server, _SEAL, kid, sealed)
+    raw = opaque.unsealed(server, SEAL, kid, sealed)
     if raw is None:
         raise Unavailable("The signing key was sealed by another secret")
     return _loaded(kid, raw)

@@ -23,7 +23,7 @@ WHERE token.jti = %(jti)s AND token.revoked_at IS NULL AND one.ended_at IS NULL
 """
 _REVOKED: Final = "SELECT EXISTS (SELECT FROM revoked_token WHERE issuer = %s AND jti = %s)"
 _OF_USER: Final = """
-SELECT roles FROM identity_user WHERE fhir_user = %s AND active AND NOT demo
+SELECT roles, active FROM identity_user WHERE fhir_user = %s AND NOT demo
 """
 _CHANGES: Final = "SELECT count(*), min(id), max(id) FROM access_change"
 
@@ -53,17 +53,20 @@ async def of_theirs(connection: Connection, claims: Claims) -> Standing:
     """Return the standing behind a token of another issuer; Unauthenticated for one revoked.
 
     A user of whom the issuer tells no roles has those of the one user here who is the same
-    person, else none.
+    person, else none. Who is blocked here is refused whatever the issuer says.
     """
     row = await (await connection.execute(_REVOKED, (claims.issuer, claims.jti))).fetchone()
     if row is None or row[0]:
         refuse("The access token was revoked")
     if claims.user is None:
         return Standing(None)
+    rows = await (await connection.execute(_OF_USER, (claims.user,))).fetchall()
+    let_in = [tuple(roles) for roles, active in rows if active]
+    if rows and not let_in:
+        refuse("The user may not log in here")
     if claims.roles is not None:
         return Standing(claims.roles)
-    rows = await (await connection.execute(_OF_USER, (claims.user,))).fetchall()
-    return Standing(tuple(rows[0][0]) if len(rows) == 1 else ())
+    return Standing(let_in[0] if len(let_in) == 1 else ())
 
 
 async def revoke(connection: Connection, issuer: str, jti: str) -> None:

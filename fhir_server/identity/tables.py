@@ -91,6 +91,7 @@ attempt = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     _at("last_at"),
     _once("blocked_until"),
+    Index("identity_attempt_last_ix", "last_at"),
 )
 
 session = Table(
@@ -107,6 +108,7 @@ session = Table(
     Column("device", Text, nullable=False, server_default=""),
     _once("ended_at"),
     Index("identity_session_user_ix", "user_id"),
+    Index("identity_session_created_ix", "created_at"),
 )
 
 # `authentication` is one of `none`, `client_secret_basic`, `private_key_jwt`; `scope` all that
@@ -160,7 +162,8 @@ grant = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Index("identity_grant_user_ix", "user_id"),
     Index("identity_grant_session_ix", "session_id"),
-    Index("identity_grant_service_ix", "created_at", postgresql_where=text("user_id IS NULL")),
+    Index("identity_grant_client_ix", "client_id"),
+    Index("identity_grant_created_ix", "created_at"),
 )
 
 code = Table(
@@ -173,7 +176,7 @@ code = Table(
     Column("nonce", Text),
     _until("expires_at"),
     _once("used_at"),
-    Index("identity_code_expires_ix", "expires_at"),
+    Index("identity_code_grant_ix", "grant_id"),
 )
 
 refresh = Table(
@@ -186,6 +189,7 @@ refresh = Table(
     _until("expires_at"),
     _once("used_at"),
     Index("identity_refresh_grant_ix", "grant_id"),
+    Index("identity_refresh_expires_ix", "expires_at"),
 )
 
 # Access tokens that have not expired, so that a grant's can be revoked.
@@ -233,6 +237,7 @@ revoked_token = Table(
     Column("issuer", Text, primary_key=True),
     Column("jti", Text, primary_key=True),
     _at("revoked_at"),
+    Index("revoked_token_at_ix", "revoked_at"),
 )
 
 # A row for each change of who may do what (triggers of migration 0030), kept for an hour:

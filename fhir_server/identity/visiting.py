@@ -23,6 +23,7 @@ async def caller(
         door=door,
         rights=caller_of.of_person(settings, table, known),
         user=user.fhir_user,
+        roles=user.roles,
         purpose=caller_of.purpose(settings, known),
         session=session.id,
         authenticated=int(session.authenticated_at.timestamp()),

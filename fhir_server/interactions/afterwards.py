@@ -11,6 +11,7 @@ from fhir_server.access.restriction import required
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Forbidden
+from fhir_server.rights import AFTER
 from fhir_server.search.condition import either
 from fhir_server.server import Server
 from fhir_server.store import walls as store
@@ -40,7 +41,7 @@ async def require(
         server, connection, caller, "c", [o for o in stored if o.method is Method.POST]
     )
     await _require_within(
-        server, connection, caller, "u", [o for o in stored if o.method is not Method.POST]
+        server, connection, caller, AFTER, [o for o in stored if o.method is not Method.POST]
     )
 
 

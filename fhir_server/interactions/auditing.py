@@ -6,8 +6,7 @@ https://profiles.ihe.net/ITI/BALP/content.html
 import asyncio
 import logging
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,12 +18,14 @@ from fhir_server.access import glass
 from fhir_server.audit import chain
 from fhir_server.audit.emergency import purposed
 from fhir_server.audit.event import Manner, events
+from fhir_server.audit.pace import Pace, pause
 from fhir_server.audit.record import AUDIT_EVENT, Record, read
 from fhir_server.audit.tables import PARTITIONS, SLOTS
 from fhir_server.caller import trusted
 from fhir_server.changes import Cursor
 from fhir_server.database import Connection
 from fhir_server.errors import SangamError
+from fhir_server.interactions.concerned import Concerned, concerned
 from fhir_server.interactions.draft import Draft, keep, write
 from fhir_server.server import Server
 from fhir_server.store import coverage
@@ -46,36 +47,15 @@ WHERE (feed_xid, position) > (%s::text::xid8, %s)
   AND feed_xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY feed_xid, position LIMIT %s
 """
-# What was deleted since was shown as it was before.
-_KEYS: Final = """
-SELECT r.type_id, r.id, b.json FROM resource r
-     CROSS JOIN LATERAL (
-         SELECT json FROM body
-         WHERE body.key = r.key AND json <> '' ORDER BY body.version DESC LIMIT 1
-     ) AS b
-WHERE r.key = ANY(%s::bigint[])
-"""
-# Of a deletion, what was deleted; of version 0, the present one.
-_PLACES: Final = """
-SELECT r.type_id, r.id, b.json FROM unnest(%s::smallint[], %s::text[], %s::int[])
-         AS t(type_id, id, version)
-     JOIN resource r USING (type_id, id)
-     CROSS JOIN LATERAL (
-         SELECT json FROM body
-         WHERE body.key = r.key AND json <> ''
-           AND body.version <= CASE t.version WHEN 0 THEN r.version ELSE t.version END
-         ORDER BY body.version DESC LIMIT 1
-     ) AS b
-"""
 _USED: Final = f"SELECT ((extract(epoch FROM now()) / 86400)::bigint % {SLOTS})::int"
 
 
 async def serve(server: Server, stop: asyncio.Event) -> None:
     """Make AuditEvents of what is recorded until `stop` is set."""
-    emptied = -math.inf
+    emptied, pace = -math.inf, Pace()
     loop = asyncio.get_running_loop()
     while not stop.is_set():
-        began, found = loop.time(), 0
+        began, found, rate = loop.time(), 0, 0.0
         try:
             found = await step(server)
             while await link(server):
@@ -83,12 +63,13 @@ async def serve(server: Server, stop: asyncio.Event) -> None:
             if loop.time() - emptied > _EMPTY_SECONDS:
                 await empty(server)
                 emptied = loop.time()
+            async with server.database.connection() as connection:
+                rate = await pace.rate(connection, loop.time())
         except (Error, SangamError) as error:
             log.warning("AuditEvents wait: %s", type(error).__name__)
-        # Who takes messages and answers comes first: no more than half of the time.
-        pause = loop.time() - began if found >= _AT_ONCE else server.settings.audit.fold_seconds
+        worked, more = loop.time() - began, found >= _AT_ONCE
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(pause(server.settings.audit, worked, rate, more=more)):
                 await stop.wait()
         except TimeoutError:
             continue
@@ -126,34 +107,46 @@ async def _fold(server: Server, connection: Connection) -> int:
     if not rows:
         return 0
     registry = await coverage.refresh(server, connection, after=math.inf)
+    found: list[tuple[datetime, Record]] = []
+    for xid, position, at, said in rows:
+        found += [(at, record) for record in read(said)]
+        reached = Cursor(xid, position)
+        if len(found) >= _AT_ONCE:
+            break
+    known = await concerned(server, connection, [record for _, record in found])
     writes: list[Write] = []
-    for row in rows:
-        writes += await _writes(server, connection, row[2], read(row[3]))
+    glasses: dict[tuple[str, datetime], Collection[str]] = {}
+    for at, record in found:
+        user = record.who.user
+        if user and (user, at) not in glasses:
+            glasses[user, at] = await glass.open_at(connection, user, at)
+        opened = glasses[user, at] if user else ()
+        writes += _writes(server, at, record, known, opened)
     for start in range(0, len(writes), _WRITTEN_AT_ONCE):
         piece = writes[start : start + _WRITTEN_AT_ONCE]
         await keep(server, connection, piece, registry.version, caller=CALLER)
-    await feed_readers.move(connection, READER, Cursor(rows[-1][0], rows[-1][1]))
-    return len(rows)
+    await feed_readers.move(connection, READER, reached)
+    return len(found)
 
 
-async def _writes(
-    server: Server, connection: Connection, at: datetime, record: Record
+def _writes(
+    server: Server, at: datetime, record: Record, known: Concerned, opened: Collection[str]
 ) -> list[Write]:
     """Return the writes of the AuditEvents of a record from a time.
+
+    `opened` are the patients whose records who asked had broken the glass of.
 
     One of which they cannot be made keeps no other from becoming any: it is told without
     what it names.
     """
     settings = server.settings.audit
     manner = Manner(server.base, settings.patients, settings.entities)
-    patients = await _patients(server, connection, record)
+    patients = known.by(record)
     # A query names what it found by its patients alone.
-    known = {(kind, id_) for kind, id_, _ in record.places}
-    shown = [place for place in patients if place not in known]
+    told = {(kind, id_) for kind, id_, _ in record.places}
+    shown = [place for place in patients if place not in told]
     record.places += [(kind, id_, 0) for kind, id_ in shown if not record.writes]
     named = {f"{kind}/{id_}": found for (kind, id_), found in patients.items()}
-    user = record.who.user
-    opened = await glass.open_at(connection, user, at) if user else ()
     try:
         found = events(manner, record, at, named)
         return [_write(server, purposed(one, opened)) for one in found]
@@ -161,36 +154,6 @@ async def _writes(
         log.error("a record became a bare AuditEvent: %s", type(error).__name__)  # noqa: TRY400
         bare = Record("read", record.who, outcome=record.outcome, request=record.request)
         return [_write(server, one) for one in events(manner, bare, at, {})]
-
-
-async def _patients(
-    server: Server, connection: Connection, record: Record
-) -> dict[tuple[str, str], list[str]]:
-    """Return the patients of each resource (type, id) that the record names."""
-    names, ids = server.definitions.type_names, server.definitions.type_ids
-    found: list[tuple[int, str, str]] = []
-    if record.keys:
-        found += await (await connection.execute(_KEYS, (record.keys,))).fetchall()
-    named = [*record.places, *((kind, id_, v) for _, kind, id_, v in record.writes)]
-    places = [place for place in named if place[0] in ids]
-    if places:
-        columns = ([ids[p[0]] for p in places], [p[1] for p in places], [p[2] for p in places])
-        found += await (await connection.execute(_PLACES, columns)).fetchall()
-    made: dict[tuple[str, str], list[str]] = {}
-    for type_id, id_, text in found:
-        place = (names[type_id], id_)
-        known = made.setdefault(place, [])
-        known += [one for one in patients_of(server.bases, *place, text) if one not in known]
-    return made
-
-
-def patients_of(bases: Iterable[str], type_name: str, id_: str, text: str) -> list[str]:
-    """Return the ids of the patients whom a resource is, or refers to, in their order."""
-    if type_name == "Patient":
-        return [id_]
-    local = "|".join(re.escape(f"{base}/") for base in bases)
-    pattern = rf'"reference":"(?:{local})?Patient\\?/([A-Za-z0-9\-.]{{1,64}})[/"\\]'
-    return list(dict.fromkeys(re.findall(pattern, text)))
 
 
 def _write(server: Server, event: dict[str, Any]) -> Write:

@@ -1,7 +1,7 @@
 """What a write must find for who writes.
 
 Who may not see what lies under an id is told what is told of an id that was never used.
-Only an update cannot do so: it would make the resource.
+An update, which would make the resource, is refused under an id of either kind.
 
 https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
 """
@@ -14,11 +14,13 @@ from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Forbidden
 from fhir_server.interactions.step import Step
+from fhir_server.rights import BEFORE
 from fhir_server.search.condition import either
 from fhir_server.server import Server
 from fhir_server.store import walls as store
 
-LETTERS: Mapping[str, str] = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
+_NOT_YOURS = "What is stored under this id is not yours to change"
+LETTERS: Mapping[str, str] = {"POST": "c", "PUT": BEFORE, "PATCH": BEFORE, "DELETE": "d"}
 
 
 def require_letters(server: Server, caller: Caller, writes: Iterable[Step]) -> None:
@@ -39,10 +41,11 @@ async def require(
     """
     if not caller.rights.walls:
         return
+    _refuse_chosen(server, caller, writes)
     held = [one for one in writes if one.present is not None and not one.existing]
     _forget_deleted(server, caller, held)
     held = [one for one in held if one.present is not None and not one.present.deleted]
-    met = await _met(server, connection, caller, held, "u") | await _met(
+    met = await _met(server, connection, caller, held, BEFORE) | await _met(
         server, connection, caller, held, "d"
     )
     refused = [one for one in held if _key(one) not in met]
@@ -50,7 +53,7 @@ async def require(
     for one in refused:
         if one.method == "PUT" or _key(one) in seen:
             with one.refusals():
-                raise Forbidden("What is stored under this id is not yours to change")
+                raise Forbidden(_NOT_YOURS)
         one.present = None
 
 
@@ -67,6 +70,22 @@ async def unreadable(
         return set()
     readable = await store.meeting(connection, [_key(one) for one in patches], walls.any)
     return {one.index for one in patches if _key(one) not in readable}
+
+
+def _refuse_chosen(server: Server, caller: Caller, writes: Iterable[Step]) -> None:
+    """Refuse to make a resource under a chosen id, of a type of which something may be hidden.
+
+    Under an id that is free it is refused as under one that is taken by what is hidden: else
+    who may make it would learn which ids there are (docs/decisions/0059).
+    """
+    if server.settings.security.restricted_update_create:
+        return
+    for one in writes:
+        chosen = one.method == "PUT" and (one.entry.resource or {}).get("id") is not None
+        free = one.present is None or one.present.deleted
+        if chosen and free and restriction(server, caller.rights, one.target.type, BEFORE):
+            with one.refusals():
+                raise Forbidden(_NOT_YOURS)
 
 
 def _key(one: Step) -> int:

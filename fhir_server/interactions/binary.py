@@ -4,12 +4,15 @@ https://hl7.org/fhir/R4/binary.html
 """
 
 import asyncio
+import logging
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fhir_server.at_rest.keys import Damaged
 from fhir_server.blobs import Blob
 from fhir_server.errors import Unavailable, Unprocessable
 from fhir_server.interactions.entry import Entry
@@ -17,6 +20,8 @@ from fhir_server.r4 import json
 from fhir_server.r4.summary import with_elements
 from fhir_server.server import Server
 from fhir_server.store.mark import marked
+
+log = logging.getLogger(__name__)
 
 BINARY = "Binary"
 # Data of more bytes than this are kept as a blob.
@@ -154,16 +159,26 @@ async def read(server: Server, blob: Blob, start: int, end: int) -> AsyncIterato
 
 
 def require(server: Server, blob: Blob) -> None:
-    """Raise Unavailable when the blob is not there: before an answer begins."""
-    if not server.blobs.path(blob.digest).exists():
-        raise _missing()
+    """Raise Unavailable when the blob is not there, or not whole: before an answer begins."""
+    with _told():
+        server.blobs.open(blob.digest).close()
 
 
 def _read(server: Server, blob: Blob) -> bytes:
-    try:
+    with _told():
         return server.blobs.get(blob.digest)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise _missing() from None
+    except Damaged as error:
+        log.error("the content of a Binary cannot be opened: %s", error)  # noqa: TRY400  (says it)
+        text = "The content of this Binary is damaged"
+        raise Unavailable(text, code="exception") from None
 
 
 def _missing() -> Unavailable:

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/consent.html
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
@@ -18,6 +19,7 @@ KIND: Final = "consents.rebuild"
 TYPE: Final = "Consent"
 _PAGE: Final = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+log = logging.getLogger(__name__)
 
 Row: TypeAlias = tuple[int, ConsentRow | None]
 """The key of a Consent, and what it comes to; None where it does not count."""
@@ -27,7 +29,11 @@ def among(server: Server, writes: Iterable[Write]) -> list[Row]:
     """Return the rows of the Consents among the writes."""
     type_id = server.definitions.type_ids[TYPE]
     found = [one for one in writes if one.type_id == type_id]
-    return [row(server, one.key, _content(one)) for one in found]
+    rows = [row(server, one.key, _content(one)) for one in found]
+    if any(made is not None and not made.readable for _, made in rows):
+        # It keeps its patient's record from everybody: who runs the server is to know.
+        log.warning("a Consent is not understood, and denies all: see `sangam consent unread`")
+    return rows
 
 
 def _content(write: Write) -> Mapping[str, Any] | None:

@@ -21,6 +21,7 @@ from fhir_server.caller import Caller, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict, Forbidden, NotFound
 from fhir_server.interactions import auditing, redaction
+from fhir_server.interactions.concerned import patients_of
 from fhir_server.jobs import Job, enqueue
 from fhir_server.rights import ANY
 from fhir_server.server import Server
@@ -249,7 +250,7 @@ def _is_own(server: Server, type_name: str, id_: str, patient: str, text: str) -
     compartment = server.definitions.compartments[PATIENT]
     if type_name in _SHARED or type_name == PATIENT or not compartment.get(type_name):
         return False
-    return auditing.patients_of(server.bases, type_name, id_, text) == [patient]
+    return patients_of(server.bases, type_name, id_, text) == [patient]
 
 
 async def _texts(server: Server, patient: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from fhir_server.access import glass
+from fhir_server.access import glass, glasses
 from fhir_server.access.glass import Asked, Opening
 from fhir_server.audit.happening import EMERGENCY_STARTED, EMERGENCY_STOPPED, happened
 from fhir_server.caller import Caller, trusted
@@ -71,7 +71,9 @@ async def open_record(
         await happened(connection, caller, EMERGENCY_STARTED, about=about, detail=words)
         return opening
 
-    return await atomically(server.database, work)
+    opening = await atomically(server.database, work)
+    glasses.forget(server)
+    return opening
 
 
 async def close_record(server: Server, caller: Caller, patient: str) -> list[Opening]:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from fhir_server.access import binding
 from fhir_server.access.queries import Walls, union
+from fhir_server.access.reach import reading
 from fhir_server.caller import Caller
 from fhir_server.config import SearchSettings
 from fhir_server.database import Connection
@@ -76,7 +77,7 @@ async def history(
     Of a resource it has a total: counting the versions of all would let a client keep
     the server busy. NotFound when the resource was never stored.
     """
-    async with server.database.connection() as connection:
+    async with reading(server, caller) as connection:
         return await history_on(server, connection, caller, type_name, id_, pairs)
 
 

@@ -3,12 +3,14 @@
 https://hl7.org/fhir/R4/http.html#read
 """
 
+from fhir_server.access.reach import reading
 from fhir_server.access.restriction import required
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Forbidden, Gone, NotFound
 from fhir_server.interactions import coded
 from fhir_server.server import Server
+from fhir_server.store import find
 from fhir_server.store import read as store
 from fhir_server.store.read import Stored
 
@@ -21,10 +23,7 @@ async def read(server: Server, caller: Caller, type_name: str, id_: str) -> Stor
 
     The data of a large Binary are a mark, which `binary.whole` replaces.
     """
-    # What rights add is long to plan, and the same plan does for each id: writers keep such.
-    walled = bool(caller.rights.walls)
-    lent = server.database.statement() if walled else server.database.connection()
-    async with lent as connection:
+    async with reading(server, caller, kept=True) as connection:
         return await read_on(server, connection, caller, type_name, id_)
 
 
@@ -50,8 +49,7 @@ async def _tell_staff(
     """Tell who could break the glass that there is something behind it."""
     if not (caller.user or "").startswith(STAFF):
         return
-    hidden = await store.current(connection, server.definitions.type_ids[type_name], id_)
-    if hidden is not None and not hidden.deleted:
+    if await find.homes(connection, [id_], [server.definitions.type_ids[type_name]]):
         raise Forbidden("This is hidden from you; in an emergency the glass may be broken")
 
 

@@ -23,6 +23,7 @@ CHANGING: Final = "roles"
 """The operator scope of those who change roles."""
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
+_NONE: Final = Role("")
 
 
 async def read(server: Server, caller: Caller) -> tuple[RoleTable, Mapping[str, Changed]]:
@@ -52,6 +53,7 @@ async def change(server: Server, caller: Caller, name: str, text: bytes) -> int:
     )
     if fault:
         raise Unprocessable(f"The role cannot be so: {fault}", code="business-rule")
+    await _require_other(server, caller, name, role)
     return await _changed(server, caller, name, role)
 
 
@@ -62,6 +64,7 @@ async def reset(server: Server, caller: Caller, name: str) -> int:
     table, known = await read(server, caller)
     if name not in table.roles and name not in known:
         raise NotFound("There is no such role")
+    await _require_other(server, caller, name, role_table.shipped().roles.get(name) or _NONE)
     return await _changed(server, caller, name, None)
 
 
@@ -79,6 +82,18 @@ async def _changed(server: Server, caller: Caller, name: str, role: Role | None)
 def _require(caller: Caller) -> None:
     if not caller.rights.operator & {ANY, CHANGING}:
         raise Forbidden("Roles are read and changed by who has the right to")
+
+
+async def _require_other(server: Server, caller: Caller, name: str, after: Role) -> None:
+    """Refuse a change by which who makes it would gain by it: that takes another person."""
+    if ANY in caller.rights.operator:
+        return
+    async with server.database.connection() as connection:
+        before = (await role_store.table(connection)).roles.get(name) or _NONE
+    if not {*after.operator} <= {*before.operator, *caller.rights.operator}:
+        raise Forbidden("A role is given no operator scope that you have not")
+    if name in caller.roles and not role_table.is_within(after, before):
+        raise Forbidden("A role that you have is made wider by somebody else")
 
 
 def _require_fresh(server: Server, caller: Caller) -> None:

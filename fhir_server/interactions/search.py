@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from fhir_server.access import binding, operators
 from fhir_server.access.queries import SEARCH, guarded, there
+from fhir_server.access.reach import reading
 from fhir_server.access.restriction import restriction
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -50,7 +51,7 @@ async def search(
     and says so in the Bundle. NotFound when the compartment's root is not stored.
     """
     asked = Asked(type_name, pairs, compartment, lenient)
-    async with server.database.connection() as connection:
+    async with reading(server, caller) as connection:
         return await _answer(server, connection, caller, asked)
 
 

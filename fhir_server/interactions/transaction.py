@@ -8,16 +8,19 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fhir_server.access.queries import Walls
+from fhir_server.access.reach import within
 from fhir_server.access.restriction import required
 from fhir_server.audit.record import AUDIT_EVENT
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict, TooLarge
 from fhir_server.interactions import (
+    attaching,
     beforehand,
     coded,
     conditional_reference,
@@ -77,6 +80,7 @@ async def transaction(
     the caller's transaction is then to be rolled back.
     """
     registry, moment = await coverage.refresh(server, connection, after=math.inf), Moment(server)
+    entries = attaching.placed(caller, entries) if linked and bundle else entries
     steps = [step(server, index, entry, bundle=bundle) for index, entry in enumerate(entries)]
     asked = [one for one in steps if one.method in WRITES]
     await coded.answer_rights(server, connection, caller)
@@ -190,12 +194,14 @@ async def _outcomes(
     for one in steps:
         with one.refusals():
             if one.index in standing:
-                found = present.get(standing[one.index])
-                outcomes.append(await _standing(server, caller, one, found))
+                stands = present.get(standing[one.index])
+                outcomes.append(await _standing(server, caller, one, stands))
             elif one.method in READS:
-                outcomes.append(
-                    await retrieve(server, connection, caller, one.entry, one.target, metadata)
-                )
+                async with within(server, connection, caller):
+                    found = await retrieve(
+                        server, connection, caller, one.entry, one.target, metadata
+                    )
+                outcomes.append(found)
             else:
                 outcomes.append(_outcome(one, written))
     return [
@@ -220,7 +226,9 @@ async def _standing_there(
             required(server, caller.rights, one.target.type, "r")
     types = sorted({one.target.type for one in read})
     places = [standing[one.index] for one in read]
-    found = await store.currents(connection, places, Walls(server, caller.rights, types, "r").any)
+    wall = Walls(server, caller.rights, types, "r").any
+    async with within(server, connection, caller) if places else nullcontext():
+        found = await store.currents(connection, places, wall)
     others = [place for place in standing.values() if place not in set(places)]
     return found | await store.currents(connection, others)
 

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#vread
 from collections.abc import Iterable
 
 from fhir_server.access.queries import Walls
+from fhir_server.access.reach import reading
 from fhir_server.access.restriction import required
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -28,7 +29,7 @@ async def vread(
 
     The data of a large Binary are a mark, which `binary.whole` replaces.
     """
-    async with server.database.connection() as connection:
+    async with reading(server, caller) as connection:
         return await vread_on(server, connection, caller, type_name, id_, version)
 
 
@@ -46,6 +47,8 @@ async def vread_on(
     await coded.answer_rights(server, connection, caller)
     wall = required(server, caller.rights, type_name, "r")
     found = await store.version(connection, type_id, id_, int(version), wall) if known else None
+    if known and found is None and caller.rights.walls:
+        await store.require_none(connection, type_id, id_, int(version), wall)
     if found is not None and wall is not None:
         (seen,) = await past.seen(
             server, connection, {type_id: wall}, [Past(type_id, id_, found.body)]

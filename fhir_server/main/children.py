@@ -33,7 +33,7 @@ from fhir_server.api.by_tenant import by_tenant
 from fhir_server.api.peers import behind_proxies
 from fhir_server.bases import DEFAULT
 from fhir_server.config import Settings
-from fhir_server.identity.doors import Doors
+from fhir_server.identity import doors, tidying
 from fhir_server.interactions import auditing, retention
 from fhir_server.main import tenants
 from fhir_server.main.log import configure
@@ -73,7 +73,7 @@ def web(context: Context, listening: socket.socket | None) -> None:
             tls = context.settings.security.tls
             config = uvicorn.Config(
                 behind_proxies(
-                    by_tenant(_application(server), served.of, Doors(server).headers),
+                    by_tenant(_application(server), served.of, doors.always(server)),
                     server.settings,
                 ),
                 http="httptools",
@@ -137,6 +137,7 @@ def worker(context: Context, _: socket.socket | None) -> None:
 
     async def serve(server: Server, stop: asyncio.Event) -> None:
         await retention.begin(server)
+        await tidying.begin(server)
         beside = (
             worklist.serve(server, stop),
             studies.serve(server, stop),

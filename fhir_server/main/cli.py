@@ -191,7 +191,7 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     with database_of(settings) as conninfo:
         current = migrations.is_current(conninfo)
         migrations.migrate(conninfo)
-        migrate_all(conninfo)
+        migrate_all(settings, conninfo)
     console.print("The database is current." if current else "The database was migrated.")
 
 

@@ -1,4 +1,4 @@
-"""`sangam keys`: the keys that sign tokens."""
+"""`sangam keys`: the keys that sign tokens, and those that seal what is at rest."""
 
 import asyncio
 from typing import Annotated
@@ -11,9 +11,13 @@ from fhir_server.audit.happening import SETTINGS_CHANGED, happened
 from fhir_server.caller import trusted
 from fhir_server.errors import NotFound
 from fhir_server.identity import signing
+from fhir_server.main.data_keys import rotate_data, rotate_master, show_data
 from fhir_server.main.target import Target
 
-app = typer.Typer(help="Keys that sign tokens: looking, rotating.", no_args_is_help=True)
+app = typer.Typer(
+    help="Keys that sign tokens, and keys that seal what is stored: looking, rotating.",
+    no_args_is_help=True,
+)
 CALLER = trusted("operator", "cli")
 
 
@@ -78,3 +82,8 @@ def withdraw(context: typer.Context, kid: str) -> None:
 
     asyncio.run(work())
     Console().print("The key is withdrawn.")
+
+
+app.command("data")(show_data)
+app.command("rotate-data")(rotate_data)
+app.command("rotate-master")(rotate_master)

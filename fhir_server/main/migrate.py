@@ -25,8 +25,9 @@ from sqlalchemy.schema import CreateSequence
 import fhir_server
 from adapters.dicom import tables as dicom
 from adapters.hl7 import tables as hl7
-from fhir_server import tables
+from fhir_server import second_wall, tables
 from fhir_server.access import tables as access
+from fhir_server.at_rest import tables as at_rest
 from fhir_server.audit import tables as audit
 from fhir_server.errors import Unavailable
 from fhir_server.identity import tables as identity
@@ -69,6 +70,7 @@ def declared() -> MetaData:
     parts = (
         tables.metadata,
         access.metadata,
+        at_rest.metadata,
         audit.metadata,
         hl7.metadata,
         dicom.metadata,
@@ -93,6 +95,9 @@ def migrate(conninfo: str, revision: str = "head", *, tenant: bool = False) -> N
         config = _config(connection)
         config.attributes["tenant"] = tenant
         command.upgrade(config, revision)
+        if revision == "head":
+            driver: Any = connection.connection.driver_connection
+            second_wall.stand(driver)
 
 
 def is_current(conninfo: str) -> bool:

@@ -1,11 +1,14 @@
 """Whether a server may be opened as it is set: to whom, and with what in its database."""
 
 import ipaddress
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 
 from fhir_server.config import Settings
+from fhir_server.second_wall import STANDS
 
 _PEOPLE: Final = "SELECT EXISTS (SELECT FROM identity_user WHERE active AND NOT demo)"
 _TENANTS: Final = "SELECT EXISTS (SELECT FROM tenancy.tenant)"
@@ -31,6 +34,12 @@ def check_open(settings: Settings) -> None:
             "issuer of tokens is set (security.issuers). docs/security.md says how to set one, "
             "and --demo opens a server to this machine only."
         )
+    _check_http(settings)
+    _check_plain(settings)
+
+
+def _check_http(settings: Settings) -> None:
+    security = settings.security
     if is_loopback(settings.host) or security.tls is not None:
         return
     if not security.trusted_proxies:
@@ -41,6 +50,48 @@ def check_open(settings: Settings) -> None:
         )
     if not settings.base_url.startswith("https://"):
         raise Refused("Behind a proxy the server needs base_url, the https URL that clients use.")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A port that takes messages without TLS: its name, where it binds, how it may stay so.
+
+    `said` are the networks whose systems are meant to do without, `mend` the settings that
+    end it.
+    """
+
+    name: str
+    host: str
+    said: Collection[str]
+    setting: str
+    mend: str
+
+
+def _check_plain(settings: Settings) -> None:
+    """Refuse ports of HL7 v2, ASTM and DICOM that the network may read, unless that is meant."""
+    for one in _plain(settings):
+        if not is_loopback(one.host) and not one.said:
+            raise Refused(
+                f"On {one.host} {one.name} would take what is said of patients in the clear. "
+                f"{one.mend}; or, for systems that cannot do TLS, name their networks in "
+                f"{one.setting}: no other address is then answered there."
+            )
+
+
+def _plain(settings: Settings) -> Iterator[Plain]:
+    hl7, dicom, astm, host = settings.hl7, settings.dicom, settings.astm, settings.host
+    if hl7.plain_port:
+        off = "Set hl7.plain_port = false, and a port with TLS in hl7.channels"
+        yield Plain("the MLLP port", host, hl7.plain_from, "hl7.plain_from", off)
+    for one in hl7.channels:
+        if one.tls is None:
+            name, own = f"the channel {one.name}", one.plain_from or ()
+            yield Plain(name, one.host or host, own, "its plain_from", "Set its tls")
+    if settings.astm_port is not None and astm.tls is None:
+        yield Plain("the ASTM port", host, astm.plain_from, "astm.plain_from", "Set astm.tls")
+    if dicom.plain_port:
+        off = "Set dicom.plain_port = false, and dicom.tls_port"
+        yield Plain("the DICOM port", host, dicom.plain_from, "dicom.plain_from", off)
 
 
 def check_people(settings: Settings, conninfo: str) -> None:
@@ -57,6 +108,21 @@ def check_people(settings: Settings, conninfo: str) -> None:
             "Nobody could log in yet: add the first user by `sangam user add NAME --role ADMIN` "
             "(with the same --data-dir), then start again. --demo shows the server without."
         )
+
+
+def check_wall(settings: Settings, conninfo: str) -> None:
+    """Refuse a database without a second wall where the settings require one.
+
+    `conninfo` is that by which it is served, of the installation or of a tenant.
+    """
+    if settings.security.second_wall != "required":
+        return
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        if connection.execute(STANDS).fetchone() is None:
+            raise Refused(
+                "The database has no second wall, which security.second_wall requires: "
+                "`sangam status` says what is missing, and docs/security-access.md what to do."
+            )
 
 
 def is_loopback(host: str) -> bool:

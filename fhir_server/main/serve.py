@@ -25,17 +25,19 @@ from typing import Any
 import psycopg
 from prometheus_client import multiprocess as shared_metrics
 
+from fhir_server.at_rest.keyring import keyring
+from fhir_server.bases import DEFAULT
 from fhir_server.config import Settings
 from fhir_server.errors import Unavailable
 from fhir_server.identity import samples
-from fhir_server.installation import keys
-from fhir_server.main import children, postgres
+from fhir_server.main import children, logins, postgres
 from fhir_server.main.banner import banner
+from fhir_server.main.behind import notice
 from fhir_server.main.log import configure
 from fhir_server.main.migrate import migrate
-from fhir_server.main.opening import Refused, check_open, check_people
-from fhir_server.main.tenants import migrate_all
-from fhir_server.main.wiring import secret
+from fhir_server.main.opening import Refused, check_open, check_people, check_wall
+from fhir_server.main.tenants import check_walls, migrate_all, settings_of_all
+from fhir_server.main.wiring import opened_keys
 
 READY_FILE = "serve.json"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -74,9 +76,12 @@ def serve(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(settings.data_dir), _stop_signal() as stopped, database(settings) as conninfo:
         migrate(conninfo)
-        migrate_all(conninfo)
+        migrate_all(settings, conninfo)
         check_secret(settings, conninfo)
         check_people(settings, conninfo)
+        serving = logins.serving(settings, conninfo)
+        check_wall(settings, serving)
+        check_walls(settings, conninfo)
         if settings.demo:
             settle_samples(conninfo)
         sockets = {
@@ -90,17 +95,22 @@ def serve(settings: Settings) -> None:
             sockets["mllp"] = _listen(settings.host, settings.mllp_port, "--mllp-port")
         if settings.astm_port is not None:
             sockets["astm"] = _listen(settings.host, settings.astm_port, "--astm-port")
-        _supervise(settings, conninfo, sockets, stopped)
+        _supervise(settings, conninfo, serving, sockets, stopped)
 
 
 def check_secret(settings: Settings, conninfo: str) -> None:
-    """Refuse to serve a database whose secret is another than that of the settings."""
+    """Refuse to serve a database whose secret or master key is another than the settings have."""
 
-    async def check() -> None:
+    async def check(own: Settings, conninfo: str, tenant: str) -> None:
         async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-            await keys(connection, secret(settings))
+            await opened_keys(connection, keyring(own, conninfo, tenant), own, tenant)
 
-    asyncio.run(check())
+    async def every() -> None:
+        await check(settings, conninfo, DEFAULT)
+        for own, said, name in settings_of_all(settings, conninfo):
+            await check(own, said, name)
+
+    asyncio.run(every())
 
 
 def settle_samples(conninfo: str) -> None:
@@ -128,7 +138,7 @@ def locked(data_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
-    """Lend the URL of the database; an embedded one runs meanwhile.
+    """Lend the URL of the database, its owner's; an embedded one runs meanwhile.
 
     The caller holds the lock of the data directory.
     """
@@ -138,7 +148,7 @@ def database(settings: Settings) -> Iterator[str]:
     directory = settings.data_dir / "postgres"
     uri = postgres.start(directory)
     try:
-        yield postgres.ensure_database(uri, postgres.DATABASE)
+        yield logins.settle(postgres.ensure_database(uri, postgres.DATABASE))
     finally:
         try:
             postgres.stop(directory)
@@ -180,6 +190,7 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
 def _supervise(
     settings: Settings,
     conninfo: str,
+    serving: str,
     sockets: dict[str, socket.socket],
     stopped: Callable[[], bool],
 ) -> None:
@@ -191,7 +202,7 @@ def _supervise(
     _share_metrics(settings.data_dir)
     family_of = _forkserver()
     alive, held = family_of.Pipe(duplex=False)
-    context = children.Context(settings, conninfo, base, alive)
+    context = children.Context(settings, serving, base, alive)
     family = [
         *(Child(f"http {n}", children.web, sockets["http"]) for n in range(settings.processes)),
         Child("mllp", children.messages, sockets.get("mllp")),
@@ -209,7 +220,8 @@ def _supervise(
             changed = [child for child in family if _keep_alive(family_of, child, context)]
             if not ready and _answers(settings, ports["http"]):
                 ready = True
-                print(banner(settings, base, ports), flush=True)  # noqa: T201  (for who starts it)
+                shown = banner(settings, base, ports) + notice(conninfo)
+                print(shown, flush=True)  # noqa: T201  (for who starts it)
                 _note(settings.data_dir, family, said)
             elif ready and changed:
                 _note(settings.data_dir, family, said)

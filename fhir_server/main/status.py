@@ -8,6 +8,8 @@ from rich.table import Table
 
 from fhir_server import feed_readers
 from fhir_server.database import Connection, Database
+from fhir_server.main import behind, walls
+from fhir_server.main.data_keys import facts as sealed
 from fhir_server.main.target import Running
 
 _JOBS = "SELECT kind, state, count(*), min(created_at) FROM job GROUP BY 1, 2 ORDER BY 1, 2"
@@ -33,9 +35,14 @@ async def overview(database: Database, server: Running | None) -> RenderableType
             facts.add_row(f"{name} port", str(port))
         facts.add_row("resources", f"{resources:,}")
         facts.add_row("database", size)
+        facts.add_row("second wall", await walls.second_wall(connection))
+        for name, value in await sealed(connection):
+            facts.add_row(name, value)
         facts.add_row("change feed", f"{waiting} not yet visible, oldest {lag:.1f} s")
         for name, seconds in await feed_readers.lags(connection):
             facts.add_row(f"read by {name}", f"{seconds:.1f} s behind")
+        for what, how in behind.told(await behind.look(connection)):
+            facts.add_row(what, how)
         jobs = Table("kind", "state", "jobs", "oldest", title="Jobs")
         for kind, state, count, oldest in await _rows(connection, _JOBS):
             jobs.add_row(kind, state, str(count), f"{oldest:%Y-%m-%d %H:%M:%S}")

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fhir_server.at_rest.folder import new_key, unsealed
 from fhir_server.config import Settings
 from fhir_server.main import migrate, tenants
 from fhir_server.main.options import fail
@@ -133,11 +134,22 @@ def export(
     context: typer.Context,
     name: Name,
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="New file for the key of the folder.", show_default="FOLDER.key"),
+    ] = None,
+    *,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Not sealed: who has the folder can read it.")
+    ] = False,
 ) -> None:
     """Write all that a tenant has to a folder: NDJSON, large content, settings.
 
+    Its files are sealed under a key of their own; `sangam tenant unseal` opens them.
+
     Example: `sangam tenant export north north-2026-11`
     """
+    key = None if plain else new_key(key_file or folder.with_name(f"{folder.name}.key"))
     with _installation(context) as (settings, conninfo):
         with tenants.connected(conninfo) as connection:
             one = tenant.named(connection, name)
@@ -145,10 +157,30 @@ def export(
 
         async def written() -> int:
             async with opener(one) as server:
-                return await write_folder(server, one, folder)
+                return await write_folder(server, one, folder, key)
 
         count = asyncio.run(written())
     Console().print(f"{count:,} resources of {name} are in {folder}.")
+
+
+@app.command()
+def unseal(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="An export.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with its key.", show_default="FOLDER.key")
+    ] = None,
+) -> None:
+    """Write a sealed export so that it can be read; no server or database is needed.
+
+    Example: `sangam tenant unseal north-2026-11 north-readable`
+    """
+    key = key_file or folder.with_name(f"{folder.name}.key")
+    try:
+        count = unsealed(folder, key, out)
+    except OSError as error:
+        fail(f"The export cannot be opened: {error.strerror or error}")
+    Console().print(f"{count:,} files are in {out}.")
 
 
 @app.command()

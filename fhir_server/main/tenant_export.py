@@ -4,25 +4,23 @@ https://hl7.org/fhir/R4/nd-json.html
 """
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 import psycopg
 
 from adapters.dicom.storage.tiered import archive_blobs
+from fhir_server.at_rest.folder import Folder, Writing
+from fhir_server.at_rest.keys import DataKey
 from fhir_server.blobs import Blobs
 from fhir_server.errors import Conflict
 from fhir_server.interactions.binary import whole
 from fhir_server.server import Server
 from fhir_server.tenancy.tenant import Tenant
-
-SUMS: Final = "SHA256SUMS"
-"""The file that lists every other one with its SHA-256."""
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PIECE: Final = 1 << 20
@@ -45,52 +43,57 @@ SELECT id, channel, sender, received_at, state, encode(raw, 'base64') FROM hl7_m
 """
 
 
-async def export(server: Server, tenant: Tenant, folder: Path) -> int:
+async def export(server: Server, tenant: Tenant, root: Path, key: DataKey | None) -> int:
     """Write all that a tenant has to a new folder; return how many resources there are.
+
+    It is sealed under `key`; without one, everybody who has it can read it.
 
     `resources/` can be loaded again by `sangam load`; `history/` has every version, those of
     deletions too, `messages.ndjson` the HL7 v2 inbox, `blobs/` the large content by its
     SHA-256 (DICOM instances among it). All of the database is of one moment. Conflict when
     the folder is there already.
     """
-    _begin(folder, tenant, server.base)
+    folder = _begun(root, key, tenant, server.base)
     async with await psycopg.AsyncConnection.connect(server.database.conninfo) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
-        count = await _written(folder / "resources", _current(server, connection))
-        await _written(folder / "history", _versions(server, connection))
-        await _written(folder, _messages(connection))
+        count = await _written(folder, "resources/", _current(server, connection))
+        await _written(folder, "history/", _versions(server, connection))
+        await _written(folder, "", _messages(connection))
         instances = await (await connection.execute(INSTANCES)).fetchall()
-    archive = archive_blobs(server.blobs.root, server.settings.dicom)
+    archive = archive_blobs(server.blobs, server.settings.dicom)
     for blobs, digests in (
         (server.blobs, _own_files(server.blobs)),
         (archive, (str(digest) for (digest,) in instances)),
     ):
-        await asyncio.to_thread(_copy_blobs, blobs, digests, folder / "blobs")
-    (folder / SUMS).write_text("".join(_sums(folder)))
+        await asyncio.to_thread(_copy_blobs, blobs, digests, folder)
+    folder.close()
     return count
 
 
-def _begin(folder: Path, tenant: Tenant, base: str) -> None:
+def _begun(root: Path, key: DataKey | None, tenant: Tenant, base: str) -> Folder:
     try:
-        folder.mkdir(mode=0o700, parents=True)
+        root.mkdir(mode=0o700, parents=True)
     except FileExistsError as error:
         raise Conflict("The folder is there already; name a new one") from error
     for part in ("resources", "history", "blobs"):
-        (folder / part).mkdir(mode=0o700)
+        (root / part).mkdir(mode=0o700)
     said = {"name": tenant.name, "settings": tenant.settings, "base": base}
     quotas = {"max_resources": tenant.max_resources, "max_bytes": tenant.max_bytes}
-    (folder / "tenant.json").write_bytes(msgspec.json.encode({**said, **quotas}))
+    folder = Folder(root, key)
+    with folder.create("tenant.json") as file:
+        file.write(msgspec.json.encode({**said, **quotas}))
+    return folder
 
 
-async def _written(folder: Path, lines: AsyncIterator[tuple[str, bytes]]) -> int:
-    """Write each line to the file that it names; return how many there were."""
+async def _written(folder: Folder, part: str, lines: AsyncIterator[tuple[str, bytes]]) -> int:
+    """Write each line to the file that it names in a part of the folder; return how many."""
     count = 0
     with ExitStack() as stack:
-        files: dict[str, BinaryIO] = {}
+        files: dict[str, Writing] = {}
         async for name, line in lines:
             if name not in files:
-                file = (folder / f"{name}.ndjson").open("xb")
+                file = folder.create(f"{part}{name}.ndjson")
                 files[name] = stack.enter_context(file)
             files[name].write(line + b"\n")
             count += 1
@@ -129,10 +132,10 @@ async def _messages(
             yield "messages", msgspec.json.encode(dict(zip(columns, row, strict=True)))
 
 
-def _copy_blobs(blobs: Blobs, digests: Iterable[str], folder: Path) -> None:
+def _copy_blobs(blobs: Blobs, digests: Iterable[str], folder: Folder) -> None:
     """Copy large content as it was given; what the object store alone has is fetched."""
     for digest in digests:
-        with blobs.open(digest) as source, (folder / digest).open("wb") as copy:
+        with blobs.open(digest) as source, folder.create(f"blobs/{digest}") as copy:
             while piece := source.read(_PIECE):
                 copy.write(piece)
 
@@ -142,11 +145,3 @@ def _own_files(blobs: Blobs) -> Iterator[str]:
     for place in blobs.root.rglob("*"):
         if _DIGEST.fullmatch(place.name) and place == blobs.place(place.name):
             yield place.name
-
-
-def _sums(folder: Path) -> Iterator[str]:
-    for place in sorted(folder.rglob("*")):
-        if place.is_file():
-            with place.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            yield f"{digest}  {place.relative_to(folder)}\n"

@@ -11,9 +11,11 @@ import psycopg
 from adapters.dicom.serving import Guest, Guests
 from adapters.dicom.storage.tiered import archive_blobs
 from fhir_server.bases import of_tenant
+from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest
 from fhir_server.main.migrate import migrate
+from fhir_server.main.opening import check_wall
 from fhir_server.main.tenant_export import INSTANCES
 from fhir_server.main.wiring import serving
 from fhir_server.server import Server
@@ -85,16 +87,35 @@ def check(settings: Settings, connection: Connection, wanted: Tenant) -> None:
     check_apart(settings, others, found)
 
 
-def migrate_all(conninfo: str) -> int:
+def migrate_all(settings: Settings, conninfo: str) -> int:
     """Bring the schema of every tenant up to date; return how many there are.
 
     Each is a transaction of its own: what breaks off is gone on with.
     """
     with connected(conninfo) as connection:
         found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+        for one in found:
+            roles.make_reader(connection, one, roles.login(settings, conninfo))
     for one in found:
         migrate(roles.as_tenant(conninfo, one), tenant=True)
     return len(found)
+
+
+def settings_of_all(settings: Settings, conninfo: str) -> Iterator[tuple[Settings, str, str]]:
+    """Yield settings, conninfo and name of each tenant that is kept."""
+    with connected(conninfo) as connection:
+        found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+    for one in found:
+        yield settings_of(settings, one), roles.as_tenant(conninfo, one), one.name
+
+
+def check_walls(settings: Settings, conninfo: str) -> None:
+    """Refuse a tenant without a second wall where its settings require one."""
+    with connected(conninfo) as connection:
+        found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+    serve_by = roles.login(settings, conninfo)
+    for one in found:
+        check_wall(settings_of(settings, one), roles.as_tenant(serve_by, one))
 
 
 def erase(settings: Settings, conninfo: str, name: str, confirmed: str) -> None:
@@ -109,7 +130,7 @@ def erase(settings: Settings, conninfo: str, name: str, confirmed: str) -> None:
         leaving = tenant.named(connection, name)
         own = settings_of(settings, leaving)
         if own.dicom.s3.bucket:
-            _empty_bucket(own, roles.as_tenant(conninfo, leaving))
+            _empty_bucket(own, roles.as_tenant(conninfo, leaving), name)
         roles.drop(connection, leaving)
         folder = own.data_dir
         shutil.rmtree(folder, ignore_errors=True)
@@ -118,9 +139,9 @@ def erase(settings: Settings, conninfo: str, name: str, confirmed: str) -> None:
         tenant.remove(connection, name)
 
 
-def _empty_bucket(own: Settings, conninfo: str) -> None:
+def _empty_bucket(own: Settings, conninfo: str, name: str) -> None:
     """Remove a tenant's DICOM files from the object store; OSError when that cannot be."""
-    archive = archive_blobs(own.data_dir / "blobs", own.dicom)
+    archive = archive_blobs(blobs_of(own, conninfo, name), own.dicom)
     with connected(conninfo) as connection:
         for (digest,) in connection.execute(INSTANCES).fetchall():
             archive.remove(digest)
@@ -152,7 +173,8 @@ def guests(settings: Settings, conninfo: str) -> Guests:
         before = known.get(one.name)
         if before is None or before[0] != one:
             own = settings_of(settings, one)
-            said, blobs = roles.as_tenant(serve_by, one), own.data_dir / "blobs"
+            said = roles.as_tenant(serve_by, one)
+            blobs = blobs_of(own, said, one.name)
             known[one.name] = before = (one, Guest(own, said, blobs, one.state == "active"))
         return before[1]
 

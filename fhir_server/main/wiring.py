@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from adapters.dicom.commitment import deliver as dicom_commitment
 from adapters.dicom.commitment import rows as dicom_commitments
 from adapters.dicom.commitment.figures import figures as dicom_figures
+from adapters.dicom.deidentification import project_keys as dicom_project_keys
 from adapters.dicom.documents import apply as dicom_documents
 from adapters.dicom.documents.figures import figures as dicom_document_figures
 from adapters.dicom.mpps import apply as dicom_mpps
@@ -18,6 +19,7 @@ from adapters.dicom.mpps import rows as dicom_steps
 from adapters.dicom.operators.api import routes as dicom_operators
 from adapters.dicom.query import backfill as dicom_backfill
 from adapters.dicom.storage import recompress as dicom_recompress
+from adapters.dicom.storage import renewing as dicom_renewing
 from adapters.dicom.storage import verify as dicom_verify
 from adapters.dicom.storage.figures import figures as dicom_archive
 from adapters.dicom.studies import erase as dicom_erase
@@ -41,16 +43,27 @@ from adapters.hl7.operators.api import routes as hl7_routes
 from adapters.hl7.outbound.figures import figures as hl7_outbound
 from fhir_server.api import rest
 from fhir_server.api.ops import Figures
+from fhir_server.at_rest.keyring import FOLDER, Keyring, keyring
 from fhir_server.bases import DEFAULT, beside
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
 from fhir_server.config import Settings
-from fhir_server.database import ASIDE, Database
+from fhir_server.database import ASIDE, Connection, Database
 from fhir_server.errors import Conflict
 from fhir_server.fhirpath.evaluation import Callbacks
-from fhir_server.installation import SHORTEST, keys
-from fhir_server.interactions import asynchronous, consents, erasure, reindex, retention
+from fhir_server.identity import resealing as identity_resealing
+from fhir_server.identity import tidying
+from fhir_server.installation import SHORTEST, Keys, keys
+from fhir_server.interactions import (
+    asynchronous,
+    consents,
+    data_key_rotation,
+    erasure,
+    reindex,
+    retention,
+)
 from fhir_server.keys import key_source, new_id
+from fhir_server.main.behind import figures as rights_behind
 from fhir_server.profiles import stored
 from fhir_server.profiles.profiles import Profiles
 from fhir_server.profiles.stored import StoredDefinitions
@@ -69,7 +82,7 @@ from terminology.readings import Readings
 from terminology.recent import Recent
 from terminology.ucum.unit import unit
 
-# The embedded database takes 200; each process has a pool for reading, one for writing, and
+# The embedded database takes 240; each process has a pool for reading, one for writing, and
 # some connections aside.
 CONNECTIONS = 160
 OTHER_PROCESSES = 4
@@ -78,6 +91,15 @@ SENT_BYTES = 20_000_000
 
 ERASERS: Sequence[erasure.Eraser] = (hl7_erase.erase, dicom_erase.erase)
 """What removes what the adapters keep of a patient."""
+
+STORES: data_key_rotation.Stores = (dicom_renewing.store,)
+"""Which files are sealed, besides those of the server itself."""
+
+RESEALERS: Sequence[data_key_rotation.Resealer] = (
+    identity_resealing.reseal,
+    dicom_project_keys.reseal,
+)
+"""What seals secrets in columns anew."""
 
 JOBS: Mapping[str, Function] = {
     asynchronous.CARRY_OUT: rest.carry_out,
@@ -102,6 +124,8 @@ JOBS: Mapping[str, Function] = {
     consents.KIND: consents.run,
     erasure.KIND: erasure.job(ERASERS),
     retention.KIND: retention.run,
+    data_key_rotation.KIND: data_key_rotation.job(STORES, RESEALERS),
+    tidying.KIND: tidying.run,
 }
 """Which kind of job is which function."""
 
@@ -113,6 +137,7 @@ FIGURES: Sequence[Figures] = (
     dicom_archive,
     dicom_document_figures,
     dicom_studies,
+    rights_behind,
 )
 """What adds to the metrics of the server."""
 
@@ -174,14 +199,13 @@ async def build(settings: Settings, database: Database, base: str, tenant: str =
     async with database.statement() as connection:
         cursor = await connection.execute("SELECT nextval('process_node')")
         row = await cursor.fetchone()
-        own = await keys(connection, _secret_of(settings, tenant))
+        ring = keyring(settings, database.conninfo, tenant)
+        own = await opened_keys(connection, ring, settings, tenant)
     assert row is not None
     base = base.rstrip("/")
     bases = (base, *(alias.rstrip("/") for alias in settings.base_aliases))
     if tenant != DEFAULT:
         bases = (*bases, f"{beside(base)}/fhir")
-    blobs = settings.data_dir / "blobs"
-    blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
     context = Context.of(settings.search, bases)
     context = replace(context, secret=own.terms, page_key=own.pages)
     registry = Registry.build(known, context)
@@ -202,11 +226,23 @@ async def build(settings: Settings, database: Database, base: str, tenant: str =
         choices=Choices(),
         readings=Readings(SENT_BYTES),
         caches=Recent(SENT_BYTES),
-        blobs=_blobs(blobs),
+        blobs=_blobs(settings.data_dir / FOLDER, ring),
         new_id=new_id,
         new_key=key_source(int(row[0])),
         tenant=tenant,
+        data_keys=ring,
     )
+
+
+async def opened_keys(
+    connection: Connection, ring: Keyring, settings: Settings, tenant: str = DEFAULT
+) -> Keys:
+    """Open the data keys of a tenant, and return those that its secret gives; in autocommit.
+
+    Conflict when the master key or the secret is not the database's.
+    """
+    await ring.open(connection)
+    return await keys(connection, _secret_of(settings, tenant), ring)
 
 
 # It holds rules alone, which take a while to make: one does for all handles of a process.
@@ -226,8 +262,9 @@ def _changes(known: definitions.Definitions, database: Database) -> Callable[[],
     return generation
 
 
-def _blobs(root: Path) -> Blobs:
-    blobs = Blobs(root)
+def _blobs(root: Path, ring: Keyring) -> Blobs:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    blobs = Blobs(root, ring)
     blobs.forget_partial()
     return blobs
 

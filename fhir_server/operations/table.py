@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/operationslist.html
 """
 
 from fhir_server.operations import (
+    access_report,
     break_glass,
     capability_statement,
     expunge,
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     break_glass.END,
     break_glass.SIGN,
     role.OPERATION,
+    access_report.OPERATION,
     *terminology.OPERATIONS,
 )
 """All of them; two have one name where they are offered on different types."""

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/search.html
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -30,10 +30,17 @@ from fhir_server.search.condition import (
     implies_type,
     is_met_by_few,
 )
-from fhir_server.search.each import among_few
+from fhir_server.search.each import among_few, walked
 from fhir_server.search.guard import require_guard
 from fhir_server.search.query import ColumnKey, Query, RowKey, ScoreKey
-from fhir_server.search.shape import Shape, array, conditions_shape, groups_shape, sort_shape
+from fhir_server.search.shape import (
+    Shape,
+    array,
+    conditions_shape,
+    groups_shape,
+    sort_shape,
+    wall_shape,
+)
 from fhir_server.search.sql import (
     TERMS,
     Binds,
@@ -47,6 +54,9 @@ from fhir_server.search.sql import (
 from fhir_server.search.walk import Walk, walk_missing, walk_together, walk_valued
 
 _BODY = tables.body.alias("b")
+
+Walls: TypeAlias = Callable[[Sequence[Condition], Condition | None], Sequence[Condition]]
+"""How a query's conditions and its rights are put together for a statement (each.py)."""
 
 Build: TypeAlias = Callable[[Shape], tuple[str, tuple[int, ...]]]
 
@@ -102,13 +112,14 @@ def page(
     """Return the statement of up to `limit` rows of `phase` after `position`.
 
     Columns: key, version, last_updated, body, snapshot, and the sort values that
-    rows of this phase can have. The body is NULL where it has more than `longest` bytes.
+    rows of this phase can have. The body is NULL where it has more than `longest` bytes, and
+    empty where the second wall keeps it back.
     """
     values: list[Any] = []
     types = types_shape(query, values, walks=_walks_by_time(query))
-    shape = _sorted_shape(query, position, phase, values)
+    shape = _sorted_shape(query, position, phase, values, walked)
     values += [limit, longest]
-    return bound(_page, (types, *shape), values)
+    return bound(_page, (query.guard == "walled", types, *shape), values)
 
 
 def gathered(
@@ -118,12 +129,31 @@ def gathered(
 
     Columns: how many were gathered, then those of `page`. The rows are the page only where
     all matches were gathered.
+
+    Where rights are `put_off`, what is gathered is what the query alone asks for: of that
+    page by page only as many are looked at as it takes to fill it, and none of `most`.
     """
     values: list[Any] = []
-    types = types_shape(query, values)
-    shape = _sorted_shape(query, position, gathering(query), values)
-    values += [most, limit, longest]
-    return bound(_gathered, (types, *shape), values)
+    later = put_off(query)
+    phase = gathering(query)
+    asked = replace(query, top=None) if later else query
+    types = types_shape(asked, values)
+    shape = _sorted_shape(asked, position, phase, values, among_few)
+    values.append(most)
+    own: list[Any] = []
+    wall = wall_shape(query.top, own) if later else ()
+    values += own
+    values += [limit, longest]
+    return bound(_gathered, (wall, query.guard == "walled", types, *shape), values)
+
+
+def put_off(query: Query) -> bool:
+    """Return whether rights are looked at once matches are sorted, from the first one on.
+
+    They are where many may match: to look at each would take longest of all, and how many
+    match is not told anyway (docs/decisions/0046). Not where few can, by the query or by rights.
+    """
+    return query.top is not None and not any(map(is_met_by_few, query.asked))
 
 
 def gathering(query: Query) -> str:
@@ -133,25 +163,25 @@ def gathering(query: Query) -> str:
 
 
 def _sorted_shape(
-    query: Query, position: Position | None, phase: str, values: list[Any]
+    query: Query, position: Position | None, phase: str, values: list[Any], walls: Walls
 ) -> tuple[Any, ...]:
     keys = sort_shape(query.sort, values)
     merged, rest = _merge(query, phase)
     on = tuple(groups_shape(row.groups, values) for row in merged)
-    conditions = conditions_shape(_looked_at(query, rest), values)
+    conditions = conditions_shape(_asked(query, rest, walls), values)
     after = _after_shape(query, position, phase, values)
     return keys, phase, on, conditions, after
 
 
-def _looked_at(query: Query, conditions: Sequence[Condition]) -> Sequence[Condition]:
-    return among_few(conditions) if query.guard == "walled" else conditions
+def _asked(query: Query, conditions: Sequence[Condition], walls: Walls) -> Sequence[Condition]:
+    return walls(conditions, query.top) if query.guard == "walled" else conditions
 
 
 def count(query: Query, limit: int | None) -> Statement:
     """Return the statement that counts the matches, up to `limit` if there is one."""
     values: list[Any] = []
     types = types_shape(query, values)
-    conditions = conditions_shape(_looked_at(query, query.asked), values)
+    conditions = conditions_shape(_asked(query, query.conditions, among_few), values)
     if limit is not None:
         values.append(limit)
     return bound(_count, (types, conditions, limit is not None), values)
@@ -161,7 +191,7 @@ def ids(query: Query, limit: int) -> Statement:
     """Return the statement of the type ids and ids of up to `limit` matches."""
     values: list[Any] = []
     types = types_shape(query, values)
-    conditions = conditions_shape(_looked_at(query, query.asked), values)
+    conditions = conditions_shape(_asked(query, query.conditions, among_few), values)
     values.append(limit)
     return bound(_ids, (types, conditions), values)
 
@@ -191,10 +221,10 @@ def _merge(query: Query, phase: str) -> tuple[list[Row], list[Condition]]:
     """Return the conditions that can be tested on the row that is sorted by, and the others."""
     first = query.sort[0]
     if phase != VALUED or not isinstance(first, RowKey) or not first.single:
-        return [], list(query.asked)
+        return [], list(query.conditions)
     merged: list[Row] = []
     rest: list[Condition] = []
-    for one in query.asked:
+    for one in query.conditions:
         if isinstance(one, Row) and one.table == first.table and (one.param,) == first.params:
             merged.append(one)
         else:
@@ -238,28 +268,41 @@ def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
     binds = Binds()
     steps, found = _sorted(shape, binds)
     cut = found.order_by(*steps.order).limit(binds.take(BigInteger())).cte("page")
-    return render(_with_bodies(cut, steps, binds.take(BigInteger())), binds)
+    return render(_with_bodies(cut, steps, binds.take(BigInteger()), walled=shape[0]), binds)
 
 
 @lru_cache(maxsize=4096)
 def _gathered(shape: Shape) -> tuple[str, tuple[int, ...]]:
+    wall, *rest = shape
     binds = Binds()
-    steps, found = _sorted(shape, binds)
+    steps, found = _sorted(tuple(rest), binds)
+    if wall:
+        found = found.add_columns(TERMS.c.type_id, TERMS.c.terms)
     # Written as one with the page, PostgreSQL might walk an index in the hope of an early end.
-    whole = found.limit(binds.take(BigInteger())).cte("found").prefix_with("MATERIALIZED")
+    most = binds.take(BigInteger())
+    whole = found.limit(most).cte("found").prefix_with("MATERIALIZED")
     number = select(func.count()).select_from(whole).scalar_subquery()
-    cut = (
-        select(whole)
-        .order_by(*steps.outer_order(whole))
-        .limit(binds.take(BigInteger()))
-        .cte("page")
-    )
-    return render(_with_bodies(cut, steps, binds.take(BigInteger()), number), binds)
+    sorted_ = select(whole).order_by(*steps.outer_order(whole))
+    if wall:
+        sorted_ = _let_through(sorted_.limit(most), number < most, wall, steps, binds)
+    cut = sorted_.limit(binds.take(BigInteger())).cte("page")
+    longest = binds.take(BigInteger())
+    return render(_with_bodies(cut, steps, longest, number, walled=rest[0]), binds)
+
+
+def _let_through(
+    found: Select[Any], whole: ColumnElement[bool], wall: Shape, steps: Walk, binds: Binds
+) -> Select[Any]:
+    """Return those of the sorted rows, if they are the `whole`, that may be seen."""
+    # With a limit PostgreSQL sorts first, and then looks at no more than fill the page.
+    ordered = found.subquery("ordered")
+    seen = select(ordered).where(whole, *conjunction(wall, binds, ordered))
+    return seen.order_by(*steps.outer_order(ordered))
 
 
 def _sorted(shape: Shape, binds: Binds) -> tuple[Walk, Select[Any]]:
     """Return the matches after the position, with their sort values but in no order yet."""
-    types, sort, phase, on, conditions, (nulls, snapshot) = shape
+    _, types, sort, phase, on, conditions, (nulls, snapshot) = shape
     where = [stored(TERMS.c.key), types_clause(types, binds)]
     steps = _WALKS[phase](sort, binds)
     where += steps.where
@@ -275,25 +318,36 @@ def _sorted(shape: Shape, binds: Binds) -> tuple[Walk, Select[Any]]:
 
 
 def _with_bodies(
-    found: CTE, steps: Walk, longest: ColumnElement[int], *before: ColumnElement[Any]
+    found: CTE,
+    steps: Walk,
+    longest: ColumnElement[int],
+    *before: ColumnElement[Any],
+    walled: bool,
 ) -> Select[Any]:
     """Return the page with each row's text, in its order, but for long ones.
 
-    The length of a text is known without fetching it.
+    The length of a text is known without fetching it. Of who is `walled`, a row stays whose
+    text is kept back.
     """
     text = func.convert_to(_BODY.c.json, literal_column("'UTF8'"))
+    shown = case((func.octet_length(_BODY.c.json) <= longest, text))
+    if walled:
+        shown = case((_BODY.c.key.is_(None), literal_column("''::bytea")), else_=shown)
     return (
         select(
             *before,
             found.c.key,
             found.c.version,
             found.c.last_updated,
-            case((func.octet_length(_BODY.c.json) <= longest, text)),
+            shown,
             select(func.pg_current_snapshot().cast(Text)).scalar_subquery(),
             *(found.c[f"s{n}"] for n in range(len(steps.values))),
         )
         .join_from(
-            found, _BODY, (_BODY.c.key == found.c.key) & (_BODY.c.version == found.c.version)
+            found,
+            _BODY,
+            (_BODY.c.key == found.c.key) & (_BODY.c.version == found.c.version),
+            isouter=walled,
         )
         .order_by(*steps.outer_order(found))
     )

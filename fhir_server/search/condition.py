@@ -219,6 +219,20 @@ class Caring:
     late: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The resource is of a patient of whom there is also another for which the condition holds.
+
+    By one of `params` it refers to the patient (`patient` is the id of that type), as by one
+    of `sources` the other does.
+    """
+
+    params: tuple[int, ...]
+    patient: int
+    sources: tuple[int, ...]
+    condition: "Condition"
+
+
 Leaf: TypeAlias = (
     Terms
     | Among
@@ -243,13 +257,23 @@ Leaf: TypeAlias = (
 class Each:
     """The condition holds, which is looked at for each resource that meets the others.
 
-    It is one that an index answers: `Caring`, `Linked` or `Referred`.
+    It is one that an index answers: `Caring`, `Linked` or `Referred`; or `Withheld`.
     """
 
     condition: "Condition"
 
 
-Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred | Each
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The condition holds, of which the planner is told nothing.
+
+    It is looked at for each resource that meets the others, in the order of its parts.
+    """
+
+    condition: "Condition"
+
+
+Condition: TypeAlias = Leaf | Either | Both | Not | Linked | Referred | Sharing | Each | Looked
 
 NEVER = Either(())
 ALWAYS = Both(())
@@ -303,11 +327,12 @@ def implies_type(condition: Condition) -> bool:
             | Within()
             | Typed()
             | Caring()
+            | Sharing()
         ):
             return True
         case Words(param=param):
             return param != 0
-        case Each(inner):
+        case Each(inner) | Looked(inner):
             return implies_type(inner)
         case Either(parts):
             return all(implies_type(part) for part in parts)

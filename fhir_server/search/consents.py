@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     SmallInteger,
     Text,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
+    null,
     select,
     true,
 )
@@ -35,6 +37,8 @@ Columns = Any
 
 NOW = literal_column("(extract(epoch FROM now()) * 1000000)::bigint", BigInteger)
 _BIGINTS, _SMALLS, _TEXTS = ARRAY(BigInteger), ARRAY(SmallInteger), ARRAY(Text)
+# Actors: types and ids, `upward`, `membership`, `ended`; purposes and actions.
+_ASKING = (_SMALLS, _TEXTS, _BIGINTS, _BIGINTS, _BIGINTS, _TEXTS, _TEXTS)
 _DENIAL = literal_column("1", SmallInteger)
 
 
@@ -57,9 +61,7 @@ def withheld(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
     _, direct, permitted, unread = shape
     here, patient, recorded = _record(take, key, direct=direct)
     consent = tables.consent.alias()
-    # Actors: types and ids, `upward`, `membership`, `ended`; purposes and actions.
-    kinds = (_SMALLS, _TEXTS, _BIGINTS, _BIGINTS, _BIGINTS, _TEXTS, _TEXTS)
-    asked = func.consent_weight(consent.c.key, here, *(take(kind) for kind in kinds))
+    asked = func.consent_weight(consent.c.key, here, *(take(kind) for kind in _ASKING))
     verdict = func.coalesce(consent.c.weight, asked)
     denied = verdict % literal_column("2") == _DENIAL
     counted = [
@@ -76,6 +78,20 @@ def withheld(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
         return case((func.coalesce(some, false()), found), else_=false())
     decided = select(func.coalesce(func.bool_and(not_(denied)), false())).where(*counted)
     return _each(*recorded, not_(decided.scalar_subquery()))
+
+
+def withholds(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
+    """Return the same as a function of the database (revision 0039).
+
+    It is planned once by each session, and costs a little more for each resource.
+    """
+    _, direct, permitted, unread = shape
+    patient = take(SmallInteger())
+    params = null() if direct else take(_BIGINTS)
+    facts = [true() if one else false() for one in (permitted, unread)]
+    asked = (take(kind) for kind in _ASKING)
+    found: Clause = func.consent_withholds(key, patient, params, *facts, *asked, type_=Boolean())
+    return found
 
 
 def _each(*where: Clause) -> Clause:

@@ -26,8 +26,8 @@ def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> Ind
     context = registry.context
     rows = Rows(context, resource.get("version"))
     registry.plan(type_name).write(resource, rows)
-    if "docStatus" in resource:
-        rows.terms.add(document_term(context, type_name, resource["docStatus"]))
+    if type_name == "DocumentReference":
+        rows.terms.add(document_term(context, type_name, resource.get("docStatus", UNSAID)))
     customs = {one.parameter.id for one in registry.custom.get(type_name, ())}
     vector = Vector()
     if context.full_text:
@@ -39,6 +39,10 @@ def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> Ind
         links = {name: params - customs for name, params in rows.inner.items()}
         inner = tuple(_contained(registry, resource, links))
     return _sorted(rows, words, inner)
+
+
+UNSAID = "unsaid"
+"""A `docStatus` that is not said."""
 
 
 def document_term(context: Context, type_name: str, code: str) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     cast,
     column,
     exists,
+    false,
     func,
     literal_column,
     select,
@@ -28,7 +29,7 @@ from sqlalchemy.dialects.postgresql import array as elements
 
 from fhir_server.search.compile import Statement, bound
 from fhir_server.search.query import Include
-from fhir_server.search.shape import Shape, array, conditions_shape
+from fhir_server.search.shape import Shape, array, wall_shape
 from fhir_server.search.sql import BIGINTS, Binds, Clause, Columns, conjunction, render, rows
 from fhir_server.search.string import INDEXED
 
@@ -59,7 +60,8 @@ def follow(
     values += [array(seen), after, limit]
     if most_bytes is not None:
         values.append(most_bytes)
-    return bound(_follow, (most_bytes is not None, *shape), values)
+    walled = any(include.wall is not None for include in includes)
+    return bound(_follow, (most_bytes is not None, walled, *shape), values)
 
 
 def _ways(include: Include, sources: Sequence[int], values: list[Any]) -> Iterator[Shape]:
@@ -73,13 +75,13 @@ def _ways(include: Include, sources: Sequence[int], values: list[Any]) -> Iterat
             values.append(include.target)
         if way == "url":
             values += [array(numbers) for numbers in zip(*include.canonicals, strict=True)]
-        wall = () if include.wall is None else conditions_shape([include.wall], values)
+        wall = wall_shape(include.wall, values)
         yield (way, include.reverse, include.params is not None, targeted, wall)
 
 
 @lru_cache(maxsize=1024)
 def _follow(shape: Shape) -> tuple[str, tuple[int, ...]]:
-    bodies, *ways = shape
+    bodies, walled, *ways = shape
     binds = Binds()
     found = union_all(*(_way(one, binds) for one in ways)).subquery("found")
     chosen = (
@@ -92,19 +94,28 @@ def _follow(shape: Shape) -> tuple[str, tuple[int, ...]]:
     )
     if not bodies:
         return render(chosen, binds)
-    return render(_with_bodies(chosen, binds.take(BigInteger())), binds)
+    return render(_with_bodies(chosen, binds.take(BigInteger()), walled=walled), binds)
 
 
-def _with_bodies(keys: Select[Any], most_bytes: ColumnElement[int]) -> Select[Any]:
+def _with_bodies(keys: Select[Any], most_bytes: ColumnElement[int], *, walled: bool) -> Select[Any]:
+    """Return the texts; of who is `walled`, a row stays whose text is kept back, and is empty."""
     chosen, body = keys.cte("chosen"), rows("body", "b")
     length = func.octet_length(body.c.json)
     before = func.sum(length).over(order_by=chosen.c.key, rows=(None, 0)) - length
     text = func.convert_to(body.c.json, literal_column("'UTF8'"))
     shown = case((before < most_bytes, text))
+    if walled:
+        length = func.coalesce(length, literal_column("0"))
+        before = func.sum(length).over(order_by=chosen.c.key, rows=(None, 0)) - length
+        kept_back = body.c.key.is_(None)
+        shown = case((kept_back, literal_column("''::bytea")), (before < most_bytes, text))
     return (
         select(chosen.c.key, chosen.c.version, body.c.last_updated, shown)
         .join_from(
-            chosen, body, (body.c.key == chosen.c.key) & (body.c.version == chosen.c.version)
+            chosen,
+            body,
+            (body.c.key == chosen.c.key) & (body.c.version == chosen.c.version),
+            isouter=walled,
         )
         .order_by(chosen.c.key)
     )
@@ -128,7 +139,9 @@ def _way(shape: Shape, binds: Binds) -> Select[Any]:
         if not wall:
             return []
         found = rows("terms")
-        return [exists().where(found.c.key == there.c.key, *conjunction(wall, binds, found))]
+        own = select(true()).where(found.c.key == there.c.key, *conjunction(wall, binds, found))
+        # Not an EXISTS, of which the planner may make a join with all terms.
+        return [func.coalesce(own.limit(literal_column("1")).scalar_subquery(), false())]
 
     if way == "url":
         follow_urls = _referring_by_url if reverse else _referred_by_url

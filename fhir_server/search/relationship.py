@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Select,
     SmallInteger,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
+    null,
     or_,
     select,
 )
@@ -23,6 +25,7 @@ from sqlalchemy.sql.elements import Grouping
 from fhir_server import tables
 from fhir_server.search.sphere import Take
 
+_TIMES = (ARRAY(BigInteger), ARRAY(BigInteger))
 _NOW: ColumnElement[Any] = literal_column(
     "(extract(epoch FROM now()) * 1000000)::bigint", BigInteger
 )
@@ -59,6 +62,18 @@ def related(take: Take, *, own: bool) -> Select[Any]:
         edge.c.param == func.any(take(ARRAY(BigInteger))),
     ]
     return select(edge.c.source_key.label("key")).where(*now, *leads)
+
+
+def cared_for(take: Take, key: ColumnElement[int], *, own: bool) -> ColumnElement[bool]:
+    """Return whether an actor has a relationship now with a patient of the resource `key`.
+
+    The values are those of `related`. A function of the database (revision 0039), as it is
+    asked of each resource that is about to be shown.
+    """
+    given = [take(kind) for kind in (ARRAY(Text), BigInteger(), *_TIMES, SmallInteger())]
+    params = null() if own else take(ARRAY(BigInteger))
+    found: ColumnElement[bool] = func.cared_for(key, *given, params, type_=Boolean())
+    return found
 
 
 def _of_kind(times: ColumnElement[Any], kind: ColumnElement[int]) -> ColumnElement[Any]:

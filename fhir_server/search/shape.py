@@ -5,6 +5,7 @@ A search is split into nested tuples of node names, columns and comparisons
 the order in which `compile.py` walks the shape.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -20,12 +21,14 @@ from fhir_server.search.condition import (
     Keys,
     Leaf,
     Linked,
+    Looked,
     Named,
     Near,
     Not,
     Referred,
     Refers,
     Row,
+    Sharing,
     Terms,
     Test,
     Typed,
@@ -35,7 +38,7 @@ from fhir_server.search.condition import (
     implies_type,
 )
 from fhir_server.search.date import moment
-from fhir_server.search.each import each
+from fhir_server.search.each import looked
 from fhir_server.search.query import CodeKey, ColumnKey, RowKey, ScoreKey, SortKey
 from fhir_server.search.withholding import Aged, Withheld
 
@@ -49,6 +52,12 @@ Groups: TypeAlias = tuple[tuple[Test, ...], ...]
 def array(numbers: Sequence[int]) -> str:
     """Return a PostgreSQL array literal; as text it needs no look at each element."""
     return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def texts(strings: Sequence[str]) -> str:
+    """Return the same of texts."""
+    quoted = (one.replace("\\", "\\\\").replace('"', '\\"') for one in strings)
+    return "{" + ",".join(f'"{one}"' for one in quoted) + "}"
 
 
 def conditions_shape(conditions: Sequence[Condition], values: list[Any]) -> Shape:
@@ -79,27 +88,49 @@ def condition_shape(condition: Condition, values: list[Any]) -> Shape:
     match condition:
         case Not(inner):
             return ("not", condition_shape(inner, values))
-        case Linked() | Referred():
+        case Linked() | Referred() | Sharing():
             return _chain_shape(condition, values)
         case Either(parts):
             return _either_shape(parts, values)
         case Both(parts):
             return ("both", *(condition_shape(one, values) for one in parts))
-        case Each(inner):
-            return ("each", condition_shape(inner, values))
+        case Each() | Looked():
+            return _each_shape(condition, values)
         case _:
             return _leaf_shape(condition, values)
 
 
-def _chain_shape(condition: Linked | Referred, values: list[Any]) -> Shape:
+_MOST = 2048
+_kept: OrderedDict[int, tuple[Looked, Shape, tuple[Any, ...]]] = OrderedDict()
+
+
+def _each_shape(condition: Each | Looked, values: list[Any]) -> Shape:
+    """Return the shape of what is looked at for each; that of rights is made once."""
+    if isinstance(condition, Each):
+        return ("each", condition_shape(condition.condition, values))
+    found = _kept.get(id(condition))
+    if found is None:
+        own: list[Any] = []
+        shape = ("looked", conditions_shape([condition.condition], own))
+        found = _kept[id(condition)] = (condition, shape, tuple(own))
+        if len(_kept) > _MOST:
+            _kept.popitem(last=False)
+    values += found[2]
+    return found[1]
+
+
+def _chain_shape(condition: Linked | Referred | Sharing, values: list[Any]) -> Shape:
     match condition:
+        case Sharing(params, patient, sources, inner):
+            values += [array(params), patient, array(sources)]
+            return ("sharing", conditions_shape([inner], values))
         case Linked(params, type_id, inner, wall):
             type_ids = (type_id, -type_id) if _can_be_contained(inner) else (type_id,)
             followed = _followed_shape(params, type_ids, inner, values)
-            return ("linked", *followed, _wall_shape(wall, values))
+            return ("linked", *followed, wall_shape(wall, values))
         case Referred(params, type_id, inner, wall):
             followed = _followed_shape(params, (type_id,), inner, values)
-            return ("referred", *followed, _wall_shape(wall, values))
+            return ("referred", *followed, wall_shape(wall, values))
 
 
 def _either_shape(parts: Sequence[Condition], values: list[Any]) -> Shape:
@@ -146,9 +177,9 @@ def _followed_shape(
     return (one, implied, conditions_shape([inner], values))
 
 
-def _wall_shape(wall: Condition | None, values: list[Any]) -> Shape:
-    """Return what the other end of a reference must meet to be there; () for nothing."""
-    return () if wall is None else conditions_shape([each(wall)], values)
+def wall_shape(wall: Condition | None, values: list[Any]) -> Shape:
+    """Return what a resource must meet to be there, looked at for each; () for nothing."""
+    return () if wall is None else conditions_shape([looked(wall)], values)
 
 
 def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
@@ -213,11 +244,11 @@ def _led_shape(condition: Within | Caring | Aged | Withheld, values: list[Any]) 
             return _withheld_shape(condition, values)
         case Within(param, type_id, parent, ids, above, wall):
             values += [list(ids), type_id, parent]
-            inner = _wall_shape(wall, values)
+            inner = wall_shape(wall, values)
             values.append(param)
             return ("within", above, inner)
         case Caring(actors, patient, params, early, late):
-            values += [list(actors), max(late), array(early), array(late), patient]
+            values += [texts(actors), max(late), array(early), array(late), patient]
             values += [array(params)] if params else []
             return ("caring", not params)
 
@@ -226,9 +257,9 @@ def _withheld_shape(condition: Withheld, values: list[Any]) -> Shape:
     record, asking = condition.record, condition.asking
     direct = not record.params
     values += [record.patient, *([] if direct else [array(record.params)])]
-    values += [array([one for one, _ in asking.actors]), [one for _, one in asking.actors]]
+    values += [array([one for one, _ in asking.actors]), texts([one for _, one in asking.actors])]
     values += [array(asking.upward), array(asking.membership), array(asking.ended)]
-    values += [list(asking.purposes), list(asking.actions)]
+    values += [texts(asking.purposes), texts(asking.actions)]
     return ("withheld", direct, condition.permitted, condition.unread)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     column,
     exists,
@@ -33,9 +34,9 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from fhir_server import tables
-from fhir_server.search.consents import withheld
+from fhir_server.search.consents import withheld, withholds
 from fhir_server.search.hierarchy import within
-from fhir_server.search.relationship import related
+from fhir_server.search.relationship import cared_for, related
 from fhir_server.search.shape import Shape
 from fhir_server.search.sphere import positions
 
@@ -115,6 +116,9 @@ def clause(shape: Shape, binds: Binds, keys: Columns = TERMS) -> Clause:
             return _either(inner, binds, keys)
         case ("each", inner):
             return _each(inner, binds, keys)
+        case ("looked", inner):
+            # The planner neither looks into a CASE nor changes the order of what is in it.
+            return case((and_(_TRUE, *conjunction(inner, binds, keys)), _TRUE), else_=_FALSE)
         case _:
             return _leaf(shape, binds, keys)
 
@@ -195,15 +199,27 @@ def _followed(
     one, implied, inner, wall = shape
     yield edge.c.param == (binds.take(BigInteger()) if one else func.any(binds.take(BIGINTS)))
     found: Columns = _Keyed(_Key(end))
-    if not implied or any(_looks_at_terms(part) for part in (*inner, *wall)):
+    aside = implied and not any(map(_looks_at_terms, inner))
+    if not aside:
         found = rows("terms")
         yield found.c.key == end
     if not implied:
         yield found.c.type_id == func.any(binds.take(ARRAY(SmallInteger)))
     yield from conjunction(inner, binds, found)
     if wall:
+        through = _aside(wall, end, binds) if aside else and_(*conjunction(wall, binds, found))
         # What is contained is there with its container, from which the reference comes.
-        yield or_(found.c.key < literal_column("0"), and_(*conjunction(wall, binds, found)))
+        yield or_(found.c.key < literal_column("0"), through)
+
+
+def _aside(wall: Shape, key: ColumnElement[int], binds: Binds) -> Clause:
+    """Return the rights to a resource as a query of their own.
+
+    Joined for them alone, its terms might be looked at for each that refers to it.
+    """
+    own = rows("terms")
+    met = select(_TRUE).where(own.c.key == key, *conjunction(wall, binds, own))
+    return func.coalesce(met.limit(literal_column("1")).scalar_subquery(), _FALSE)
 
 
 def stored(key: ColumnElement[int]) -> Clause:
@@ -227,7 +243,7 @@ def _looks_at_terms(shape: Shape) -> bool:
             return True
         case ("not", inner):
             return _looks_at_terms(inner)
-        case ("both", *inner):
+        case ("both", *inner) | ("looked", inner):
             return any(_looks_at_terms(one) for one in inner)
         case ("either", *inner):
             return not _is_union(inner) and any(_looks_at_terms(one) for one in inner)
@@ -282,9 +298,59 @@ def _among(found: Sequence[Select[Any]], keys: Columns) -> Clause:
 
 def _each(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     """Return the condition as a query for each resource, which the planner does not join."""
+    match shape:
+        case ("caring", own):
+            return cared_for(binds.take, keys.c.key, own=own)
+        case ("withheld", *_):
+            return withholds(shape, binds.take, keys.c.key)
+        case ("sharing", inner):
+            return _shares(inner, binds, keys)
     found = _keys(shape, binds).subquery()
     there = select(true()).where(found.c.key == keys.c.key).limit(literal_column("1"))
     return func.coalesce(there.scalar_subquery(), _FALSE)
+
+
+def _sharing(shape: Shape, binds: Binds) -> Select[Any]:
+    """Return the keys of the resources of patients of whom there is another that matches.
+
+    Those patients are gathered once for the statement.
+    """
+    edge, other = rows("edge"), rows("edge")
+    param, patient, where = _of_patients(edge, other, shape, binds)
+    ids = func.array(select(other.c.target_id).where(*where).scalar_subquery())
+    return select(edge.c.source_key.label("key")).where(
+        param, edge.c.target_type == patient, edge.c.target_id == func.any(ids)
+    )
+
+
+def _shares(shape: Shape, binds: Binds, keys: Columns) -> Clause:
+    """Return the same as a query for each resource."""
+    edge, other = rows("edge"), rows("edge")
+    param, patient, where = _of_patients(edge, other, shape, binds)
+    found = select(_TRUE).where(
+        edge.c.source_key == keys.c.key,
+        param,
+        edge.c.target_type == patient,
+        other.c.target_id == edge.c.target_id,
+        *where,
+    )
+    return func.coalesce(found.limit(literal_column("1")).scalar_subquery(), _FALSE)
+
+
+def _of_patients(
+    edge: Columns, other: Columns, shape: Shape, binds: Binds
+) -> tuple[Clause, ColumnElement[int], list[Clause]]:
+    """Return by what `edge` refers to a patient, that type, and what holds for the `other`."""
+    param = edge.c.param == func.any(binds.take(BIGINTS))
+    patient, there = binds.take(SmallInteger()), rows("terms")
+    where = [
+        other.c.param == func.any(binds.take(BIGINTS)),
+        other.c.target_type == patient,
+        stored(other.c.source_key),
+        there.c.key == other.c.source_key,
+        *conjunction(shape, binds, there),
+    ]
+    return param, patient, where
 
 
 def _is_union(shapes: Sequence[Shape]) -> bool:
@@ -293,7 +359,19 @@ def _is_union(shapes: Sequence[Shape]) -> bool:
 
 
 _FINDERS = frozenset(
-    ("any", "row", "rows", "ids", "linked", "referred", "words", "near", "within", "caring")
+    (
+        "any",
+        "row",
+        "rows",
+        "ids",
+        "linked",
+        "referred",
+        "words",
+        "near",
+        "within",
+        "caring",
+        "sharing",
+    )
 )
 
 
@@ -327,9 +405,8 @@ def _other_keys(shape: Shape, binds: Binds) -> Select[Any]:
             return positions(binds.take)
         case ("caring", own):
             return related(binds.take, own=own)
-        case ("refers",):
-            edge = rows("edge")
-            return select(edge.c.source_key).where(edge.c.param == binds.take(BigInteger()))
+        case ("sharing", *_) | ("refers",):
+            return _by_edge(shape, binds)
         case ("within", above, wall):
             name = f"w{binds.count}"
 
@@ -339,6 +416,13 @@ def _other_keys(shape: Shape, binds: Binds) -> Select[Any]:
 
             return within(name, binds.take, there, above=above)
     raise AssertionError(shape)
+
+
+def _by_edge(shape: Shape, binds: Binds) -> Select[Any]:
+    if shape[0] == "sharing":
+        return _sharing(shape[1], binds)
+    edge = rows("edge")
+    return select(edge.c.source_key).where(edge.c.param == binds.take(BigInteger()))
 
 
 def _rows_of_many(table: str, groups: Shape, binds: Binds) -> Select[Any]:

@@ -21,6 +21,7 @@ from fhir_server.search.condition import (
     Linked,
     Not,
     Referred,
+    Sharing,
     Terms,
     either,
 )
@@ -75,7 +76,9 @@ def codings(condition: Condition) -> Iterator[Coded]:
     match condition:
         case Coded():
             yield condition
-        case Not(inner) | Each(inner) | Linked(condition=inner) | Referred(condition=inner):
+        case Not(inner) | Each(inner) | Sharing(condition=inner):
+            yield from codings(inner)
+        case Linked(condition=inner) | Referred(condition=inner):
             yield from codings(inner)
         case Either(parts) | Both(parts):
             for part in parts:
@@ -93,7 +96,9 @@ def replaced(condition: Condition, terms: Mapping[Coded, Meant]) -> Condition:
     match condition:
         case Coded():
             return terms[condition]
-        case Not(inner) | Each(inner) | Linked(condition=inner) | Referred(condition=inner):
+        case Not(inner) | Each(inner) | Sharing(condition=inner):
+            return replace(condition, condition=replaced(inner, terms))
+        case Linked(condition=inner) | Referred(condition=inner):
             return replace(condition, condition=replaced(inner, terms))
         case Either(parts):
             return either([replaced(part, terms) for part in parts])

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from fhir_server.search.compile import Statement, bound
 from fhir_server.search.condition import Both, Condition, Either, Linked, Not, Referred
 from fhir_server.search.query import Query
-from fhir_server.search.shape import Shape, array, conditions_shape
+from fhir_server.search.shape import Shape, array, wall_shape
 from fhir_server.search.sql import BIGINTS, Binds, conjunction, render, rows
 
 
@@ -43,8 +43,7 @@ def outdated(query: Query, keys: Sequence[int]) -> Statement | None:
         hops = []
         for hop in path:
             values.append(array(hop.params))
-            wall = () if hop.wall is None else conditions_shape([hop.wall], values)
-            hops.append((hop.way, wall))
+            hops.append((hop.way, wall_shape(hop.wall, values)))
         shape.append(tuple(hops))
     return bound(_outdated, tuple(shape), values)
 

@@ -10,6 +10,7 @@ from typing import Any
 from fhir_server.database import Connection
 from fhir_server.search.condition import Condition
 from fhir_server.search.passing import passing
+from fhir_server.store.shown import shown as shown_
 from fhir_server.store.transact import Method
 
 
@@ -52,12 +53,12 @@ WITH page AS MATERIALIZED (
     ORDER BY c.feed_xid DESC, c.position DESC LIMIT %(limit)s
 ), sized AS (
     SELECT page.*, r.id, b.json, count(*) OVER () AS found,
-           sum(octet_length(b.json)) OVER (
+           sum(coalesce(octet_length(b.json), 0)) OVER (
                ORDER BY page.feed_xid DESC, page.position DESC ROWS UNBOUNDED PRECEDING
-           ) - octet_length(b.json) AS before
+           ) - coalesce(octet_length(b.json), 0) AS before
     FROM page
          JOIN resource r ON r.key = page.key
-         JOIN body b ON b.key = page.key AND b.version = page.version
+         LEFT JOIN body b ON b.key = page.key AND b.version = page.version
 )
 SELECT found, type_id, id, version, at, method, convert_to(json, 'UTF8'),
        feed_xid::text::bigint, position
@@ -100,7 +101,7 @@ async def versions(
     )
     rows = await cursor.fetchall()
     shown = [
-        Version(row[1], row[2], row[3], row[4], Method(row[5]), row[6], (row[7], row[8]))
+        Version(row[1], row[2], row[3], row[4], Method(row[5]), shown_(row[6]), (row[7], row[8]))
         for row in rows[:limit]
     ]
     return shown, bool(rows) and rows[0][0] > len(shown)

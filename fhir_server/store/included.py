@@ -16,6 +16,7 @@ from fhir_server.search.follow import follow
 from fhir_server.search.query import Include
 from fhir_server.store.find import rows
 from fhir_server.store.page import ANY_SIZE, Found
+from fhir_server.store.shown import hidden
 
 MOST_SOURCES = 100_000
 """Resources of one round beyond which `:iterate` is not followed: they are held in memory."""
@@ -100,6 +101,8 @@ class _Walk:
             self.asked, self.sources, self.seen, limit, after=after, most_bytes=most_bytes
         )
         found = await rows(self.connection, statement)
+        if any(one[3] == b"" for one in found):
+            raise hidden()
         return [Found(key, version, at, body or b"") for key, version, at, body in found]
 
     async def keys(self, limit: int) -> list[int]:

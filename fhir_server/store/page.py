@@ -15,8 +15,10 @@ from fhir_server.search import compile as compiled
 from fhir_server.search import explain
 from fhir_server.search.compile import Position, Statement
 from fhir_server.search.condition import Among, Condition, Not, is_met_by_few
+from fhir_server.search.each import walled_nowhere
 from fhir_server.search.query import Query
 from fhir_server.store.find import counting, rows
+from fhir_server.store.shown import hidden
 
 ANY_SIZE = 1 << 62
 # The planner may be wrong by so much about the number of matches.
@@ -70,7 +72,7 @@ async def gatherable(connection: Connection, query: Query, reach: Reach) -> bool
     """
     if any(map(is_met_by_few, query.asked)):
         return True
-    query = replace(query, top=None)
+    query = replace(query, top=None, conditions=tuple(map(walled_nowhere, query.conditions)))
     # So many are among many that only what else is asked can make them few.
     rest = tuple(one for one in query.conditions if not _is_among(one))
     if len(rest) < len(query.conditions):
@@ -88,14 +90,27 @@ def _is_among(condition: Condition) -> bool:
 async def gathered(
     connection: Connection, query: Query, cut: Cut, most: int
 ) -> tuple[list[Found], int] | None:
-    """Return the matches of the page and how many follow its start; None if more than `most`."""
+    """Return the matches of the page and how many follow its start; None if more than `most`.
+
+    Of a page that is full, where rights are put off, so many are as there are on it.
+    """
     statement = compiled.gathered(query, cut.position, most + 1, cut.limit, cut.longest)
     found = await rows(connection, statement)
     number = found[0][0] if found else 0
+    if compiled.put_off(query):
+        if not found and await _is_more(connection, query, most):
+            return None
+        number = number if number > most else len(found)
     if number > most:
         return None
     page = [_found(row, cut) for _, *row in found]
     return await _fitting(connection, page, cut.most_bytes), number
+
+
+async def _is_more(connection: Connection, query: Query, most: int) -> bool:
+    """Return whether the query alone asks for more than `most`, of which nothing was looked at."""
+    ((number,),) = await rows(connection, compiled.count(replace(query, top=None), most + 1))
+    return int(number) > most
 
 
 async def walked(connection: Connection, query: Query, cut: Cut) -> list[Found]:
@@ -117,6 +132,8 @@ def _walk(query: Query, cut: Cut, phase: str, limit: int) -> Statement:
 
 def _found(row: Sequence[Any], cut: Cut, missing: tuple[None, ...] = ()) -> Found:
     key, version, at, body, snapshot, *values = row
+    if body == b"":
+        raise hidden()
     place = cut.position.snapshot if cut.position else snapshot
     return Found(key, version, at, body or b"", place, (*missing, *values))
 

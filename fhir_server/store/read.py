@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from fhir_server.database import Connection
 from fhir_server.search.condition import Condition
 from fhir_server.search.passing import passing
+from fhir_server.store.shown import hidden, shown
 from fhir_server.store.transact import Current, Method
 
 
@@ -31,7 +32,7 @@ class Stored:
 
 _CURRENT = """
 SELECT b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
-FROM resource r JOIN body b ON b.key = r.key AND b.version = r.version
+FROM resource r LEFT JOIN body b ON b.key = r.key AND b.version = r.version
 WHERE r.type_id = %s AND r.id = %s
 """
 
@@ -39,13 +40,18 @@ _CURRENTS = """
 SELECT r.type_id, r.id, b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
 FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
      JOIN resource r USING (type_id, id)
-     JOIN body b ON b.key = r.key AND b.version = r.version
+     LEFT JOIN body b ON b.key = r.key AND b.version = r.version
 """
 
 _VERSION = """
 SELECT b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
 FROM resource r JOIN body b ON b.key = r.key
 WHERE r.type_id = %s AND r.id = %s AND b.version = %s
+"""
+
+_EVER = """
+SELECT FROM resource r JOIN change c USING (key)
+WHERE r.type_id = %s AND r.id = %s AND c.version = %s
 """
 
 _VERSIONS = """
@@ -125,10 +131,7 @@ async def currents(
     sql = f"{_CURRENTS} WHERE true{clause.sql}" if clause.sql else _CURRENTS
     values = ([t for t, _ in pairs], [i for _, i in pairs], *clause.values)
     cursor = await connection.execute(sql, values, binary=True)
-    return {
-        (row[0], row[1]): Stored(row[2], row[3], Method(row[4]), row[5])
-        for row in await cursor.fetchall()
-    }
+    return {(row[0], row[1]): _stored(*row[2:]) for row in await cursor.fetchall()}
 
 
 async def version(
@@ -141,6 +144,17 @@ async def version(
     clause = passing(wall)
     sql = f"{_VERSION}{clause.sql}" if clause.sql else _VERSION
     return await _one(connection, sql, (type_id, id_, number, *clause.values))
+
+
+async def require_none(
+    connection: Connection, type_id: int, id_: str, number: int, wall: Condition | None
+) -> None:
+    """Raise HiddenError where there is such a version, which was not found, behind the wall."""
+    clause = passing(wall)
+    values = (type_id, id_, number, *clause.values)
+    cursor = await connection.execute(f"{_EVER}{clause.sql}", values)
+    if await cursor.fetchone() is not None:
+        raise hidden()
 
 
 async def versions(
@@ -168,7 +182,12 @@ async def versions(
 async def _one(connection: Connection, sql: str, values: tuple[Any, ...]) -> Stored | None:
     cursor = await connection.execute(sql, values, binary=True)
     row = await cursor.fetchone()
-    return Stored(row[0], row[1], Method(row[2]), row[3]) if row else None
+    return _stored(*row) if row else None
+
+
+def _stored(number: int, at: datetime, method: int, body: bytes | None) -> Stored:
+    text = shown(body)  # of the same row as the rest
+    return Stored(number, at, Method(method), text)
 
 
 Strength: TypeAlias = Literal["KEY SHARE", "NO KEY UPDATE", "UPDATE"]

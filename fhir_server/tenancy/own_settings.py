@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fhir_server.at_rest import keyring
+from fhir_server.at_rest_settings import AtRestSettings
 from fhir_server.bases import of_tenant
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
@@ -49,6 +51,10 @@ def settings_of(installation: Settings, tenant: Tenant) -> Settings:
     if tenant.max_bytes is not None:
         quota = min(found["dicom"].quota_bytes or tenant.max_bytes, tenant.max_bytes)
         found["dicom"] = found["dicom"].model_copy(update={"quota_bytes": quota})
+    if "security" in found:
+        # One master key for all: what it wraps differs by tenant.
+        at_rest = AtRestSettings(master_key_file=str(keyring.place(installation)))
+        found["security"] = found["security"].model_copy(update={"at_rest": at_rest})
     given = {"data_dir": folder, "base_aliases": aliases, "base_url": "", "astm_port": None}
     return installation.model_copy(update={**found, **given})
 

@@ -7,6 +7,7 @@ path. That role reads the loaded code systems besides, and nothing else.
 https://www.postgresql.org/docs/current/role-membership.html
 """
 
+import logging
 from contextlib import suppress
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from fhir_server import second_wall
 from fhir_server.config import Settings
 from fhir_server.tenancy.tenant import Tenant
 from terminology.postgres.tables import SCHEMA as TERMINOLOGY
@@ -25,6 +27,8 @@ LOGIN: Final = "sangam_tenants"
 _SAYS_INHERIT: Final = 160_000
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+log = logging.getLogger(__name__)
 
 
 def login(settings: Settings, conninfo: str) -> str:
@@ -56,6 +60,7 @@ def make(connection: Connection, tenant: Tenant, serving: str) -> None:
     user = _user(serving)
     if user is not None and user != _current(connection):
         _let(connection, tenant.role, sql.Identifier(user))
+    make_reader(connection, tenant, serving)
     connection.execute(
         _named("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}", tenant.schema, tenant.role)
     )
@@ -63,6 +68,22 @@ def make(connection: Connection, tenant: Tenant, serving: str) -> None:
     connection.execute(
         _named("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}", TERMINOLOGY, tenant.role)
     )
+
+
+def make_reader(connection: Connection, tenant: Tenant, serving: str) -> None:
+    """Make the reader of a tenant, if it is not there, and let who serves the tenant become it.
+
+    Its policy and grants are made by the migration of the tenant's schema. Who may not make
+    roles leaves the tenant without a second wall, as `sangam status` says.
+    """
+    reader = second_wall.reader_of(tenant.schema)
+    try:
+        if not _exists(connection, reader):
+            connection.execute(_named("CREATE ROLE {} NOLOGIN NOINHERIT", reader))
+        for user in {_user(serving), _current(connection)} - {None}:
+            second_wall.let(connection, reader, str(user))
+    except errors.InsufficientPrivilege:
+        log.warning("the tenant %s has no second wall: its reader cannot be made", tenant.name)
 
 
 def make_login(connection: Connection) -> None:
@@ -74,9 +95,13 @@ def make_login(connection: Connection) -> None:
 
 
 def drop(connection: Connection, tenant: Tenant) -> None:
-    """Drop all that the tenant's role owns or may, its schema first, and the role itself."""
-    if not _exists(connection, tenant.role):
-        return
+    """Drop all that the tenant's role owns or may, its schema first, and its roles."""
+    if _exists(connection, tenant.role):
+        _drop_role(connection, tenant)
+    connection.execute(_named("DROP ROLE IF EXISTS {}", second_wall.reader_of(tenant.schema)))
+
+
+def _drop_role(connection: Connection, tenant: Tenant) -> None:
     connection.execute(_named("SET ROLE {}", tenant.role))
     try:
         connection.execute("DROP OWNED BY CURRENT_USER CASCADE")

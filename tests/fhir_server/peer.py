@@ -11,6 +11,7 @@ from typing import Any
 
 from fhir_server.security_settings import OutboundSettings
 from tests.adapters.hl7.certificates import authority
+from tests.connections import listening
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -23,7 +24,6 @@ class Peer:
     settings: OutboundSettings = field(default_factory=OutboundSettings)
     answers: dict[str, Answer] = field(default_factory=dict)
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def url(self, path: str) -> str:
         return f"https://localhost:{self.port}{path}"
@@ -32,7 +32,6 @@ class Peer:
         self.answers[path] = (200, headers, json.dumps(value).encode())
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writers.append(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             method, path, _ = head[0].split(" ")
@@ -59,14 +58,8 @@ async def peer(place: Path) -> AsyncIterator[Peer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(shown.certificate, shown.key)
     found = Peer()
-    server = await asyncio.start_server(found.serve, "127.0.0.1", 0, ssl=context)
-    found.port = server.sockets[0].getsockname()[1]
-    found.settings = OutboundSettings(
-        inside=(f"localhost:{found.port}",), ca_file=str(signer.file), answer_bytes=10_000
-    )
-    async with server:
+    async with listening(found.serve, context) as found.port:
+        found.settings = OutboundSettings(
+            inside=(f"localhost:{found.port}",), ca_file=str(signer.file), answer_bytes=10_000
+        )
         yield found
-    # TLS says goodbye, for which nobody may wait; what is left of it ends with the loop's turns.
-    for writer in found.writers:
-        writer.transport.abort()
-    await asyncio.sleep(0.05)

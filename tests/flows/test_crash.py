@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -221,8 +222,17 @@ def test_transactions_survive_a_kill(running: Running) -> None:
                 with urllib.request.urlopen(request, timeout=30) as response:
                     if response.status == 200:
                         acknowledged.append(number)
+                look = f"{base}/Patient?identifier=urn:crash|{number}"
+                told = urllib.request.Request(look, headers={"X-Request-Id": f"seen-{number}"})
+                with urllib.request.urlopen(told, timeout=30):
+                    seen.append(f"seen-{number}")
             except OSError:
                 return
+
+    def audited() -> Counter[str]:
+        told = "SELECT substring(json from 'seen-[0-9]+') FROM body WHERE json LIKE '%seen-%'"
+        with psycopg.connect(running.database) as connection:
+            return Counter(row[0] for row in connection.execute(told))
 
     def rows() -> tuple[int, ...]:
         # What is asked is audited too, meanwhile and afterwards.
@@ -236,6 +246,7 @@ def test_transactions_survive_a_kill(running: Running) -> None:
             return connection.execute(f"SELECT {', '.join(counts)}", audit).fetchone() or ()
 
     base = running.said["base"]
+    seen: list[str] = []
     others, patients = rows(), running.total("Patient")
     work = list(range(SIZE * 4))
     before = killed_midway(running, work, deliver)
@@ -248,6 +259,10 @@ def test_transactions_survive_a_kill(running: Running) -> None:
         )
         assert whole in {(1, observations), (0, 0)}
         assert whole[0] == 1 or number not in before
+    # What was answered is on record, and its AuditEvent was made once.
+    assert seen
+    assert running.until(60, lambda: set(seen) <= audited().keys()), running.log()
+    assert set(audited().values()) == {1}
 
 
 def test_instances_survive_a_kill(running: Running) -> None:

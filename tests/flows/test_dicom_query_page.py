@@ -46,6 +46,8 @@ class Target:
     own: Settings
     conninfo: str
 
+    tenant: str | None = None
+
     def settings(self) -> Settings:
         return self.own
 

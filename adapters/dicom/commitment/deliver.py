@@ -132,7 +132,7 @@ async def _failed(server: Server, commitment: Commitment, stored: Sequence[_Row]
     references = commitment.request.references
     if commitment.duplicate:
         return duplicated(references)
-    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
+    blobs = archive_blobs(server.blobs, server.settings.dicom)
     by_hash = server.settings.dicom.commit_verify == "hash"
     known = await asyncio.to_thread(_examined, blobs, stored, by_hash=by_hash)
     return failures(references, known, _storage(server, commitment))
@@ -156,7 +156,7 @@ def _examined(blobs: Blobs, stored: Sequence[_Row], *, by_hash: bool) -> dict[st
 def intact(blobs: Blobs, digest: str, size: int, *, by_hash: bool) -> bool:
     """Return whether the file of a row is there and whole: by its size, or by its content."""
     try:
-        with blobs.path(digest).open("rb") as stream:
+        with blobs.open(digest) as stream:
             if stream.seek(0, 2) != size:
                 return False
             stream.seek(0)

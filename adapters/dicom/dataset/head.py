@@ -17,6 +17,7 @@ from adapters.dicom.dataset.elements import (
     Broken,
     Encoding,
     Found,
+    MoreNeeded,
     Scan,
     scan,
 )
@@ -68,6 +69,8 @@ _TEXT = frozenset(("SH", "LO", "ST", "LT", "PN", "UC", "UT"))
 _SINGLE = frozenset(("ST", "LT", "UT"))
 _UID = re.compile(r"[0-9.]{1,64}")
 
+_STEP = 1 << 20
+_FACTOR = 4
 _INFLATE_STEP = 64 << 10
 _INFLATED_HEAD = 16 << 20
 _MAX_RATIO = 200
@@ -112,6 +115,20 @@ def head(data: bytes | bytearray | memoryview, total: int, transfer_syntax: str)
     return Head(
         sop_class, sop_instance, study, series, attributes, scanned.pixel_offset, frozenset(flags)
     )
+
+
+def stepped_head(read: Callable[[int], bytes], total: int, transfer_syntax: str) -> Head:
+    """Return the head of a data set of which `read` gives the first bytes, so many as are asked.
+
+    No more is read than it takes; raises as `head` does.
+    """
+    length = _STEP
+    while length < total:
+        try:
+            return head(read(length), total, transfer_syntax)
+        except MoreNeeded:
+            length *= _FACTOR
+    return head(read(total), total, transfer_syntax)
 
 
 def inflated(read: Callable[[int], bytes], size: int, max_bytes: int) -> bytes:

@@ -18,10 +18,11 @@ from adapters.dicom.deidentification.export import Tally
 from adapters.dicom.deidentification.pixels import Rectangle
 from adapters.dicom.deidentification.profile import CHOICES, MEANINGS
 from adapters.dicom.listing import print_table
-from adapters.dicom.storage.cli import Connection, in_database
-from adapters.dicom.storage.tiered import archive_blobs
+from adapters.dicom.storage.cli import Connection, in_archive, in_database
 from adapters.dicom.studies import transferred
 from fhir_server import jobs
+from fhir_server.at_rest.keys import Keys
+from fhir_server.blobs import Blobs
 from fhir_server.errors import BadRequest
 
 app = typer.Typer(help="Projects that get de-identified copies.", no_args_is_help=True)
@@ -42,8 +43,9 @@ def add(
 
     Example: sangam dicom projects add LUNG-2026 --option 113108
     """
-    made = in_database(
-        context, lambda connection: exports.add_project(connection, name, option or ())
+    made = in_archive(
+        context,
+        lambda connection, blobs: exports.add_project(connection, _keys(blobs), name, option or ()),
     )
     kept = ", ".join(MEANINGS[one] for one in sorted(made.options))
     typer.echo(f"{made.name}: {kept or 'the Basic Profile, dates shifted'}")
@@ -53,8 +55,8 @@ def add(
 def list_projects(context: typer.Context) -> None:
     """Show the projects and their options."""
     table = Table("project", "options")
-    for one in in_database(context, exports.projects):
-        table.add_row(one.name, " ".join(sorted(one.options)))
+    for name, options in in_database(context, exports.projects):
+        table.add_row(name, " ".join(options))
     print_table(table)
 
 
@@ -88,11 +90,9 @@ def export(
     if deidentify != (project is not None):
         raise BadRequest("--deidentify needs the --project that the copies are for")
     review = Review(pixels_reviewed, tuple(_rectangle(one) for one in blacken or ()))
-    settings = context.obj.settings()
-    blobs = archive_blobs(settings.data_dir / "blobs", settings.dicom)
     tally = Tally()
 
-    def act(connection: Connection) -> None:
+    def act(connection: Connection, blobs: Blobs) -> None:
         found = exports.sources(connection, studies)
         who = f"{getpass.getuser()} at the command line"
         actor = f"{who} for {project}" if project else who
@@ -101,12 +101,17 @@ def export(
             _shown(exports.export(blobs, found, out), len(found))
             tally.written = len(found)
             return
-        to = exports.project(connection, project)
+        to = exports.project(connection, _keys(blobs), project)
         steps = exports.export_deidentified(blobs, found, out, to, review, tally)
         _shown(steps, len(found))
 
-    in_database(context, act)
+    in_archive(context, act)
     _tell(tally, out)
+
+
+def _keys(blobs: Blobs) -> Keys:
+    assert blobs.keys is not None, "the files of an installation are sealed"
+    return blobs.keys
 
 
 def _tell(tally: Tally, out: Path) -> None:

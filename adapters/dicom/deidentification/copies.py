@@ -3,11 +3,11 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part10.html#chapter_7
 """
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
@@ -31,6 +31,7 @@ from adapters.dicom.deidentification.pixels import (
     shows_face,
 )
 from adapters.dicom.deidentification.project import Project
+from fhir_server.at_rest.files import Openable
 
 _PIECE = 1 << 20
 _UNDEFINED = 0xFFFFFFFF
@@ -82,7 +83,7 @@ class _Pixels:
     value: Iterator[bytes]
 
 
-def copied(path: Path, source: Source, project: Project, review: Review) -> Copy:
+def copied(path: Openable, source: Source, project: Project, review: Review) -> Copy:
     """Return the de-identified copy of a stored file. Raises Blocked, and OSError.
 
     Pixels are read from the file when the pieces are taken, which raises Blocked where they are
@@ -101,8 +102,11 @@ def copied(path: Path, source: Source, project: Project, review: Review) -> Copy
             raise Blocked(f"it cannot be read ({type(error).__name__})") from None
 
 
-def _copied(path: Path, source: Source, project: Project, review: Review, *, apart: bool) -> Copy:
-    found: Dataset = pydicom.dcmread(path, stop_before_pixels=apart)
+def _copied(
+    path: Openable, source: Source, project: Project, review: Review, *, apart: bool
+) -> Copy:
+    with path.open("rb") as file:
+        found: Dataset = pydicom.dcmread(file, stop_before_pixels=apart)
     check(found, reviewed=review.reviewed or bool(review.rectangles))
     face = shows_face(found)
     pixels = _of_file(path, source) if apart else _of_data_set(found)
@@ -144,30 +148,31 @@ def _of_data_set(found: Dataset) -> _Pixels | None:
     return None
 
 
-def _of_file(path: Path, source: Source) -> _Pixels:
+def _of_file(path: Openable, source: Source) -> _Pixels:
     """Find the pixel data in a file, by the offset that the index knows."""
     assert source.pixel_offset is not None
     start = source.data_set_offset + source.pixel_offset
     with path.open("rb") as file:
         file.seek(start)
         found = pixel_data(file.read(MOST_HEADER), encoding_of(source.transfer_syntax_uid))
+        end = file.seek(0, os.SEEK_END)
     if found is None:
         raise Blocked("its pixel data is cut off")
     start += found.header
     if found.length is None:
         return _Pixels(found.tag, found.vr.encode(), _UNDEFINED, _fragments(path, start))
     # The last element may be cut off; a copy states what there is.
-    length = min(found.length, path.stat().st_size - start)
+    length = min(found.length, end - start)
     return _Pixels(found.tag, found.vr.encode(), length, _native(path, start, length))
 
 
-def _native(path: Path, start: int, length: int) -> Iterator[bytes]:
+def _native(path: Openable, start: int, length: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(start)
         yield from _some(file, length)
 
 
-def _fragments(path: Path, start: int) -> Iterator[bytes]:
+def _fragments(path: Openable, start: int) -> Iterator[bytes]:
     """Yield the items of encapsulated pixel data up to the delimiter, and that (PS3.5, A.4)."""
     with path.open("rb") as file:
         file.seek(start)

@@ -12,16 +12,19 @@ from typing import Any, Final
 
 import psycopg
 
+from adapters.dicom.deidentification import project_keys
 from adapters.dicom.deidentification.copies import Review, Source, copied
 from adapters.dicom.deidentification.pixels import Blocked
 from adapters.dicom.deidentification.profile import CHOICES
-from adapters.dicom.deidentification.project import Project, known_options
+from adapters.dicom.deidentification.project import KEY_BYTES, Project, known_options
+from fhir_server.at_rest.keys import Keys
 from fhir_server.blobs import Blobs
 from fhir_server.errors import BadRequest, Conflict, NotFound
 
+_PIECE: Final = 1 << 20
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-KEY_BYTES: Final = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UID = re.compile(r"\d+(\.\d+)*", re.ASCII)
 
@@ -35,7 +38,7 @@ _ADD = """
 INSERT INTO dicom_project (name, key, options) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING
 """
 _GET = "SELECT name, key, options FROM dicom_project WHERE name = %s"
-_LIST = "SELECT name, key, options FROM dicom_project ORDER BY name"
+_LIST = "SELECT name, options FROM dicom_project ORDER BY name"
 
 
 @dataclass(slots=True)
@@ -47,7 +50,7 @@ class Tally:
     blocked: Counter[str] = field(default_factory=Counter)
 
 
-def add_project(connection: Connection, name: str, options: Sequence[str]) -> Project:
+def add_project(connection: Connection, keys: Keys, name: str, options: Sequence[str]) -> Project:
     """Make a project with a key of its own. Raises BadRequest, and Conflict for a known name."""
     if not _NAME.fullmatch(name):
         raise BadRequest("A project's name has letters, digits, dots and hyphens, 64 at most")
@@ -56,23 +59,23 @@ def add_project(connection: Connection, name: str, options: Sequence[str]) -> Pr
     except ValueError as error:
         raise BadRequest(f"{error}; there are {', '.join(sorted(CHOICES))}") from None
     project = Project(name, secrets.token_bytes(KEY_BYTES), chosen)
-    if not connection.execute(_ADD, (name, project.key, sorted(chosen))).rowcount:
+    sealed = project_keys.kept(keys, name, project.key)
+    if not connection.execute(_ADD, (name, sealed, sorted(chosen))).rowcount:
         raise Conflict(f"There is a project {name} already")
     return project
 
 
-def project(connection: Connection, name: str) -> Project:
-    """Return the project of this name. Raises NotFound."""
+def project(connection: Connection, keys: Keys, name: str) -> Project:
+    """Return the project of this name. Raises NotFound, Damaged."""
     row = connection.execute(_GET, (name,)).fetchone()
     if row is None:
         raise NotFound(f"There is no project {name}")
-    return Project(row[0], bytes(row[1]), frozenset(row[2]))
+    return Project(row[0], project_keys.opened(keys, row[0], bytes(row[1])), frozenset(row[2]))
 
 
-def projects(connection: Connection) -> list[Project]:
-    """Return all projects."""
-    rows = connection.execute(_LIST).fetchall()
-    return [Project(name, bytes(key), frozenset(options)) for name, key, options in rows]
+def projects(connection: Connection) -> list[tuple[str, list[str]]]:
+    """Return the names of all projects, with their options."""
+    return [(name, sorted(options)) for name, options in connection.execute(_LIST).fetchall()]
 
 
 def sources(connection: Connection, studies: Sequence[str]) -> list[Source]:
@@ -89,7 +92,9 @@ def export(blobs: Blobs, found: Sequence[Source], out: Path) -> Iterator[None]:
     for one in found:
         place = out / _folder(one.study_instance_uid) / _folder(one.series_instance_uid)
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(blobs.path(one.blob), place / f"{_folder(one.sop_instance_uid)}.dcm")
+        target = place / f"{_folder(one.sop_instance_uid)}.dcm"
+        with blobs.open(one.blob) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _PIECE)
         yield
 
 
@@ -99,7 +104,7 @@ def export_deidentified(
     """Write copies for a project, under their new UIDs, and count them; yield after each."""
     for one in found:
         try:
-            copy = copied(blobs.path(one.blob), one, to, review)
+            copy = copied(blobs.stored(one.blob), one, to, review)
             place = out / _folder(copy.study_instance_uid) / _folder(copy.series_instance_uid)
             place.mkdir(parents=True, exist_ok=True)
             _write(place / f"{_folder(copy.sop_instance_uid)}.dcm", copy.pieces)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from adapters.dicom.dataset.datetimes import day
 from adapters.dicom.deidentification.profile import FULL_DATES, UIDS
 
+KEY_BYTES = 32
 _REGISTERED = "1.2.840.10008."
 _UID_BYTES = 16
 _PSEUDONYM_BYTES = 6

@@ -83,7 +83,7 @@ async def _one(server: Server, one: Stored) -> bool:
     if one.state != "live":
         await _hidden(server, one)
         return True
-    archive = archive_blobs(server.blobs.root, server.settings.dicom)
+    archive = archive_blobs(server.blobs, server.settings.dicom)
     found = await asyncio.to_thread(read, archive, server.blobs, one)
     schemes = server.settings.dicom.coding_schemes
     found = replace(found, attributes=agreed(found.attributes, schemes))

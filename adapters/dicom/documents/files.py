@@ -1,12 +1,10 @@
 """Documents in the archive, read: the attributes of one, and the bytes that it encapsulates."""
 
 import hashlib
-import mmap
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adapters.dicom.dataset.attributes import Attributes
@@ -14,6 +12,7 @@ from adapters.dicom.dataset.elements import Broken
 from adapters.dicom.documents import encapsulated, reading
 from adapters.dicom.documents.reading import Buffer
 from adapters.dicom.documents.rows import Stored
+from fhir_server.at_rest.files import viewed
 from fhir_server.blobs import Blob, Blobs
 from fhir_server.interactions.binary import LARGE
 
@@ -48,7 +47,7 @@ def read(archive: Blobs, own: Blobs, one: Stored) -> Read:
     What cannot be parsed has the attributes of its index row. Raises FileNotFoundError.
     """
     try:
-        with _data_set(archive.path(one.blob), one) as data:
+        with _data_set(archive, one) as data:
             attributes = reading.read(data, one.transfer_syntax_uid)
             content = _content(own, attributes, data)
     except Broken as error:
@@ -57,11 +56,10 @@ def read(archive: Blobs, own: Blobs, one: Stored) -> Read:
 
 
 @contextmanager
-def _data_set(path: Path, one: Stored) -> Iterator[Buffer]:
+def _data_set(archive: Blobs, one: Stored) -> Iterator[Buffer]:
     with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
+        archive.open(one.blob) as file,
+        viewed(file) as view,
         view[one.data_set_offset :] as data,
     ):
         yield reading.plain(data, one.transfer_syntax_uid)

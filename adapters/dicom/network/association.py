@@ -78,6 +78,14 @@ def anyone(_request: Request, _address: str, _certificate: Certificate | None) -
     return Admitted()
 
 
+Note = Callable[[Peer, str], None]
+"""Takes note of who was refused, and why, in words of ours. Never raises."""
+
+
+def unnoted(_peer: Peer, _reason: str) -> None:
+    """Take no note of a refusal."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds to wait for a request, inside a message, and between messages (PS3.8, ARTIM)."""
@@ -246,6 +254,7 @@ class Desk:
     policy: Policy
     services: Mapping[int, Service]
     admit: Admission = anyone
+    note: Note = unnoted
 
 
 def nobody(_called: str) -> None:
@@ -264,21 +273,17 @@ class Association:
         wire: Wire,
         address: str,
         *,
-        policy: Policy,
+        desk: Desk,
         patience: Patience,
-        services: Mapping[int, Service],
         refusal: Rejected | None = None,
-        admit: Admission = anyone,
         others: Callable[[str], Desk | Rejected | None] = nobody,
     ) -> None:
         """Serve what comes; `others` has the desks, or refusals, of other called AE titles."""
         self._wire = wire
         self._peer = Peer(address, "", "")
-        self._policy = policy
+        self._desk = desk
         self._patience = patience
-        self._services = services
         self._refusal = refusal
-        self._admit = admit
         self._others = others
         self.contexts: Mapping[int, Agreed] = {}
         self._max_pdu = 0
@@ -336,13 +341,16 @@ class Association:
             log.warning("association with %s rejected: %s", self._peer.address, verdict)
             why = f"{verdict.result},{verdict.source},{verdict.reason}"
             metrics.rejected.labels(why).inc()
+            if verdict.is_permanent:
+                caller = Peer(self._peer.address, request.calling, request.called)
+                self._desk.note(caller, f"The association was rejected ({why})")
             self._wire.send(pdu.rejection(verdict.result, verdict.source, verdict.reason))
             return False
         self.contexts = verdict.contexts
         self._max_pdu = request.user.max_pdu
         self._wire.deadline = None
         self._wire.patience(self._patience.idle)
-        self._wire.widen(self._policy.max_pdu)
+        self._wire.widen(self._desk.policy.max_pdu)
         self._wire.send(pdu.pdu(Kind.ASSOCIATE_AC, encode_acceptance(verdict.acceptance)))
         return True
 
@@ -352,10 +360,10 @@ class Association:
         if isinstance(other, Rejected):
             return other
         if other is not None:
-            self._policy, self._services, self._admit = other.policy, other.services, other.admit
-        admitted = self._admit(request, self._peer.address, self._wire.certificate())
+            self._desk = other
+        admitted = self._desk.admit(request, self._peer.address, self._wire.certificate())
         known = isinstance(admitted, Admitted) and admitted.known
-        verdict = negotiate(request, self._policy, known=known)
+        verdict = negotiate(request, self._desk.policy, known=known)
         if isinstance(admitted, Rejected):
             return verdict if isinstance(verdict, Rejected) else admitted
         self._peer = Peer(
@@ -464,12 +472,13 @@ class Association:
             self._complete = True
 
     def _intake(self, context: Agreed, request: Command) -> Intake | Operation:
-        service = self._services.get(request.field)
+        service = self._desk.services.get(request.field)
         if service is None:
             return Fixed(Answer(UNRECOGNIZED_OPERATION))
         kind = service_of(context.abstract_syntax)
         allowed = self._peer.services
         if allowed is not None and kind not in allowed and kind != Kinds.ECHO:
+            self._desk.note(self._peer, f"The peer may not use the service {kind}")
             return Fixed(Answer(NOT_AUTHORIZED, "The peer may not use this service"))
         return service(self._peer, context, request)
 

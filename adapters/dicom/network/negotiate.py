@@ -71,6 +71,11 @@ class Rejected:
     source: int
     reason: int
 
+    @property
+    def is_permanent(self) -> bool:
+        """Return whether who comes back would be rejected again."""
+        return self.result == 1
+
 
 PROTOCOL_VERSION_NOT_SUPPORTED = Rejected(1, 2, 2)
 APPLICATION_CONTEXT_NOT_SUPPORTED = Rejected(1, 1, 2)

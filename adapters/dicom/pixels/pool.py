@@ -15,13 +15,16 @@ import msgspec
 from anyio import CapacityLimiter, to_thread
 
 from adapters.dicom.pixels.refusals import BY_NAME
-from adapters.dicom.pixels.request import Answer, Order
+from adapters.dicom.pixels.request import MOVED, Answer, Order
 from adapters.dicom.pixels.worker import LENGTH, READY
+from fhir_server.at_rest.files import Openable, Stored
+from fhir_server.at_rest.keys import Damaged
 from fhir_server.errors import Unavailable
 
 _START_SECONDS: Final = 60.0
 _WAITING_FOR_EACH: Final = 64
 _PIECE: Final = 1 << 20
+_TRIES: Final = 3
 _MODULE: Final = "adapters.dicom.pixels.worker"
 
 
@@ -39,8 +42,8 @@ class Pool:
         self._lock = Lock()
         self._limiter: CapacityLimiter | None = None
 
-    async def render(self, order: Order) -> Answer:
-        """Return a picture.
+    async def render(self, order: Order, file: Openable | None = None) -> Answer:
+        """Return a picture of a stored file, which the worker opens with the key of that alone.
 
         Raises the refusals of `refusals`, and Unavailable when too many wait or none can start.
         """
@@ -48,13 +51,25 @@ class Pool:
         self._limiter = limiter
         if limiter.statistics().tasks_waiting >= _WAITING_FOR_EACH * self.workers:
             raise Unavailable("Too many pictures are being made", headers={"Retry-After": "5"})
-        found = await to_thread.run_sync(self.ask, order, limiter=limiter)
+        found = await to_thread.run_sync(self.ask, order, file, limiter=limiter)
         if found.refusal:
             raise BY_NAME[found.refusal](found.text)
         return found
 
-    def ask(self, order: Order) -> Answer:
+    def ask(self, order: Order, file: Openable | None = None) -> Answer:
         """Return what a worker answers; a worker that dies or is late answers NotShown."""
+        for _ in range(_TRIES):
+            try:
+                found = self._ask(_handed(order, file))
+            except FileNotFoundError:
+                return Answer(refusal="Unavailable", text="The archive does not have the file")
+            except Damaged:
+                return Answer(refusal="NotShown", text="The file is damaged")
+            if found.refusal != MOVED:
+                return found
+        return Answer(refusal="Unavailable", text="The file is being sealed anew")
+
+    def _ask(self, order: Order) -> Answer:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         worker = worker or _Worker(self._memory, self._seconds)
@@ -76,6 +91,15 @@ class Pool:
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.end()
+
+
+def _handed(order: Order, file: Openable | None) -> Order:
+    if file is None:
+        return order
+    if isinstance(file, Path):
+        return msgspec.structs.replace(order, path=str(file))
+    key = file.handed() if isinstance(file, Stored) else file.key
+    return msgspec.structs.replace(order, path=str(file.path), key=key)
 
 
 @cache

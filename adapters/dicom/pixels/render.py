@@ -20,10 +20,11 @@ from adapters.dicom.pixels.geometry import fitted, square, tallness
 from adapters.dicom.pixels.groups import OfFrame, number, value
 from adapters.dicom.pixels.overlays import drawn
 from adapters.dicom.pixels.refusals import BY_NAME
-from adapters.dicom.pixels.request import Answer, Order, Picture
+from adapters.dicom.pixels.request import MOVED, Answer, Order, Picture
 from adapters.dicom.pixels.voi import Window
 from adapters.dicom.query.transcode import transcoded
 from adapters.dicom.studies import output, overlay
+from fhir_server.at_rest.files import Handed, Moved, size
 
 MOST_FRAMES: Final = 256
 """Frames of a moving picture; of more, every second, third... is taken."""
@@ -43,6 +44,8 @@ def answer(order: Order) -> Answer:
             return _made(order)
     except tuple(BY_NAME.values()) as error:
         return Answer(refusal=type(error).__name__, text=str(error))
+    except Moved:
+        return Answer(refusal=MOVED)
     except FileNotFoundError:
         return Answer(refusal="Unavailable", text="The archive does not have the file")
     except MemoryError:
@@ -76,11 +79,13 @@ def image(frame: Frame, picture: Picture) -> Image.Image:
 
 
 def _made(order: Order) -> Answer:
-    picture, place = order.picture, Path(order.path)
+    picture, place = order.picture, Handed(Path(order.path), order.key)
     corrected = overlay.parsed(order.overlay)
     if order.whole:
-        return Answer(content=transcoded(place, place.stat().st_size, order.whole))
-    with place.open("rb") as file:
+        with place.open() as file:
+            length = size(file)
+        return Answer(content=transcoded(place, length, order.whole))
+    with place.open() as file:
         kind = picture.format
         if kind == "pdf" or kind == "html":  # noqa: PLR1714  (a type checker reads this form)
             found = papers.printed(file, order.offset, order.syntax, kind, corrected)

@@ -16,6 +16,8 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
 Space = Literal["no", "yes", "srgb", "adobergb", "rommrgb"]
 Annotation = Literal["patient", "technique"]
 DEFAULT_QUALITY: Final = 90
+MOVED: Final = "Moved"
+"""The refusal of a file that was sealed anew since its key was handed over."""
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told: a file, where its data set begins, and what to make of it.
 
+    `path` and the `key` of that file, b"" where it is not sealed, are set as it is handed over.
     `frame` counts from 0; None: the representative frame, or all of them in a GIF.
     `raw`: not a picture, but the frame's values as they are stored, in little endian.
     `whole`: the data set in this transfer syntax, Explicit or Implicit VR Little Endian.
@@ -42,7 +45,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     pictures and reports say that.
     """
 
-    path: str
+    path: str = ""
+    key: bytes = b""
     offset: int
     syntax: str
     frame: int | None

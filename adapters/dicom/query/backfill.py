@@ -5,19 +5,26 @@ It reads the heads of the stored files, as the store path does.
 
 import asyncio
 import logging
-import mmap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
 
 from adapters.dicom.dataset.elements import Broken, MoreNeeded
-from adapters.dicom.dataset.head import BadUid, Head, MissingUid, head, inflated, is_deflated
+from adapters.dicom.dataset.head import (
+    BadUid,
+    Head,
+    MissingUid,
+    head,
+    inflated,
+    is_deflated,
+    stepped_head,
+)
 from adapters.dicom.storage.index import PARENTS, VERSION, integer, parents
 from adapters.dicom.storage.tiered import archive_blobs
 from fhir_server import jobs
+from fhir_server.at_rest.files import Openable, pread
 from fhir_server.blobs import Blobs
 from fhir_server.database import Connection
 from fhir_server.server import Server
@@ -68,7 +75,7 @@ def start(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
 
 async def run(server: Server, _payload: dict[str, Any]) -> None:
     """Write a batch of rows again, and come back while there are more."""
-    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
+    blobs = archive_blobs(server.blobs, server.settings.dicom)
     async with server.database.transaction() as connection:
         if await _rewrite(connection, blobs):
             await jobs.enqueue(connection, [job()])
@@ -98,7 +105,7 @@ def _attributes(
     Raises OSError while an object store does not answer.
     """
     try:
-        return stored_head(blobs.path(blob), offset, size, transfer_syntax).attributes
+        return stored_head(blobs.stored(blob), offset, size, transfer_syntax).attributes
     except (OSError, Broken, MoreNeeded, BadUid, MissingUid) as error:
         if isinstance(error, OSError) and error.errno is None:  # not the disk (storage/s3.py)
             raise
@@ -106,18 +113,13 @@ def _attributes(
         return {}
 
 
-def stored_head(path: Path, offset: int, size: int, transfer_syntax: str) -> Head:
+def stored_head(path: Openable, offset: int, size: int, transfer_syntax: str) -> Head:
     """Return the head of a stored data set; raises as `head` does, and OSError."""
     with path.open("rb") as stream:
         if is_deflated(transfer_syntax):
             stream.seek(offset)
             plain = inflated(stream.read, size, 1 << 40)
             return head(plain, len(plain), transfer_syntax)
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            data_set = view[offset:]
-            try:
-                return head(data_set, size, transfer_syntax)
-            finally:
-                data_set.release()
-                view.release()
+        return stepped_head(
+            lambda length: pread(stream, offset, offset + length), size, transfer_syntax
+        )

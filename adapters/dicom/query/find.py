@@ -4,9 +4,10 @@ https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_C.4.1
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -22,6 +23,9 @@ from adapters.dicom.query import models
 from adapters.dicom.query.answers import Asked, answer, limited, record
 from adapters.dicom.query.matching import Malformed, criteria
 from adapters.dicom.query.statement import Statement, matches
+from adapters.dicom.recorded import answered as recorded
+from adapters.dicom.studies.ids import SHOWN_AS
+from fhir_server.audit.peers import IMAGES
 from fhir_server.database import SESSION, with_options
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,9 @@ _COMBINED = 1
 _FETCHED = 500
 _WAIT_SECONDS = 10.0
 
-Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
+Session = psycopg.Connection[tuple[Any, ...]]
+Pool = ConnectionPool[Session]
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +83,26 @@ class Question:
     """What a C-FIND asks of the database, and how the rows found are answered.
 
     `status` is that of the pending responses, `beyond` the last one when there are more
-    matches than are answered. `level` is what is asked for, in metrics.
+    matches than are answered. `level` is what is asked for, in metrics. `record` has it
+    recorded, over a connection, which rows are about to be answered.
     """
 
     statement: Statement
     status: int
     identifier: Callable[[Sequence[Any]], bytes]
     beyond: Answer
+    record: Callable[[Session, Iterable[Row]], None]
     level: str = "WORKLIST"
 
 
 def _found(
     queries: Queries, peer: Peer, context: Agreed, data: bytes, exchange: Exchange
 ) -> Iterator[Answer]:
+    def record_of(session: Session, found: Iterable[Row]) -> None:
+        studies = (sorted({row[0] for row in found}),)
+        shown = session.execute(SHOWN_AS, studies).fetchall()
+        recorded(session, peer, IMAGES, data, (("ImagingStudy", row[0]) for row in shown))
+
     def question() -> Question:
         asked, statement = understood(context, data, peer)
         return Question(
@@ -97,6 +110,7 @@ def _found(
             asked.status(),
             lambda row: answer(asked, record(asked.level, row, statement.counted)),
             Answer(LIMIT_REACHED, "There are more matches"),
+            record_of,
             asked.level.name,
         )
 
@@ -134,22 +148,35 @@ def understood(context: Agreed, data: bytes, peer: Peer) -> tuple[Asked, Stateme
 
 
 def _streamed(queries: Queries, asked: Question, exchange: Exchange) -> Iterator[Answer]:
-    with closing(rows(queries.pool, limited(asked.statement, queries.limit))) as found:
-        for number, row in enumerate(found):
-            if exchange.cancelled():
-                yield Answer(CANCELLED, "The query was cancelled")
-                return
-            if number == queries.limit:
+    left = queries.limit
+    with closing(batches(queries.pool, limited(asked.statement, left))) as found:
+        for session, batch in found:
+            shown = batch[:left]
+            if batch[:1] == shown[:1]:  # the one row too many is not shown
+                asked.record(session, shown)
+            for row in shown:
+                if exchange.cancelled():
+                    yield Answer(CANCELLED, "The query was cancelled")
+                    return
+                yield Answer(asked.status, data_set=asked.identifier(row))
+            left -= len(shown)
+            if len(shown) < len(batch):
                 yield asked.beyond
                 return
-            yield Answer(asked.status, data_set=asked.identifier(row))
     yield Answer(SUCCESS)
 
 
-def rows(pool: Pool, statement: Statement) -> Generator[tuple[Any, ...]]:
-    """Yield the rows of a statement; no transaction stays open while they are read.
+def rows(pool: Pool, statement: Statement) -> Generator[Row]:
+    """Yield the rows of a statement as `batches` does, one by one."""
+    with closing(batches(pool, statement)) as found:
+        yield from chain.from_iterable(batch for _, batch in found)
 
-    Raises psycopg.Error.
+
+def batches(pool: Pool, statement: Statement) -> Generator[tuple[Session, list[Row]]]:
+    """Yield the rows of a statement, some at a time, with the connection they come from.
+
+    There is one batch at least. No transaction stays open while they are read. Raises
+    psycopg.Error.
     """
     with (
         pool.connection(timeout=_WAIT_SECONDS) as connection,
@@ -158,5 +185,8 @@ def rows(pool: Pool, statement: Statement) -> Generator[tuple[Any, ...]]:
     ):
         with connection.transaction():
             cursor.execute(statement.sql, statement.values)
-        while batch := cursor.fetchmany(_FETCHED):
-            yield from batch
+        while True:
+            batch = cursor.fetchmany(_FETCHED)
+            yield connection, batch
+            if len(batch) < _FETCHED:
+                return

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 
@@ -32,6 +31,7 @@ from adapters.dicom.query.transcode import Transcode, Undecodable
 from adapters.dicom.studies import output, overlay, transferred
 from adapters.dicom.studies.overlay import Overlay
 from fhir_server import jobs
+from fhir_server.at_rest.files import Openable
 from fhir_server.blobs import Blobs
 
 log = logging.getLogger(__name__)
@@ -310,14 +310,14 @@ def pieces(blobs: Blobs, one: Held, transfer_syntax: str, transcode: Transcode) 
     What was corrected of the study is in it. Raises Undecodable, and OSError when the blob
     cannot be opened.
     """
-    path, over = blobs.path(one.blob), overlay.parsed(one.overlay)
+    path, over = blobs.stored(one.blob), overlay.parsed(one.overlay)
     if transfer_syntax != one.transfer_syntax_uid:
         plain = transcode(path, one.size, transfer_syntax)
         return iter((output.with_overlay(plain, transfer_syntax, over) if over else plain,))
     if over:
         stored = (one.offset, one.size, transfer_syntax, one.pixel_offset)
         return _corrected(path, *stored, over)
-    stream = path.open("rb", buffering=0)
+    stream = path.open("rb")
     stream.seek(one.offset)
 
     def read() -> Iterator[bytes]:
@@ -329,7 +329,7 @@ def pieces(blobs: Blobs, one: Held, transfer_syntax: str, transcode: Transcode) 
 
 
 def _corrected(
-    path: Path, offset: int, size: int, syntax: str, pixels: int | None, over: Overlay
+    path: Openable, offset: int, size: int, syntax: str, pixels: int | None, over: Overlay
 ) -> Iterator[bytes]:
     try:
         return output.pieces(path, offset, size, syntax, pixels, over)

@@ -123,14 +123,15 @@ def matches(
     returned: Collection[str] = (),
     *,
     combined: bool = False,
+    wall: Sequence[Condition] = (),
 ) -> Statement:
     """Return the SELECT of what matches `keys` at `level`, newest studies first.
 
     Of `returned`, those are computed that are not stored. A patient comes once, with
-    what the newest study says of it.
+    what the newest study says of it. Each study `s` also meets the `wall`.
     """
     asked = {name: one for name, one in keys.items() if selectable(name, level)}
-    found = conditions(asked, combined=combined)
+    found = [*conditions(asked, combined=combined), *wall]
     counted = tuple(name for name in COUNTED if name in returned and _countable(name, level))
     columns = [*_COLUMNS[level], *(f"({COUNTED[name][1]})" for name in counted)]
     distinct = "DISTINCT ON (s.patient_id, s.patient_issuer) " if level is Level.PATIENT else ""

@@ -5,7 +5,6 @@ https://dicom.nema.org/medical/dicom/current/output/html/part05.html#chapter_10
 
 import array
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias
 
 import pydicom
@@ -14,8 +13,9 @@ from pydicom.dataset import Dataset
 
 from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.syntaxes import EXPLICIT_BIG
+from fhir_server.at_rest.files import Openable
 
-Transcode: TypeAlias = Callable[[Path, int, str], bytes]
+Transcode: TypeAlias = Callable[[Openable, int, str], bytes]
 """As `transcoded`, here or in another process."""
 
 MOST_BYTES = 512 << 20
@@ -30,7 +30,7 @@ class Undecodable(Exception):
     """The data set cannot be had in that transfer syntax."""
 
 
-def transcoded(path: Path, size: int, target: str) -> bytes:
+def transcoded(path: Openable, size: int, target: str) -> bytes:
     """Return the data set of a stored file in `target`, Explicit or Implicit VR Little Endian.
 
     Raises Undecodable when no decoder knows its pixels, or it is too large for memory.
@@ -38,7 +38,8 @@ def transcoded(path: Path, size: int, target: str) -> bytes:
     if size > MOST_BYTES:
         raise Undecodable("The data set is too large to be decoded")
     try:
-        found = pydicom.dcmread(path)
+        with path.open("rb") as file:
+            found = pydicom.dcmread(file)
         syntax = found.file_meta.TransferSyntaxUID
         if syntax.is_compressed and "PixelData" in found:
             found.decompress(generate_instance_uid=False)

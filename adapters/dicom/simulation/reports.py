@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adapters.dicom.listener import Listener
-from adapters.dicom.network.association import Patience, echo
+from adapters.dicom.network.association import Desk, Patience, echo
 from adapters.dicom.network.classes import COMMITMENT, VERIFICATION
 from adapters.dicom.network.command import Field
 from adapters.dicom.network.negotiate import Policy
@@ -27,19 +27,22 @@ def listening(ae_title: str, port: int, reports: Reports) -> Iterator[int]:
     """Listen for reports on a port (0: any that is free), and lend its number."""
     places = Places(None, Limits(8, 8))
     listener = Listener(
-        policy=Policy(
-            ae_titles=frozenset((ae_title,)),
-            calling=None,
-            max_pdu=_MAX_PDU,
-            prefer_explicit=True,
-            accept_unknown=False,
-            transfer_syntaxes=frozenset(),
-            services=frozenset((COMMITMENT, VERIFICATION)),
+        desk=Desk(
+            Policy(
+                ae_titles=frozenset((ae_title,)),
+                calling=None,
+                max_pdu=_MAX_PDU,
+                prefer_explicit=True,
+                accept_unknown=False,
+                transfer_syntaxes=frozenset(),
+                services=frozenset((COMMITMENT, VERIFICATION)),
+            ),
+            {Field.N_EVENT_REPORT_RQ: reports.service, Field.C_ECHO_RQ: echo},
         ),
         networks=_ANYWHERE,
+        plain=_ANYWHERE,
         places=places,
         patience=Patience(artim=30, dimse=30, idle=60),
-        services={Field.N_EVENT_REPORT_RQ: reports.service, Field.C_ECHO_RQ: echo},
     )
     stop = threading.Event()
     with socket.create_server(("", port)) as sock:

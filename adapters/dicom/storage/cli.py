@@ -16,7 +16,8 @@ from adapters.dicom.storage import quota as quotas
 from adapters.dicom.storage.sweep import sweep
 from adapters.dicom.storage.tiered import archive_blobs
 from adapters.dicom.storage.verify import Finding, files, verify
-from fhir_server.blobs import Blobs
+from fhir_server.bases import DEFAULT
+from fhir_server.blobs import Blobs, blobs_of
 from fhir_server.errors import BadRequest
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -93,11 +94,9 @@ def verify_files(
 
     Example: sangam dicom verify
     """
-    settings = context.obj.settings()
-    blobs = archive_blobs(settings.data_dir / "blobs", settings.dicom)
-    found, removed = in_database(
+    found, removed = in_archive(
         context,
-        lambda connection: (
+        lambda connection, blobs: (
             _verified(connection, blobs, study),
             sweep(connection, blobs) if orphans and study is None else 0,
         ),
@@ -125,9 +124,23 @@ def _verified(connection: Connection, blobs: Blobs, study: str | None) -> tuple[
         return read, damaged
 
 
+def in_archive(context: typer.Context, act: Callable[[Connection, Blobs], _T]) -> _T:
+    """Do something with a connection to the database, and with the files of the archive."""
+    settings = context.obj.settings()
+
+    def with_files(connection: Connection, conninfo: str) -> _T:
+        blobs = blobs_of(settings, conninfo, context.obj.tenant or DEFAULT)
+        return act(connection, archive_blobs(blobs, settings.dicom))
+
+    return _in_database(context, with_files)
+
+
 def in_database(context: typer.Context, act: Callable[[Connection], _T]) -> _T:
     """Do something with a connection to the database of this installation."""
+    return _in_database(context, lambda connection, _: act(connection))
 
+
+def _in_database(context: typer.Context, act: Callable[[Connection, str], _T]) -> _T:
     async def main() -> _T:
         async with context.obj() as database:
             return await asyncio.to_thread(_with, database.conninfo, act)
@@ -135,6 +148,6 @@ def in_database(context: typer.Context, act: Callable[[Connection], _T]) -> _T:
     return asyncio.run(main())
 
 
-def _with(conninfo: str, act: Callable[[Connection], _T]) -> _T:
+def _with(conninfo: str, act: Callable[[Connection, str], _T]) -> _T:
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        return act(connection)
+        return act(connection, conninfo)

@@ -15,7 +15,6 @@ import logging
 import struct
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -112,7 +111,7 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
     settings = server.settings.dicom
     if not settings.recompress:
         return
-    blobs = archive_blobs(server.blobs.root, settings)
+    blobs = archive_blobs(server.blobs, settings)
     after = str(payload.get("after", ""))
     async with server.database.connection() as connection:
         asked = {"after": after, "days": settings.recompress_days}
@@ -138,7 +137,7 @@ async def _replaced(server: Server, blobs: Blobs, one: Stored, syntax: str) -> N
 def _kept(blobs: Blobs, one: Stored, syntax: str) -> dict[str, Any] | None:
     """Pack and store; return the columns that change, None where it stays as it is."""
     try:
-        done = packed(blobs.path(one.blob), one, syntax)
+        done = packed(blobs.get(one.blob), one, syntax)
     except Exception as error:  # noqa: BLE001  (whatever a codec makes of it, it stays)
         log.warning("an image was not packed: %s", type(error).__name__)
         return None
@@ -154,12 +153,11 @@ def _kept(blobs: Blobs, one: Stored, syntax: str) -> dict[str, Any] | None:
     }
 
 
-def packed(path: Path, one: Stored, syntax: str) -> Packed | None:
+def packed(raw: bytes, one: Stored, syntax: str) -> Packed | None:
     """Return the file in `syntax`, None where it cannot be packed, or would not be smaller.
 
     Raises what the codec raises.
     """
-    raw = path.read_bytes()
     data_set = raw[one.data_set_offset :]
     group, element, vr, _, length = _HEADER.unpack_from(data_set, one.pixel_offset)
     start = one.pixel_offset + _HEADER.size

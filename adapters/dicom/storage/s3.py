@@ -52,11 +52,13 @@ class S3:
                 self._put_parts(path, digest)
                 return
             with path.open("rb") as file:
+                checksum = hashlib.file_digest(file, _ALGORITHM).digest()
+                file.seek(0)
                 self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._key(digest),
                     Body=file,
-                    ChecksumSHA256=base64.b64encode(bytes.fromhex(digest)).decode(),
+                    ChecksumSHA256=base64.b64encode(checksum).decode(),
                     **self._extra,
                 )
 

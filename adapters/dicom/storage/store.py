@@ -5,9 +5,6 @@ https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_B.2
 
 import hashlib
 import logging
-import mmap
-import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ from adapters.dicom.dataset.head import (
     head,
     inflated,
     is_deflated,
+    stepped_head,
     valid_uid,
 )
 from adapters.dicom.network.association import Fixed, Intake, Peer
@@ -43,7 +41,8 @@ from adapters.dicom.storage.again import Verdict
 from adapters.dicom.storage.defaults import completed
 from adapters.dicom.storage.index import Row, Rows
 from adapters.dicom.storage.quota import Quota, Reserve
-from fhir_server.blobs import Blobs
+from fhir_server.at_rest.files import pread
+from fhir_server.blobs import Arrival, Blobs
 from fhir_server.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -115,8 +114,7 @@ class Reception:
         self._peer = peer
         self._context = context
         self._sop_instance_uid = sop_instance_uid
-        self._path = archive.blobs.incoming / secrets.token_hex(16)
-        self._descriptor = -1
+        self._arrival: Arrival | None = None
         self._meta = file_meta(
             context.abstract_syntax, sop_instance_uid, context.transfer_syntax, peer.calling
         )
@@ -124,7 +122,6 @@ class Reception:
         self._size = 0
         self._began = time.monotonic()
         self._room = 0
-        self._file_hash = hashlib.sha256(self._meta)
         self._data_set_hash = hashlib.sha256()
         self._refused: Refused | None = None
         self._attempt(self._create)
@@ -159,8 +156,8 @@ class Reception:
 
     def discard(self) -> None:
         """Remove what has come so far."""
-        self._close()
-        self._path.unlink(missing_ok=True)
+        if self._arrival:
+            self._arrival.drop()
 
     def _attempt(self, step: Callable[..., None], *arguments: object) -> None:
         try:
@@ -179,9 +176,8 @@ class Reception:
         self._room = self._archive.quota.room(self._peer.calling)
         if self._room <= 0:
             raise Refused(OUT_OF_RESOURCES, "The quota is used up")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o640)
-        _write_all(self._descriptor, memoryview(self._meta))
+        self._arrival = self._archive.blobs.arrive()
+        self._arrival.write(self._meta)
 
     def _append(self, fragment: memoryview) -> None:
         self._size += len(fragment)
@@ -189,8 +185,7 @@ class Reception:
             raise Refused(OUT_OF_RESOURCES, "The object is too large")
         if self._size > self._room:
             raise Refused(OUT_OF_RESOURCES, "The quota is used up")
-        _write_all(self._descriptor, fragment)
-        self._file_hash.update(fragment)
+        self._arriving().write(fragment)
         self._data_set_hash.update(fragment)
         missing = HEAD - len(self._head)
         if missing > 0:
@@ -209,10 +204,7 @@ class Reception:
             raise Refused(DOES_NOT_MATCH, "SOPInstanceUID is not that of the command")
         if self._study is not None and found.study_instance_uid != self._study:
             raise Refused(DOES_NOT_MATCH, "StudyInstanceUID is not that of the request")
-        os.fsync(self._descriptor)
-        self._close()
-        digest = self._file_hash.hexdigest()
-        self._archive.blobs.keep(self._path, digest)
+        digest = self._arriving().keep().digest
         since = metrics.stepped("fsync", since)
         verdict, needed = self._archive.index.add(self._row(found))
         metrics.stepped("commit", since)
@@ -233,7 +225,7 @@ class Reception:
             series_instance_uid=found.series_instance_uid,
             sop_class_uid=found.sop_class_uid,
             transfer_syntax_uid=self._context.transfer_syntax,
-            blob=self._file_hash.digest(),
+            blob=self._arriving().digest(),
             data_set_hash=self._data_set_hash.digest(),
             size=self._size,
             data_set_offset=len(self._meta),
@@ -253,7 +245,7 @@ class Reception:
             try:
                 return head(self._head, self._size, syntax)
             except MoreNeeded:
-                return self._mapped_head()
+                return self._long_head()
         except (Broken, MoreNeeded) as error:
             raise Refused(CANNOT_UNDERSTAND, str(error) or "The data set is cut off") from None
         except MissingUid as error:
@@ -261,38 +253,27 @@ class Reception:
         except BadUid as error:
             raise Refused(INVALID_INSTANCE, str(error)) from None
 
-    def _mapped_head(self) -> Head:
+    def _long_head(self) -> Head:
         """Read the head from the file, as values before the last wanted one are long."""
         start = len(self._meta)
-        with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            data_set = view[start:]
-            try:
-                return head(data_set, self._size, self._context.transfer_syntax)
-            finally:
-                data_set.release()
-                view.release()
+        with self._arriving().stored().open() as file:
+            return stepped_head(
+                lambda length: pread(file, start, start + length),
+                self._size,
+                self._context.transfer_syntax,
+            )
 
     def _inflated_head(self) -> Head:
-        os.lseek(self._descriptor, len(self._meta), os.SEEK_SET)
-        plain = inflated(
-            lambda count: os.read(self._descriptor, count),
-            self._size,
-            self._archive.max_object_bytes,
-        )
+        with self._arriving().stored().open() as file:
+            file.seek(len(self._meta))
+            plain = inflated(file.read, self._size, self._archive.max_object_bytes)
         return head(plain, len(plain), self._context.transfer_syntax)
 
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+    def _arriving(self) -> Arrival:
+        assert self._arrival is not None, "nothing was refused, so the file is there"
+        return self._arrival
 
 
 def archive_root(blobs: Path) -> Path:
     """Return the archive's own directory, as its sweeper knows only its own blobs."""
     return blobs / "dicom"
-
-
-def _write_all(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

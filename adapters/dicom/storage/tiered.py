@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from adapters.dicom.storage.store import archive_root
+from fhir_server.at_rest.files import opened
+from fhir_server.at_rest.keys import Damaged, Keys
 from fhir_server.blobs import Blobs, sync_directory
 from fhir_server.dicom_settings import DicomSettings, S3Settings
 
@@ -22,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _PENDING: Final = "pending"
 _DROPPED: Final = "dropped"
-_PIECE = 1 << 20
 
 
 class Remote(Protocol):
@@ -44,8 +45,10 @@ class Remote(Protocol):
 class Tiered(Blobs):
     """A directory of blobs before an object store."""
 
-    def __init__(self, root: Path, remote: Remote, *, spool: bool) -> None:
-        super().__init__(root)
+    def __init__(
+        self, root: Path, remote: Remote, *, spool: bool, keys: Keys | None = None
+    ) -> None:
+        super().__init__(root, keys)
         self._remote = remote
         self._spool = spool
         self._pending = root / _PENDING
@@ -70,11 +73,25 @@ class Tiered(Blobs):
             self._remote.put(place, digest)
         return place
 
+    def replace(self, temporary: Path, digest: str) -> None:
+        """Put the same content, sealed otherwise, in its place here and in the object store."""
+        (self._pending / digest).touch()
+        sync_directory(self._pending)
+        super().replace(temporary, digest)
+        if not self._spool:
+            self._remote.put(self.place(digest), digest)
+            (self._pending / digest).unlink(missing_ok=True)
+
+    def waiting(self) -> bool:
+        """Return whether files are still to be brought to the object store."""
+        return any(self._pending.iterdir())
+
     def remove(self, digest: str) -> None:
         """Remove a blob here and there. Raises OSError."""
-        (self._pending / digest).unlink(missing_ok=True)
-        self.place(digest).unlink(missing_ok=True)
-        self._remote.remove(digest)
+        with self.still():
+            (self._pending / digest).unlink(missing_ok=True)
+            self.place(digest).unlink(missing_ok=True)
+            self._remote.remove(digest)
 
     def drop(self, digest: str) -> None:
         """Note that a row needs this blob no more; the sweep sees whether another does."""
@@ -138,7 +155,7 @@ class Tiered(Blobs):
         temporary = self.incoming / secrets.token_hex(16)
         try:
             self._remote.fetch(digest, temporary)
-            if _digest(temporary) != digest:
+            if not self._is_whole(temporary, digest):
                 raise OSError("What the object store has is not what was stored")
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary.rename(place)
@@ -147,13 +164,22 @@ class Tiered(Blobs):
         finally:
             temporary.unlink(missing_ok=True)
 
+    def _is_whole(self, path: Path, digest: str) -> bool:
+        """Return whether a file holds the content of this digest."""
+        try:
+            with opened(path, digest, self.keys) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == digest
+        except Damaged:
+            return False
 
-def archive_blobs(root: Path, settings: DicomSettings) -> Blobs:
+
+def archive_blobs(blobs: Blobs, settings: DicomSettings) -> Blobs:
     """Return the archive's blobs under the server's, and in the object store that is set."""
-    place = archive_root(root)
+    place = archive_root(blobs.root)
     if not settings.s3.bucket:
-        return Blobs(place)
-    return Tiered(place, _remote(settings.s3), spool=settings.s3.ack == "spool")
+        return Blobs(place, blobs.keys)
+    spool = settings.s3.ack == "spool"
+    return Tiered(place, _remote(settings.s3), spool=spool, keys=blobs.keys)
 
 
 def tend(blobs: Blobs, most: int, stop: threading.Event, seconds: float = 5.0) -> None:
@@ -174,11 +200,3 @@ def tend(blobs: Blobs, most: int, stop: threading.Event, seconds: float = 5.0) -
 def _remote(settings: S3Settings) -> Remote:
     made: Remote = importlib.import_module("adapters.dicom.storage.s3").S3(settings)
     return made
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

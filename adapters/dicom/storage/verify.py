@@ -114,7 +114,7 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
     days = server.settings.dicom.verify_days
     if not days:
         return
-    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
+    blobs = archive_blobs(server.blobs, server.settings.dicom)
     async with server.database.statement() as connection:
         row = await (await connection.execute(_BEGIN)).fetchone()
     assert row is not None

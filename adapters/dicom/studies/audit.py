@@ -4,10 +4,11 @@ https://hl7.org/fhir/R4/auditevent.html
 https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from fhir_server.audit.emergency import purposed
 from fhir_server.audit.event import of_adapter
 from fhir_server.caller import trusted
 from fhir_server.database import Connection
@@ -44,14 +45,16 @@ async def record(
     what: str,
     *,
     user: str | None = None,
+    opened: Collection[str] = (),
 ) -> None:
     """Record what somebody does with a study (`what`: link, reject ...), in this transaction.
 
-    `user` is the person (a reference), where one is known.
+    `user` is the person (a reference), where one is known, `opened` are the patients (ids)
+    whose records are open to him by breaking the glass.
     """
     patient = (await of_studies(connection, [study])).get(study)
     made = event(server.base, study, actor, action, what, datetime.now(UTC), patient, user)
-    entry = Entry("POST", "AuditEvent", made)
+    entry = Entry("POST", "AuditEvent", purposed(made, opened))
     await transaction(server, connection, trusted(actor, "dicom"), [entry])
 
 

@@ -14,6 +14,7 @@ from fhir_server.server import Server
 _STUDIES: Final = """
 SELECT study_instance_uid FROM dicom_study
 WHERE patient = ANY(%(his)s) OR subject = ANY(%(his)s) OR link = ANY(%(his)s)
+   OR matched <@ %(his)s::text[] AND matched <> '{}'
 UNION SELECT study_instance_uid FROM dicom_expected WHERE subject = ANY(%(his)s)
 UNION SELECT study_instance_uid FROM worklist_order
 WHERE service_request = ANY(%(ids)s) OR service_request = ANY(%(literals)s)
@@ -25,7 +26,11 @@ UNION SELECT sop_instance_uid, encode(blob, 'hex') FROM dicom_conflict
 WHERE study_instance_uid = ANY(%(studies)s)
 """
 _STEPS: Final = """
-WITH gone AS (DELETE FROM dicom_mpps WHERE studies && %(studies)s RETURNING sop_instance_uid)
+WITH gone AS (
+    DELETE FROM dicom_mpps
+    WHERE studies && %(studies)s OR procedure = ANY(%(ids)s)
+       OR procedure IS NULL AND attributes #>> '{00100020,1,0}' = ANY(%(values)s)
+    RETURNING sop_instance_uid)
 DELETE FROM dicom_mpps_message USING gone
 WHERE dicom_mpps_message.sop_instance_uid = gone.sop_instance_uid
 """
@@ -55,6 +60,7 @@ async def erase(server: Server, gone: Erased) -> int:
         "his": [gone.patient, his],
         "literals": sorted(gone.literals),
         "ids": sorted(one.partition("/")[2] for one in gone.literals),
+        "values": sorted(gone.identifiers),
     }
     async with server.database.transaction() as connection:
         rows = await (await connection.execute(_STUDIES, given)).fetchall()
@@ -82,8 +88,9 @@ async def _remove(connection: Connection, given: dict[str, Any]) -> None:
 
 
 def _drop(server: Server, digests: set[str]) -> None:
-    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
+    blobs = archive_blobs(server.blobs, server.settings.dicom)
     for digest in digests:
         if isinstance(blobs, Tiered):
             blobs.drop(digest)
-        blobs.place(digest).unlink(missing_ok=True)
+        with blobs.still():
+            blobs.place(digest).unlink(missing_ok=True)

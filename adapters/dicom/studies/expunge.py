@@ -113,7 +113,7 @@ async def run(server: Server, _payload: dict[str, Any]) -> None:
 
 def _drop(server: Server, digests: Iterable[str]) -> None:
     """Have the sweep look for blobs that the disk may hold no more. It asks what is needed."""
-    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
+    blobs = archive_blobs(server.blobs, server.settings.dicom)
     if isinstance(blobs, Tiered):
         for digest in digests:
             blobs.drop(digest)

@@ -12,6 +12,13 @@ VIEWER: Final = str(uuid5(_NAMESPACE, "viewer"))
 """Of the Endpoint at which all studies are shown."""
 
 
+SHOWN_AS: Final = """
+SELECT imaging_study FROM dicom_study
+WHERE study_instance_uid = ANY(%s) AND imaging_study IS NOT NULL ORDER BY 1
+"""
+"""The ids of the ImagingStudies that show some studies."""
+
+
 def imaging_study_id(study_instance_uid: str) -> str:
     """Return the id of the ImagingStudy of a study."""
     return str(uuid5(_NAMESPACE, f"study {study_instance_uid}"))

@@ -114,9 +114,10 @@ async def run(server: Server, payload: dict[str, Any]) -> None:
 
 def _read(server: Server, uid: str, blob: str) -> list[Listed] | str:
     """Return what a note lists, or the kind of error where that can never be read."""
-    path = archive_blobs(server.blobs.root, server.settings.dicom).path(blob)
+    stored = archive_blobs(server.blobs, server.settings.dicom).stored(blob)
     try:
-        return listed(pydicom.dcmread(path, specific_tags=list(_EVIDENCE)))
+        with stored.open() as file:
+            return listed(pydicom.dcmread(file, specific_tags=list(_EVIDENCE)))
     except Exception as error:  # noqa: BLE001  (any data set may come; the note stays)
         log.warning("rejection note %s cannot be read: %s", uid, type(error).__name__)
         return type(error).__name__

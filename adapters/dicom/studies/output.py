@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from pydicom.dataelem import DataElement
@@ -21,6 +20,7 @@ from adapters.dicom.dataset.encoded import encoded
 from adapters.dicom.dataset.identifier import UNICODE, tag_of, vr_of
 from adapters.dicom.dataset.syntaxes import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE
 from adapters.dicom.studies.overlay import Overlay
+from fhir_server.at_rest.files import Openable
 
 _PIECE: Final = 128 << 10
 _MOST_BYTES: Final = 512 << 20
@@ -32,7 +32,7 @@ class TooLong(Exception):
 
 
 def pieces(
-    path: Path,
+    path: Openable,
     offset: int,
     size: int,
     transfer_syntax: str,
@@ -48,7 +48,7 @@ def pieces(
     length = size if whole else pixel_offset or 0
     if length > _MOST_BYTES:
         raise TooLong
-    stream = path.open("rb", buffering=0)
+    stream = path.open("rb")
     try:
         stream.seek(offset)
         head = with_overlay(_exactly(stream, length), transfer_syntax, overlay)

@@ -82,14 +82,15 @@ ON CONFLICT DO NOTHING
 """
 _SHOWN: Final = """
 INSERT INTO dicom_study AS s (study_instance_uid, folded_to, folded_at, folds, instances, subject,
-    patient, matched, unmatched_at)
+    patient, matched, unmatched_at, imaging_study)
 SELECT %(study)s, max(received_at), clock_timestamp(), 1, %(instances)s, %(match)s, %(patient)s,
-    %(matched)s, %(unmatched_at)s::timestamptz
+    %(matched)s, %(unmatched_at)s::timestamptz, %(imaging_study)s
 FROM dicom_instance WHERE study_instance_uid = %(study)s
 ON CONFLICT (study_instance_uid) DO UPDATE
 SET folded_to = excluded.folded_to, folded_at = excluded.folded_at, folds = s.folds + 1,
     instances = excluded.instances, subject = excluded.subject, patient = excluded.patient,
-    matched = excluded.matched, unmatched_at = excluded.unmatched_at
+    matched = excluded.matched, unmatched_at = excluded.unmatched_at,
+    imaging_study = excluded.imaging_study
 """
 _OVERLAID: Final = """
 UPDATE dicom_study SET overlay = %(overlay)s, overlay_version = overlay_version + 1,
@@ -345,6 +346,7 @@ async def _note(
         "instances": len(known.live),
         "match": who.match,
         "patient": who.reference.get("reference"),
+        "imaging_study": shown.resource["id"],
         "matched": list(who.matched),
         "unmatched_at": since,
     }

@@ -5,14 +5,18 @@ https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5.3.
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 from starlette.requests import Request
 
+from adapters.dicom.network.statuses import SUCCESS
 from adapters.dicom.studies import audit
-from adapters.dicom.studies.ids import imaging_study_id
+from adapters.dicom.studies.ids import SHOWN_AS
 from adapters.dicom.web import access
 from adapters.dicom.web.service import Web
+from adapters.dicom.web.stow_parts import Outcome
+from fhir_server.access import glass
 from fhir_server.audit.record import Record, keep, who, written
 
 AGAIN_SECONDS: Final = 3_600.0
@@ -30,28 +34,51 @@ def actor(request: Request) -> str:
 async def searched(web: Web, request: Request, studies: Iterable[str]) -> None:
     """Record a search and the studies (UIDs) that it has found, before it is answered."""
     query = f"?{request.url.query}" if request.url.query else ""
-    found = [(access.TYPE, imaging_study_id(one), 0) for one in sorted(set(studies))]
     asked = f"{request.url.path.lstrip('/')}{query}"
     known = who(access.caller(request))
-    said = written(Record("search-type", known, query=asked, places=found))
     async with web.server.database.statement() as connection:
-        await keep(connection, [said])
+        rows = await (await connection.execute(SHOWN_AS, (sorted(set(studies)),))).fetchall()
+        found = [(access.TYPE, row[0], 0) for row in rows]
+        await keep(connection, [written(Record("search-type", known, query=asked, places=found))])
 
 
 async def accessed(web: Web, request: Request, study: str) -> None:
     """Record that the client reads a study, before anything of it is answered."""
-    by, now = actor(request), time.monotonic()
-    if now - web.accesses.get((by, study), -AGAIN_SECONDS) < AGAIN_SECONDS:
+    by, now, user = actor(request), time.monotonic(), access.caller(request).user
+    opened = await _opened(web, request)
+    key = (by, study, opened)
+    if now - web.accesses.get(key, -AGAIN_SECONDS) < AGAIN_SECONDS:
         return
     while len(web.accesses) >= _REMEMBERED:
         web.accesses.pop(next(iter(web.accesses)))
-    web.accesses[by, study] = now
+    web.accesses[key] = now
     try:
         async with web.server.database.transaction() as connection:
             await audit.record(
                 *(web.server, connection, study, by, audit.READ, "retrieve"),
-                user=access.caller(request).user,
+                user=user,
+                opened=opened,
             )
     except BaseException:
-        web.accesses.pop((by, study), None)
+        web.accesses.pop(key, None)
         raise
+
+
+async def _opened(web: Web, request: Request) -> frozenset[str]:
+    """Return the patients (ids) whose records the person has open by breaking the glass."""
+    asking = access.caller(request)
+    if asking.user is None or not asking.rights.walls:
+        return frozenset()
+    async with web.server.database.connection() as connection:
+        return await glass.open_at(connection, asking.user, datetime.now(UTC))
+
+
+async def stored(web: Web, request: Request, outcomes: Iterable[Outcome]) -> None:
+    """Record the studies to which the client stored instances, before it is told so."""
+    kept = {one.study_instance_uid for one in outcomes if one.status == SUCCESS}
+    by, user = actor(request), access.caller(request).user
+    for study in sorted(kept - {""}):
+        async with web.server.database.transaction() as connection:
+            await audit.record(
+                *(web.server, connection, study, by, audit.CHANGED, "store"), user=user
+            )

@@ -151,11 +151,12 @@ def _path(text: str) -> list[int]:
 
 def _value(web: Web, one: Holding, path: list[int]) -> Value:
     try:
-        with opened(web.blobs, one, web.server.settings.dicom.max_object_bytes) as file:
-            found = before_pixels(file.data, file.encoding).found
+        most = web.server.settings.dicom.max_object_bytes
+        with opened(web.blobs, one, most) as file, file.data() as data:
+            found = before_pixels(data, file.encoding).found
             element = _at(found, path)
             if path == [_DOCUMENT]:
-                return _document(file.data, found, element)
+                return _document(data, found, element)
             return Value(element, element.end - element.start, OCTETS)
     except Broken:
         raise NotFound("The data set cannot be read") from None

@@ -195,17 +195,16 @@ def _read(file: Opened, start: int, end: int) -> Iterator[bytes]:
 async def decoded(web: Web, wanted: Wanted) -> AsyncIterator[Piece]:
     """Yield frames uncompressed, each decoded in a process of its own."""
     one = wanted.one
-    path = await asyncio.to_thread(web.blobs.path, one.blob)
+    stored = await asyncio.to_thread(web.blobs.stored, one.blob)
     for place, number in enumerate(wanted.numbers):
         order = Order(
-            path=str(path),
             offset=one.offset,
             syntax=one.transfer_syntax_uid,
             frame=number - 1,
             picture=Picture(),
             raw=True,
         )
-        yield place, (await web.pool.render(order)).content
+        yield place, (await web.pool.render(order, stored)).content
 
 
 def count(where: Layout) -> int:
@@ -251,8 +250,8 @@ async def _made(web: Web, one: Holding) -> Layout:
 
 def _looked(web: Web, one: Holding) -> Layout:
     most = web.server.settings.dicom.max_object_bytes
-    with opened(web.blobs, one, most) as file:
-        return layout(file.data, file.encoding, file.read, one.transfer_syntax_uid)
+    with opened(web.blobs, one, most) as file, file.data() as data:
+        return layout(data, file.encoding, file.read, one.transfer_syntax_uid)
 
 
 async def _kept(web: Web, one: Holding) -> Layout | None:

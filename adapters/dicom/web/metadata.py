@@ -131,11 +131,12 @@ def shown(web: Web, one: Holding) -> tuple[Json, bool]:
     there = True
     links = Links(web.base + one.path, web.settings.bulk_threshold)
     try:
-        with opened(web.blobs, one, web.server.settings.dicom.max_object_bytes) as file:
-            before = before_pixels(file.data, file.encoding)
-            pixels = pixel_data(file.data, before)
+        most = web.server.settings.dicom.max_object_bytes
+        with opened(web.blobs, one, most) as file, file.data() as data:
+            before = before_pixels(data, file.encoding)
+            pixels = pixel_data(data, before)
             found = before.found if pixels is None else {**before.found, pixels.tag: pixels}
-            made = data_set(file.data, found, links)
+            made = data_set(data, found, links)
     except (Broken, OSError) as error:
         there = isinstance(error, Broken)
         log.warning("metadata of %s could not be read: %s", one.instance, type(error).__name__)

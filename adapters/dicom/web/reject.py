@@ -27,9 +27,8 @@ async def delete(web: Web, request: Request) -> Response:
     where, who = place(request), access.caller(request)
     code = request.query_params.get("code", QUALITY)
     target = Target(where.study, where.series or None, where.instance or None)
-    access.check_write(who, "u")
     async with web.server.database.transaction() as connection:
-        await access.check(web.server, connection, who, where.study)
+        await access.check_change(web.server, connection, who, where.study)
         await reject(connection, target, code, who.name)
         by = actor(request)
         await audit.record(

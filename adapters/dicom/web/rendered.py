@@ -54,10 +54,9 @@ class Studio:
 
     async def draw(self, one: Holding, frame: int | None, picture: Picture) -> Answer:
         """Return a picture; the refusals of `pixels.refusals` where there can be none."""
-        path = str(await asyncio.to_thread(self.web.blobs.path, one.blob))
+        stored = await asyncio.to_thread(self.web.blobs.stored, one.blob)
         syntax = one.transfer_syntax_uid
         order = Order(
-            path=path,
             offset=one.offset,
             syntax=syntax,
             frame=frame,
@@ -66,7 +65,7 @@ class Studio:
         )
         with render_seconds.time():
             try:
-                return await self.pool.render(order)
+                return await self.pool.render(order, stored)
             except SangamError as error:
                 not_shown.labels(syntax, type(error).__name__).inc()
                 raise

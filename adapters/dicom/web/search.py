@@ -24,14 +24,12 @@ from adapters.dicom.web.multipart import Multipart
 from adapters.dicom.web.native import native
 from adapters.dicom.web.qido import IF_KNOWN, OF_PATIENT, Rules, Search
 from adapters.dicom.web.service import SERIES, STUDY, Place, Web, place, route
-from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, TooLarge, Unavailable
 
 MORE: Final = "There are additional results that can be requested"
 
 _NO_CONTENT = 204
-_LOOKED_AT, _MOST_LOOKED_AT = 500, 20_000
 _MAX_FIELDS = 200
 
 Row = Sequence[Any]
@@ -90,16 +88,13 @@ async def _found(
     who = access.caller(request)
     # Else the numbers of a patient's studies would tell of those that are hidden.
     hidden = OF_PATIENT if who.rights.walls else frozenset[str]()
-    statement = matches(asked.level, asked.keys, asked.computed() - hidden)
     try:
         async with web.server.database.connection() as connection:
             if where.study:
                 await access.check(web.server, connection, who, where.study, access.SEARCH)
-            if who.rights.walls:
-                rows = await _shown(web, connection, who, statement, asked)
-            else:
-                one = paged(statement, asked.limit + 1, asked.offset)
-                rows = await _rows(connection, one)
+            wall = await access.wall(web.server, connection, who, access.SEARCH)
+            statement = matches(asked.level, asked.keys, asked.computed() - hidden, wall=wall)
+            rows = await _rows(connection, paged(statement, asked.limit + 1, asked.offset))
     except Unavailable as error:
         if error.issues[0].code == "timeout":
             raise TooLarge("The search takes too long; ask for less") from error
@@ -118,25 +113,6 @@ async def _rows(connection: Connection, statement: Statement) -> list[Row]:
     # Each search is planned for its own values (fhir_server/database.py).
     cursor = await connection.execute(statement.sql, statement.values, prepare=False)
     return list(await cursor.fetchall())
-
-
-async def _shown(
-    web: Web, connection: Connection, who: Caller, statement: Statement, asked: Search
-) -> list[Row]:
-    """Return the rows of a page as if what the caller may not know of were not there.
-
-    Raises TooLarge where too many are looked at for it.
-    """
-    found: list[Row] = []
-    wanted = asked.offset + asked.limit + 1
-    for start in range(0, _MOST_LOOKED_AT, _LOOKED_AT):
-        rows = await _rows(connection, paged(statement, _LOOKED_AT, start))
-        studies = {row[0] for row in rows}
-        open_ = await access.readable(web.server, connection, who, studies, access.SEARCH)
-        found += [row for row in rows if row[0] in open_]
-        if len(rows) < _LOOKED_AT or len(found) >= wanted:
-            return found[asked.offset : wanted]
-    raise TooLarge("The search looks at too much; ask for less, as by PatientID or StudyDate")
 
 
 def result(web: Web, asked: Search, found: Record) -> Json:

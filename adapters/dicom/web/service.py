@@ -33,7 +33,7 @@ class Web:
     base: str
     pool: Pool
     layouts: dict[str, Layout] = field(default_factory=dict)
-    accesses: dict[tuple[str, str], float] = field(default_factory=dict)
+    accesses: dict[tuple[str, str, frozenset[str]], float] = field(default_factory=dict)
     # Each holds a data set and its decoded pixels in memory.
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
@@ -48,7 +48,7 @@ Handler = Callable[[Web, Request], Awaitable[Response]]
 
 def service(server: Server) -> Web:
     """Return the service of a server."""
-    blobs = archive_blobs(server.blobs.root, server.settings.dicom)
+    blobs = archive_blobs(server.blobs, server.settings.dicom)
     render = server.settings.dicom.render
     pool = shared(workers=render.workers, memory=render.memory_bytes, seconds=render.seconds)
     return Web(server, blobs, dicomweb(server.settings.dicom, server.base), pool)

@@ -1,11 +1,8 @@
 """Stored data sets, opened without reading them into memory."""
 
-import mmap
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -13,16 +10,23 @@ from adapters.dicom.dataset.elements import Broken, Encoding
 from adapters.dicom.dataset.head import is_deflated
 from adapters.dicom.dataset.identifier import encoding_of
 from adapters.dicom.web.holdings import Holding
+from fhir_server.at_rest.files import Scratch, pread, size, viewed
 from fhir_server.blobs import Blobs
 
 _PIECE = 1 << 20
+# More than the header of an element and of an item are long.
+_BEHIND = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A data set: its bytes as mapped, how they are encoded, and how they are read."""
+    """A data set: its bytes as far as the pixels, how it is encoded, and how all is read.
 
-    data: memoryview
+    `data()` lends as much memory as the data set has bytes; of a sealed file those behind the
+    header of the pixels are NULs in it.
+    """
+
+    data: Callable[[], AbstractContextManager[memoryview]]
     encoding: Encoding
     read: Callable[[int, int], bytes]
 
@@ -37,19 +41,22 @@ def opened(blobs: Blobs, one: Holding, most: int) -> Iterator[Opened]:
     """
     with ExitStack() as held:
         file: BinaryIO = held.enter_context(blobs.open(one.blob))
-        start = one.offset
+        start, pixels = one.offset, one.pixel_offset
         if is_deflated(one.transfer_syntax_uid):
             file = held.enter_context(_inflated(file, start, blobs, most))
             start = 0
-        descriptor = file.fileno()
-        if os.fstat(descriptor).st_size <= start:
+        if size(file) <= start:
             raise Broken("The data set is empty")
-        mapped = held.enter_context(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-        view = held.enter_context(memoryview(mapped))
-        data = held.enter_context(view[start:])
 
         def read(begin: int, end: int) -> bytes:
-            return os.pread(descriptor, max(0, end - begin), start + begin)
+            return pread(file, start + begin, start + end)
+
+        @contextmanager
+        def data() -> Iterator[memoryview]:
+            # What follows the header of the pixels is for `read`.
+            needed = None if pixels is None else start + pixels + _BEHIND
+            with viewed(file, needed) as view, view[start:] as found:
+                yield found
 
         yield Opened(data, encoding_of(one.transfer_syntax_uid), read)
 
@@ -57,17 +64,17 @@ def opened(blobs: Blobs, one: Holding, most: int) -> Iterator[Opened]:
 @contextmanager
 def _inflated(file: BinaryIO, start: int, blobs: Blobs, most: int) -> Iterator[BinaryIO]:
     """Inflate into a file that nobody else sees and that ends with its use (PS3.5, A.5)."""
-    with tempfile.TemporaryFile(dir=blobs.incoming) as plain:
+    with closing(Scratch(blobs.incoming)) as plain:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         file.seek(start)
         pending = file.read(_PIECE)
         try:
             while pending and not inflater.eof:
                 plain.write(inflater.decompress(pending, _PIECE))
-                if plain.tell() > most:
+                if plain.size > most:
                     raise Broken("The deflated data set inflates beyond the limit")
                 pending = inflater.unconsumed_tail or file.read(_PIECE)
         except zlib.error:
             raise Broken("The deflated data set is damaged") from None
-        plain.flush()
-        yield plain
+        with plain.reading() as found:
+            yield found

@@ -19,7 +19,7 @@ from adapters.dicom.storage.beside import Beside
 from adapters.dicom.storage.index import Rules as Policies
 from adapters.dicom.storage.quota import Loop, Quota, Reserve
 from adapters.dicom.storage.store import Archive
-from adapters.dicom.web import access
+from adapters.dicom.web import access, auditing
 from adapters.dicom.web.accept import chosen
 from adapters.dicom.web.refusal import refused
 from adapters.dicom.web.service import STUDY, Web, place, route
@@ -29,7 +29,7 @@ from adapters.dicom.web.stow_multipart import Malformed
 from adapters.dicom.web.stow_parts import Outcome, Rules
 from adapters.dicom.web.stow_request import DICOM_JSON, Body, body
 from adapters.dicom.web.wado import ranges_of
-from fhir_server.errors import NotAcceptable, TooLarge, Unavailable, UnsupportedMedia
+from fhir_server.errors import Forbidden, NotAcceptable, TooLarge, Unavailable, UnsupportedMedia
 
 log = logging.getLogger(__name__)
 
@@ -75,20 +75,30 @@ class _Store:
                 return refused(408, "The body stopped coming", {"Connection": "close"})
             finally:
                 await asyncio.to_thread(archive.quota.settle)
+        await auditing.stored(web, request, outcomes)
         status = http_status(outcomes)
         headers = _RETRY if status == Unavailable.status else None
         return Response(answer(web.base, outcomes), status, headers, DICOM_JSON)
 
 
 async def _check_rights(web: Web, request: Request) -> None:
-    """Raise Forbidden where the caller may not store, NotFound for a study not known to him."""
+    """Raise Forbidden where the caller may not store, NotFound for a study not known to him.
+
+    Who may not bring studies may add to those that he may change.
+    """
     who, study = access.caller(request), request.path_params.get("study", "")
-    access.check_write(who, "c")
-    if study and who.rights.walls:
-        async with web.server.database.connection() as connection:
-            row = await (await connection.execute(_IS_THERE, (study,))).fetchone()
-            if row is not None:
-                await access.check(web.server, connection, who, study)
+    if access.is_keeper(who):
+        return
+    brings = access.may_bring(who)
+    if not brings and not study:
+        raise Forbidden("Your rights let you add to studies that you may change alone")
+    async with web.server.database.connection() as connection:
+        if not brings:
+            await access.check_change(web.server, connection, who, study)
+            return
+        row = await (await connection.execute(_IS_THERE, (study,))).fetchone()
+        if row is not None:
+            await access.check(web.server, connection, who, study)
 
 
 def _check(request: Request) -> None:

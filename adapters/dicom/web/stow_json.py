@@ -4,12 +4,10 @@ https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5.1
 https://dicom.nema.org/medical/dicom/current/output/html/part18.html#chapter_F
 """
 
-import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 from pydicom.dataset import Dataset
@@ -21,6 +19,7 @@ from adapters.dicom.network.statuses import CANNOT_UNDERSTAND, OUT_OF_RESOURCES
 from adapters.dicom.web.frame_forms import DEFAULTS
 from adapters.dicom.web.stow_multipart import Malformed
 from adapters.dicom.web.stow_parts import Outcome, Rules, begun, finished
+from fhir_server.blobs import Arrival
 from fhir_server.errors import Unavailable
 
 MAX_METADATA = 64 << 20
@@ -44,12 +43,12 @@ class Bulk:
     """Bulk data of one URI: its parts as files, a frame each where they are compressed."""
 
     syntax: str
-    paths: list[Path] = field(default_factory=list)
+    files: list[Arrival] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """Return the bytes of all parts."""
-        return sum(path.stat().st_size for path in self.paths)
+        return sum(one.size for one in self.files)
 
 
 class Metadata:
@@ -59,7 +58,7 @@ class Metadata:
         self._rules = rules
         self._metadata: bytearray | None = None
         self._bulk: dict[str, Bulk] = {}
-        self._file: BinaryIO | None = None
+        self._file: Arrival | None = None
         self._parts = 0
 
     def begin(self, kind: str, parameters: dict[str, str], location: str) -> None:
@@ -73,9 +72,8 @@ class Metadata:
         if self._parts > MAX_PARTS:
             raise Malformed("There are too many parts")
         syntax = parameters.get("transfer-syntax") or DEFAULTS.get(kind, EXPLICIT_LITTLE)
-        path = self._rules.archive.blobs.incoming / secrets.token_hex(16)
-        self._bulk.setdefault(location, Bulk(syntax)).paths.append(path)
-        self._file = path.open("xb")
+        self._file = self._rules.archive.blobs.arrive()
+        self._bulk.setdefault(location, Bulk(syntax)).files.append(self._file)
 
     def write(self, piece: bytes) -> None:
         """Keep it. Raises Unavailable where the disk has no room for bulk data."""
@@ -90,9 +88,9 @@ class Metadata:
                 raise Malformed("The metadata is too long")
 
     def end(self) -> None:
-        """Close the file of bulk data."""
+        """End the file of bulk data."""
         if self._file:
-            self._file.close()
+            self._file.end()
         self._file = None
 
     def close(self) -> list[Outcome]:
@@ -112,8 +110,8 @@ class Metadata:
         """Remove the files."""
         self.end()
         for bulk in self._bulk.values():
-            for path in bulk.paths:
-                path.unlink(missing_ok=True)
+            for one in bulk.files:
+                one.drop()
 
 
 def _stored(rules: Rules, item: dict[str, Any], bulk: Mapping[str, Bulk]) -> Outcome:
@@ -178,7 +176,7 @@ def _plain(
         left -= bulk[uri].size
         if left < 0:
             raise ValueError("The bulk data is too long")
-        return b"".join(path.read_bytes() for path in bulk[uri].paths)
+        return b"".join(_read(bulk[uri].files))
 
     kept = {
         tag: value
@@ -204,7 +202,7 @@ def _native(item: Mapping[str, Any], tag: str, pixels: Bulk) -> Iterator[bytes]:
     vr = _WIDE.get(tag) or (b"OW" if deep else b"OB")
     number = int(tag, 16)
     yield _HEADER.pack(number >> 16, number & 0xFFFF, vr, 0, size + size % 2)
-    yield from _read(pixels.paths)
+    yield from _read(pixels.files)
     yield bytes(size % 2)
 
 
@@ -213,16 +211,16 @@ def _encapsulated(tag: str, pixels: Bulk) -> Iterator[bytes]:
     number = int(tag, 16)
     yield _HEADER.pack(number >> 16, number & 0xFFFF, b"OB", 0, _UNDEFINED)
     yield _ITEM.pack(0xFFFE, 0xE000, 0)
-    for path in pixels.paths:
-        size = path.stat().st_size
+    for one in pixels.files:
+        size = one.size
         yield _ITEM.pack(0xFFFE, 0xE000, size + size % 2)
-        yield from _read([path])
+        yield from _read([one])
         yield bytes(size % 2)
     yield _ITEM.pack(0xFFFE, 0xE0DD, 0)
 
 
-def _read(paths: list[Path]) -> Iterator[bytes]:
-    for path in paths:
-        with path.open("rb") as file:
+def _read(files: list[Arrival]) -> Iterator[bytes]:
+    for one in files:
+        with one.stored().open() as file:
             while piece := file.read(_PIECE):
                 yield piece

@@ -3,7 +3,7 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5.1
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from adapters.dicom.network.statuses import CANNOT_UNDERSTAND
 from adapters.dicom.web.stow_json import Metadata
@@ -68,6 +68,10 @@ class Parts(Protocol):
         """Forget what is not complete."""
 
 
+MOST_PARTS: Final = 100_000
+"""Each part, be it empty, has its place in the answer, which is held until the end."""
+
+
 class _Single:
     """A body that is one instance."""
 
@@ -126,6 +130,8 @@ class _Instances:
         self._outcomes: list[Outcome] = []
 
     def begin(self, kind: str, parameters: dict[str, str], _location: str) -> None:
+        if len(self._outcomes) >= MOST_PARTS:
+            raise Malformed("There are too many parts; send them by several requests")
         if kind in {"", DICOM}:
             self._part = Part(self._rules, parameters.get("transfer-syntax", ""))
         else:

@@ -280,8 +280,8 @@ async def _corrected(web: Web, one: Holding, overlay: Overlay, head: bytes) -> A
 
 
 def _with_overlay(web: Web, one: Holding, overlay: Overlay) -> Generator[bytes]:
-    path, syntax = web.blobs.path(one.blob), one.transfer_syntax_uid
-    yield from output.pieces(path, one.offset, one.size, syntax, one.pixel_offset, overlay)
+    stored, syntax = web.blobs.stored(one.blob), one.transfer_syntax_uid
+    yield from output.pieces(stored, one.offset, one.size, syntax, one.pixel_offset, overlay)
 
 
 async def written(web: Web, going: Going) -> bytes:
@@ -291,9 +291,9 @@ async def written(web: Web, going: Going) -> bytes:
     """
     one = going.one
     async with web.decoding:
-        path = await asyncio.to_thread(web.blobs.path, one.blob)
+        stored = await asyncio.to_thread(web.blobs.stored, one.blob)
         try:
-            data = (await web.pool.render(whole.order(path, going.syntax))).content
+            data = (await web.pool.render(whole.order(going.syntax), stored)).content
         except NotAcceptable as error:
             raise Undecodable(error.text) from None
         if one.overlay:

@@ -3,7 +3,7 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part04.html#sect_K.4.1
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from adapters.dicom.network.negotiate import Agreed
 from adapters.dicom.network.statuses import DOES_NOT_MATCH, OUT_OF_RESOURCES, PENDING
 from adapters.dicom.query import models
 from adapters.dicom.query.answers import PENDING_WITHOUT_KEYS, Record, requested
-from adapters.dicom.query.find import Queries, Question, answered
+from adapters.dicom.query.find import Queries, Question, Row, Session, answered
 from adapters.dicom.query.matching import criteria
+from adapters.dicom.recorded import answered as recorded
 from adapters.dicom.worklist.keywords import ENTRY, STATUS, STEP, STEPS
 from adapters.dicom.worklist.statement import matches
+from fhir_server.audit.peers import WORKLIST
 
 _PATIENT_NAME = 0x00100010
 
@@ -39,9 +41,15 @@ def find(queries: Queries, peer: Peer, context: Agreed, command: Command) -> Int
             asked.status(),
             asked.answer,
             Answer(OUT_OF_RESOURCES, "There are more matches; ask for fewer"),
+            lambda session, found: _record(session, peer, data, found),
         )
 
     return Streamed(lambda data, exchange: answered(queries, lambda: question(data), exchange))
+
+
+def _record(session: Session, peer: Peer, data: bytes, found: Iterable[Row]) -> None:
+    orders = (("ServiceRequest", row[3]) for row in found)
+    recorded(session, peer, WORKLIST, data, orders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ class Asked:
 
 def record(row: Sequence[Any]) -> Record:
     """Return the attributes in a row of `statement.matches`."""
-    attributes, step, status = row
+    attributes, step, status, *_ = row
     item = {**msgspec.json.decode(step), STATUS: [status]}
     return {**msgspec.json.decode(attributes), STEPS: [item]}
 

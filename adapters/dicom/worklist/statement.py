@@ -42,13 +42,13 @@ _LISTED = "w.status <> '' AND (w.shown_until IS NULL OR w.shown_until > now())"
 def matches(keys: Mapping[str, Criterion]) -> Statement:
     """Return the SELECT of the steps that match, by their start.
 
-    Its rows have the attributes of the entry, those of the step's item (JSON texts), and
-    the step's status.
+    Its rows have the attributes of the entry, those of the step's item (JSON texts),
+    the step's status, and the id of its ServiceRequest.
     """
     found = [*_entry(keys)]
     where = " AND ".join([*(one.sql for one in found), _LISTED])
     sql = (
-        "SELECT w.attributes::text, w.step::text, w.status FROM worklist_step w "
+        "SELECT w.attributes::text, w.step::text, w.status, w.service_request FROM worklist_step w "
         f"WHERE {where} ORDER BY w.start_date, w.start_time, w.id"
     )
     return Statement(sql, tuple(value for one in found for value in one.values))

@@ -22,10 +22,13 @@ from adapters.hl7.inbox.understand import KeptOrigin
 from adapters.hl7.laboratory.specimen_orders import active
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.analyzer_tests import Tests
+from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.recorded import asked, system
 from adapters.hl7.records.answer import Ordered, encoded, failed, orders
 from adapters.hl7.records.query import Request
 from adapters.hl7.records.transmission import messages
+from fhir_server.audit.peers import ANALYZER
 from fhir_server.config import AstmDialect
 from fhir_server.errors import SangamError, Throttled, Unavailable
 from fhir_server.server import Server
@@ -240,21 +243,38 @@ async def _requests(one: Analyzer, found: Examined) -> None:
         elif len(one.outgoing) >= _MOST_WAITING:
             metrics.astm_queries.labels("refused").inc()
         else:
-            one.offer(Outgoing(tuple(await _answer(one, request))))
+            one.offer(Outgoing(tuple(await _answer(one, request, found))))
 
 
-async def _answer(one: Analyzer, request: Request) -> list[bytes]:
+async def _answer(one: Analyzer, request: Request, asking: Examined) -> list[bytes]:
     now, number = datetime.now(one.zone), uuid4().hex[:20]
     codec = downloads.codec_of(one.loaded)
     try:
         if len(request.named) > _MOST_NAMED:
             raise Throttled(f"A query names at most {_MOST_NAMED} specimens")
-        found = await _found(one, request)
+        known = asking.loaded is not None or one.server.settings.demo
+        found = await _found(one, request) if known else []
+        await _record(one, asking, found, refused=not known)
     except (SangamError, psycopg.Error):
         metrics.astm_queries.labels("failed").inc()
         return encoded(failed(now, number), codec)
+    if not known:
+        metrics.astm_queries.labels("unknown").inc()
+        return encoded(failed(now, number), codec)
     metrics.astm_queries.labels("orders" if found else "none").inc()
     return encoded(orders(found, now, number, action="N", queried=True), codec)
+
+
+async def _record(
+    one: Analyzer, asking: Examined, found: Sequence[Ordered], *, refused: bool
+) -> None:
+    """Record a query before it is answered."""
+    lines = asking.received.raw.split(b"\r")
+    text = b"\r".join(line for line in lines if line[:1] == b"Q").decode("latin-1")
+    told = [("ServiceRequest", id_) for each in found for id_ in each.requests]
+    asker = system(asking.received.sender, Origin(one.server.settings.astm.channel, one.peer))
+    async with one.server.database.statement() as connection:
+        await asked(connection, asker, ANALYZER, text, told, refused=refused)
 
 
 async def _found(one: Analyzer, request: Request) -> Sequence[Ordered]:

@@ -25,6 +25,8 @@ from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import Claim, attributed
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.recorded import Note, noting
+from fhir_server.audit.peers import System
 from fhir_server.background import end
 from fhir_server.errors import SangamError
 from fhir_server.server import Server
@@ -44,6 +46,7 @@ class _Lines:
 
     server: Server
     keeper: Keeper
+    note: Note
     port: Port | None = None
     open: dict[asyncio.Task[None], Analyzer] = field(default_factory=dict)
     dialed: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
@@ -59,7 +62,7 @@ async def serve(server: Server, sock: socket.socket | None, stop: asyncio.Event)
     left = await keeper.recover()
     if left:
         _log.warning("%d sessions of analyzers had been cut by the end of the server", left)
-    lines = _Lines(server, keeper)
+    lines = _Lines(server, keeper, noting(server))
     tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(_look(lines))]
     if sock is not None:
         tasks.append(asyncio.create_task(await _listen(lines, sock)))
@@ -79,7 +82,8 @@ async def _listen(lines: _Lines, sock: socket.socket) -> Coroutine[None, None, N
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _accepted(lines, reader, writer)
 
-    lines.port = Port(sock, settings.channel, settings.allow_hosts, settings.tls)
+    plain = settings.plain_from
+    lines.port = Port(sock, settings.channel, settings.allow_hosts, settings.tls, plain)
     await lines.port.open(accepted)
     return lines.port.follow(accepted)
 
@@ -110,6 +114,8 @@ async def _accepted(
     if reason:
         _log.warning("An analyzer at %s was refused: %s", peer.host, reason)
         writer.close()
+        if not full:
+            await lines.note(System("-", "hl7", peer.host), f"The connection was refused: {reason}")
         return
     await _serve(lines, reader, writer, peer.address, _by_connection(lines, peer))
 

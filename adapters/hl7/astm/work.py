@@ -68,6 +68,7 @@ def _ordered(
         collected=_moment(collected, zone),
         specimen_type=_first_code(specimen.get("type", {})),
         physician=_physician(found, first),
+        requests=tuple(request["id"] for _, request in group),
     )
 
 

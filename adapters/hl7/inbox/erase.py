@@ -8,8 +8,16 @@ from fhir_server.interactions.erasure import Erased
 from fhir_server.server import Server
 
 _AT_ONCE: Final = 1_000
-_PERSONS: Final = {b"PID": (2, 3, 4), b"MRG": (1, 2, 3, 4)}
-"""Fields that have identifiers of the patient (HL7 v2, 3.4.2 and 3.4.9)."""
+_PERSONS: Final = {
+    b"PID": (2, 3, 4),
+    b"MRG": (1, 2, 3, 4),
+    b"QPD": (3,),
+    b"P": (2, 3, 4),
+    b"Q": (2,),
+}
+"""Fields that have identifiers of the patient (HL7 v2, 3.4.2 and 3.4.9; ASTM E1394, 7 and 11)."""
+_ASKING: Final = frozenset((b"QPD", b"Q"))
+"""Segments and records in which any component may be one."""
 
 # Where a message was taken in bulk, what it says of others is kept nowhere else either.
 _MESSAGES: Final = """
@@ -24,12 +32,23 @@ ORDER BY id LIMIT %(most)s
 _OUTBOUND: Final = """
 DELETE FROM hl7_outbound WHERE reference = ANY(%(literals)s) OR keys && %(literals)s::text[]
     OR EXISTS (SELECT FROM unnest(%(values)s::text[]) AS v(value)
-               WHERE position(convert_to('|' || v.value || '^', 'UTF8') IN payload) > 0)
+               WHERE position(convert_to('|' || v.value || '^', 'UTF8') IN payload) > 0
+                  OR position(convert_to('~' || v.value || '^', 'UTF8') IN payload) > 0)
 """
+# Sessions under way: what they said so far, which may stand in two frames.
+_SESSIONS: Final = """
+SELECT session, said FROM (
+    SELECT session, string_agg(text, '' ORDER BY number) AS said FROM hl7_astm_frame GROUP BY 1
+) AS s WHERE EXISTS (SELECT FROM unnest(%s::text[]) AS v(value)
+                     WHERE position(convert_to(v.value, 'UTF8') IN said) > 0)
+"""
+_END_SESSIONS: Final = "DELETE FROM hl7_astm_frame WHERE session = ANY(%s)"
 _OTHERS: Final = (
     "DELETE FROM hl7_report WHERE patient_id = %(patient)s OR message_id = ANY(%(messages)s)",
     "DELETE FROM hl7_applied WHERE resource = ANY(%(literals)s)",
-    "DELETE FROM hl7_pending_link WHERE source = ANY(%(literals)s)",
+    """DELETE FROM hl7_pending_link WHERE source = ANY(%(literals)s)
+        OR EXISTS (SELECT FROM unnest(%(values)s::text[]) AS v(value), unnest(tokens) AS t(token)
+                   WHERE right(t.token, length(v.value) + 1) = '|' || v.value)""",
     """DELETE FROM hl7_merge WHERE survivor = ANY(%(literals)s) OR retired = ANY(%(literals)s)
         OR survivor = %(patient)s OR retired = %(patient)s""",
     """DELETE FROM hl7_critical WHERE observation_id = ANY(%(ids)s)
@@ -46,7 +65,8 @@ _OTHERS: Final = (
 async def erase(server: Server, gone: Erased) -> int:
     """Remove the messages and other rows of a patient; return how many messages.
 
-    A message is his when it made something of his, or has an identifier of his in PID or MRG.
+    A message is his when it made something of his, or has an identifier of his where it says
+    whose it is, or who is asked for.
     """
     count, after = 0, 0
     messages: list[int] = []
@@ -69,7 +89,11 @@ async def erase(server: Server, gone: Erased) -> int:
         count += (await connection.execute(_OUTBOUND, given)).rowcount
         for statement in _OTHERS:
             await connection.execute(statement, given)
-    return count
+        rows = await (await connection.execute(_SESSIONS, (given["values"],))).fetchall()
+        wanted = {one.encode() for one in gone.identifiers}
+        own = [session for session, said in rows if wanted & set(_named(bytes(said)))]
+        await connection.execute(_END_SESSIONS, (own,))
+    return count + len(own)
 
 
 async def _candidates(
@@ -90,12 +114,16 @@ async def _candidates(
 
 def _named(raw: bytes) -> Iterable[bytes]:
     """Yield the identifiers of patients in a message, as its own delimiters part them."""
-    if not raw.startswith(b"MSH") or len(raw) < len("MSH|^~"):
+    if raw.startswith(b"MSH"):
+        field, component, repetition = raw[3:4], raw[4:5], raw[5:6]
+    else:
+        # Records of an analyzer (ASTM E1394, 6.4); a session under way may have said but these.
+        field, repetition, component = raw[1:2] or b"|", raw[2:3] or b"\\", raw[3:4] or b"^"
+    if not (field and component and repetition):
         return
-    field, component, repetition = raw[3:4], raw[4:5], raw[5:6]
     for line in raw.replace(b"\n", b"\r").split(b"\r"):
         values = line.split(field)
         for number in _PERSONS.get(values[0], ()):
-            if number < len(values):
-                for one in values[number].split(repetition):
-                    yield one.split(component)[0]
+            for one in values[number].split(repetition) if number < len(values) else ():
+                parts = one.split(component)
+                yield from parts if values[0] in _ASKING else parts[:1]

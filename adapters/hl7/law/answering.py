@@ -20,8 +20,10 @@ from adapters.hl7.outbound import queue, replies
 from adapters.hl7.outbound.queue import Queued
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.recorded import asked as recorded
 from adapters.hl7.records.query import Request
 from adapters.hl7.uri_base import uri_base
+from fhir_server.audit.peers import WORK, System
 from fhir_server.database import Connection
 from fhir_server.server import Server
 
@@ -57,9 +59,17 @@ class Work:
     flying: dict[str, tuple[str, int, float]] = field(default_factory=dict)
 
     async def answer(
-        self, header: Header, message: Message, loaded: Loaded | None, now: datetime
+        self,
+        header: Header,
+        message: Message,
+        loaded: Loaded | None,
+        now: datetime,
+        asker: System,
     ) -> bytes:
-        """Return RSP^K11, and queue the work that was asked for."""
+        """Return RSP^K11, and queue the work that was asked for.
+
+        It is recorded together with that which orders the `asker` is given.
+        """
         field_ = loaded.profile.law.isolate_field if loaded else 9
         query = asked(message, field_)
         known = loaded is not None and giving.is_analyzer(loaded)
@@ -67,17 +77,19 @@ class Work:
         status = "AE" if problem else "OK"
         metrics.queries.labels(_named(query), status).inc()
         if loaded is not None and not problem:
-            await self._give(loaded, query)
+            await self._give(loaded, query, asker, "|".join(message.named("QPD")[0].fields))
         told = {"problem": problem, "profile": _PROFILE}
         return response(header, message, now, status, KIND, **told)  # type: ignore[arg-type]
 
-    async def _give(self, loaded: Loaded, query: Asked) -> None:
+    async def _give(self, loaded: Loaded, query: Asked, asker: System, text: str) -> None:
         server = self.server
         to = giving.analyzer(server, await uri_base(server), loaded)
         number = query.container or query.place
         named = ((("", number),)) if number else ()
         found = await specimen_orders.active(server, Request(named, frozenset(), cancels=False))
+        given = [("ServiceRequest", one["id"]) for _, orders in found for one in orders.requests]
         async with server.database.transaction() as connection:
+            await recorded(connection, asker, WORK, text, given)
             count = 0
             for label, orders in found:
                 # What stands at a place is known by its own number.

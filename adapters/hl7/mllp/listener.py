@@ -30,7 +30,10 @@ from adapters.hl7.mllp.pending import Pending
 from adapters.hl7.mllp.port import Peer, Port, peer_of
 from adapters.hl7.mllp.unstored import storage_failed
 from adapters.hl7.profiles.agreements import Agreements, agreements
+from adapters.hl7.profiles.attribution import STRANGERS
 from adapters.hl7.profiles.origin import Origin
+from adapters.hl7.recorded import Note, noting, system
+from fhir_server.audit.peers import System
 from fhir_server.background import end
 from fhir_server.channel_settings import Hl7Channel
 from fhir_server.errors import Unavailable
@@ -59,6 +62,7 @@ class _Listener:
     agreements: Agreements
     aside: Aside
     port: Port
+    note: Note
     dialogue: Dialogue | None = None
     open: dict[asyncio.Task[None], "_Connection"] = field(default_factory=dict)
     peers: Counter[str] = field(default_factory=Counter)
@@ -113,7 +117,8 @@ async def serve(
     cannot be used.
     """
     settings = server.settings.hl7.of(channel.name) if channel else server.settings.hl7
-    port = Port(sock, settings.channel, settings.allow_hosts, channel.tls if channel else None)
+    tls = channel.tls if channel else None
+    port = Port(sock, settings.channel, settings.allow_hosts, tls, settings.plain_from)
     shared = _Listener(
         settings,
         Inbox(server.database, settings.channel),
@@ -122,6 +127,7 @@ async def serve(
         agreements(server),
         Aside(settings.max_unstored_bytes),
         port,
+        noting(server),
         dialogue,
     )
 
@@ -167,6 +173,8 @@ async def _accepted(
     peer = peer_of(writer)
     reason = _refusal(shared, peer)
     if reason:
+        if why := shared.port.refusal(peer):
+            await shared.note(System("-", "hl7", peer.host), f"The connection was refused: {why}")
         _log.warning("MLLP connection of %s to %s refused: %s", peer.host, shared.name, reason)
         metrics.refused_connections.labels(shared.name).inc()
         writer.close()
@@ -403,6 +411,9 @@ async def _answer(
             shared.pending.owe(row.id, one.sender, connection.writer)
         if shared.dialogue is not None and one.ack_mode in {"query", "reply"}:
             await _speak(shared.dialogue, connection, one)
+        if one.reason in STRANGERS and one.state != "stored":
+            who = system(one.sender, connection.desk.origin)
+            await shared.note(who, f"A message was refused: {one.reason}")
 
 
 async def _speak(dialogue: Dialogue, connection: _Connection, received: Received) -> None:

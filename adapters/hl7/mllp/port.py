@@ -19,6 +19,8 @@ _BUFFER: Final = 256 << 10
 _HANDSHAKE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 
+_LOOPBACK: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,11 +38,18 @@ class Port:
     """A socket that is listened on until `close`; its TLS follows its files."""
 
     def __init__(
-        self, sock: socket.socket, name: str, allow_hosts: Sequence[str], said: Hl7Tls | None
+        self,
+        sock: socket.socket,
+        name: str,
+        allow_hosts: Sequence[str],
+        said: Hl7Tls | None,
+        plain_from: Sequence[str] = (),
     ) -> None:
+        """Without TLS it is for this machine, and for the networks of `plain_from`."""
         self._sock = sock
         self._name = name
         self._networks = tuple(ipaddress.ip_network(one) for one in allow_hosts)
+        self._plain = (*_LOOPBACK, *(ipaddress.ip_network(one) for one in plain_from))
         self._tls = said
         self._stamp: tls.Stamp = ()
         self._listening: asyncio.Server | None = None
@@ -84,6 +93,8 @@ class Port:
         """Return why a connection is not taken by its address or certificate, else ""."""
         if self._networks and not _within(peer.host, self._networks):
             return "its address is not allowed"
+        if self._tls is None and not _within(peer.host, self._plain):
+            return "it does without TLS"
         if self._tls is not None and not tls.admits(self._tls, peer.names, peer.fingerprint):
             return "its certificate is not allowed"
         return ""

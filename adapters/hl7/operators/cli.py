@@ -23,7 +23,7 @@ from adapters.hl7.inbox.replay import Chosen
 from adapters.hl7.inbox.unmerge import Unmerged
 from adapters.hl7.inbox.unmerge import unmerge as taken_back
 from adapters.hl7.message.reasons import REASONS
-from adapters.hl7.operators import refused
+from adapters.hl7.operators import audit, refused
 from adapters.hl7.operators.analyzers import simulate
 from adapters.hl7.operators.channels import app as channels_app
 from adapters.hl7.operators.codes import app as codes_app
@@ -329,6 +329,8 @@ def _show_previews(context: typer.Context, chosen: Chosen, *, confirmed: bool) -
                     (chosen.ids or ())[:_PREVIEWED],
                     "previewed",
                 )
+            for one in found:
+                await audit.read(server, one, getpass.getuser(), "preview")
             return [await previewed(server, one, confirmed=confirmed) for one in found], problems
 
     previews, problems = asyncio.run(working())

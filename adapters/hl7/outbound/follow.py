@@ -11,6 +11,7 @@ from typing import Final
 
 from adapters.hl7.acknowledgement.ack import control_id
 from adapters.hl7.outbound import queue
+from adapters.hl7.outbound.disclosing import left
 from adapters.hl7.outbound.events import Event, events, of_deletion, of_part, withdrawn
 from adapters.hl7.outbound.gather import CALLER, belongings, gather, searched, source
 from adapters.hl7.outbound.messages import NOTHING, Draft, adt, oml, oru, oul, written
@@ -218,7 +219,11 @@ async def _tell(
     for peer, one in wanted:
         if origin is None or not is_echo(peer, origin):
             said.add((peer.name, literal(told)))
-            await _queue(connection, peer, one, told, record, own)
+            shown = await left(server, connection, peer, told, record, own, gone)
+            if shown is None:
+                _log.info("%s is not told: no consent permits it", peer.name)
+                continue
+            await _queue(connection, peer, one, told, *shown)
 
 
 def _due(told: Json, cause: _Cause) -> list[Event]:

@@ -18,6 +18,10 @@ from adapters.hl7.profiles.patterns import compiled
 from adapters.hl7.profiles.read import Loaded, Profiles
 
 Doubt = Literal["", "UNKNOWN_SENDER", "AMBIGUOUS_SENDER"]
+
+STRANGERS = frozenset(("UNKNOWN_SENDER", "AMBIGUOUS_SENDER"))
+"""Reasons for which a message is refused because of its sender."""
+
 _COMPONENTS: Final = (1, 2)
 
 

@@ -96,6 +96,8 @@ class Outbound(_Table):
     `codes` gives for system|code what the destination calls it (code^text^coding system);
     the profile's own `codes`, `units` and `authorities` are read backwards too. `not_from`
     are channels whose changes are not sent here, beside those of the profile itself.
+    `discloses_to` is the organisation of the destination where that is another: it is told
+    only what consents permit to disclose.
     """
 
     address: str = Field("", pattern=r"^$|^.+:\d{1,5}$")
@@ -114,6 +116,7 @@ class Outbound(_Table):
         Annotated[str, AfterValidator(_coding)], Annotated[str, AfterValidator(_element)]
     ] = {}
     not_from: tuple[str, ...] = ()
+    discloses_to: str = Field("", pattern=r"^$|^Organization/[A-Za-z0-9.-]{1,64}$")
     timeout_seconds: float = Field(30, gt=0)
     attempts: int = Field(10, ge=1)
     enabled: bool = True

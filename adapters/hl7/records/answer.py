@@ -4,7 +4,7 @@ CLSI LIS02-A2 (ASTM E1394), sections 6 to 8 and 12: https://clsi.org/shop/standa
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
@@ -20,7 +20,8 @@ class Ordered:
     """Tests of one specimen of one patient; texts are "" where nothing is known.
 
     `name` and `physician` are components: family, given, middle; and identifier, family,
-    given. Times are YYYYMMDDHHMMSS in the analyzer's zone, or less of it.
+    given. Times are YYYYMMDDHHMMSS in the analyzer's zone, or less of it. `requests` are
+    the ids of the ServiceRequests.
     """
 
     specimen: str
@@ -34,6 +35,7 @@ class Ordered:
     collected: str = ""
     specimen_type: str = ""
     physician: tuple[str, ...] = ()
+    requests: tuple[str, ...] = field(default=(), compare=False)
 
 
 def orders(

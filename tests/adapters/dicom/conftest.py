@@ -15,7 +15,8 @@ import pytest
 from adapters.dicom import listener
 from adapters.dicom.network.scu import Instance, Sender
 from adapters.dicom.storage.store import archive_root
-from fhir_server.blobs import Blobs
+from fhir_server.bases import DEFAULT
+from fhir_server.blobs import Blobs, blobs_of
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 
@@ -59,15 +60,21 @@ class Archive:
 @contextmanager
 def serving(settings: Settings, conninfo: str) -> Iterator[Archive]:
     """Run a listener in a thread until the block ends."""
-    root = settings.data_dir / "blobs"
+    blobs = blobs_of(settings, conninfo, DEFAULT)
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     stop = threading.Event()
     thread = threading.Thread(
-        target=listener.listen, args=(settings, conninfo, root, sock, stop), name="listener"
+        target=listener.listen, args=(settings, conninfo, blobs, sock, stop), name="listener"
     )
     thread.start()
     try:
-        yield Archive(sock.getsockname(), conninfo, Blobs(archive_root(root)), settings, stop)
+        yield Archive(
+            sock.getsockname(),
+            conninfo,
+            Blobs(archive_root(blobs.root), blobs.keys),
+            settings,
+            stop,
+        )
     finally:
         stop.set()
         thread.join(30)

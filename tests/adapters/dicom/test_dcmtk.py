@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -75,7 +76,7 @@ def test_storescu_sends_pydicoms_files(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Received Store Response (Success)" in done.stdout + done.stderr
     [(blob,)] = archive.rows("SELECT encode(blob, 'hex') FROM dicom_instance")
-    kept = pydicom.dcmread(archive.blobs.path(blob))
+    kept = pydicom.dcmread(BytesIO(archive.blobs.get(blob)))
     original = pydicom.dcmread(file.path)
     assert kept.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID
     assert kept.SOPInstanceUID == original.SOPInstanceUID

@@ -27,12 +27,14 @@ LISTENER = """
 import json, socket, sys, threading
 from pathlib import Path
 from adapters.dicom.listener import listen
+from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
 given = json.loads(sys.argv[1])
 sock = socket.socket(fileno=given["socket"])
 settings = Settings(demo=True, data_dir=given["data"])
 print("listening", flush=True)
-listen(settings, given["conninfo"], Path(given["data"]), sock, threading.Event())
+blobs = Blobs(Path(given["data"]))
+listen(settings, given["conninfo"], blobs, sock, threading.Event())
 """
 SEED = int(os.environ.get("SANGAM_TEST_SEED", "20"))
 KILLS = int(os.environ.get("SANGAM_TEST_KILLS", "3"))

@@ -10,14 +10,20 @@ from typing import Any
 from .definitions import Json
 
 
-def examples(shared: Path) -> Iterator[Json]:
-    """Yield the examples of the R4 package."""
+def examples(shared: Path) -> Iterator[bytes]:
+    """Yield the examples of the R4 package as they are published."""
     with tarfile.open(shared / "data/r4/hl7.fhir.r4.examples-4.0.1.tgz") as package:
         for member in package:
             name = member.name.removeprefix("package/")
             file = package.extractfile(member)
             if file and name.endswith(".json") and "/" not in name and name[0].isupper():
-                yield json.load(file, parse_float=Decimal)
+                yield file.read()
+
+
+def exact(raw: bytes) -> Json:
+    """Return a resource with its numbers as they are written."""
+    data: Json = json.loads(raw, parse_float=Decimal)
+    return data
 
 
 def synthea(shared: Path) -> Iterator[Json]:

@@ -2,13 +2,15 @@
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from interactions.searching import observation, patient, put
 
-from fhir_server.access import labels, roles
+from fhir_server.access import glass, glasses, labels, roles
+from fhir_server.access.restriction import restriction
 from fhir_server.access.role_table import shipped
 from fhir_server.access.roles import Person
 from fhir_server.access.scopes import wall as scopes
@@ -101,6 +103,37 @@ async def test_open_glass_shows_one_patient_to_read_and_ends_when_it_is_closed(
     assert await seen(records, "/Observation") == []
     again = await records.post("/$break-glass-end", json=parameters(patient="Patient/ann"))
     assert again.status_code == 404
+
+
+async def test_glass_that_another_process_opened_counts_when_it_is_learnt(
+    records: httpx.AsyncClient,
+    asking: Asking,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    be(asking)
+    assert await status(records, "/Patient/ann") == 404
+    rights = asking.caller.rights
+    assert glasses.GLASS not in repr(restriction(server, rights, "Patient", "r"))
+    hour = timedelta(hours=1)
+    asked = glass.Asked(1, DOCTOR, "ann", "ETREAT", WHY, None, None, hour, None)
+    async with server.database.transaction() as connection:
+        await glass.open_record(connection, asked)
+    assert await status(records, "/Patient/ann") == 404
+    monkeypatch.setattr(glasses, "LEARNT_SECONDS", 0.0)
+    assert await status(records, "/Patient/ann") == 200
+    assert await status(records, "/Patient/bob") == 404
+    assert await seen(records, "/Patient") == ["Patient/ann"]
+
+
+async def test_without_knowing_whether_a_glass_is_open_it_is_asked_of_the_database(
+    records: httpx.AsyncClient, asking: Asking, server: Server
+) -> None:
+    be(asking)
+    assert await status(records, "/Patient/ann") == 404
+    glasses.forget(server)
+    found = restriction(server, asking.caller.rights, "Patient", "r")
+    assert f"{glasses.GLASS}{DOCTOR}" in repr(found)
 
 
 async def test_open_glass_ends_by_itself(

@@ -7,11 +7,13 @@ what is left when the hidden rows have been taken out of the tables.
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import pytest
 
+from fhir_server.access.reach import within
 from fhir_server.caller import Caller, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import SangamError
@@ -21,7 +23,7 @@ from fhir_server.interactions.read import read_on
 from fhir_server.interactions.search import search_on
 from fhir_server.interactions.vread import vread_on
 from fhir_server.r4 import json
-from fhir_server.rights import Grant, Inside, Limit, Matching, Rights
+from fhir_server.rights import Grant, Inside, Limit, Matching, Related, Rights
 from fhir_server.search.compartment import Compartment
 from fhir_server.server import Server
 
@@ -29,6 +31,7 @@ Json = dict[str, Any]
 Keeps = Callable[[Json], bool]
 
 OPERATOR = trusted("operator", "rest")
+DOCTOR, TREATED = "Practitioner/doctor", frozenset("135")
 TYPES = ("Patient", "Organization", "Location", "Encounter", "Observation", "List")
 LABORATORY = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 
@@ -55,7 +58,7 @@ def made(chance: random.Random, *, old: bool) -> list[Json]:
     `old`: some refer to versions.
     """
     numbers = [str(n) for n in range(1, 6)]
-    found: list[Json] = []
+    found: list[Json] = [{"resourceType": "Practitioner", "id": id_} for id_ in ("doctor", "other")]
     for n in numbers:
         found.append(
             {
@@ -93,6 +96,8 @@ def patient(chance: random.Random, n: str) -> Json:
         "name": [{"family": chance.choice(["Rao", "Iyer", "Das"])}],
         "birthDate": f"19{chance.randrange(50, 60)}-01-0{n}",
         "managingOrganization": ref(f"Organization/o{chance.randrange(1, 6)}"),
+        # As ever: whether there is a relationship, the present version says.
+        "generalPractitioner": [ref(DOCTOR if n in TREATED else "Practitioner/other")],
     }
 
 
@@ -158,6 +163,7 @@ LIMITS: dict[str, list[tuple[tuple[Limit, ...], Keeps]]] = {
         ((), everything),
         ((Matching((("gender", "male"),)),), having("gender", "male")),
         ((Inside("Patient", "1"),), inside("1")),
+        ((Related((DOCTOR,)),), lambda one: one["id"] in TREATED),
     ],
     "Organization": [
         ((), everything),
@@ -193,6 +199,18 @@ def wall(chance: random.Random) -> list[Choice]:
         for limits, keeps in chance.sample(LIMITS[name], chance.choice([0, 1, 1, 1, 2])):
             found.append(Choice(Grant(name, "crus", limits), keeps))
     return found
+
+
+CARE = [
+    *(Choice(Grant(name, "crus"), everything) for name in TYPES if name != "Patient"),
+    Choice(Grant("Patient", "crus", (Related((DOCTOR,)),)), lambda one: one["id"] in TREATED),
+]
+
+
+def walking(server: Server) -> Server:
+    """Return the server as one that gathers no matches, but walks until a page is full."""
+    search = server.settings.search.model_copy(update={"total_cost": 0.0})
+    return replace(server, settings=server.settings.model_copy(update={"search": search}))
 
 
 def lets(walls: list[list[Choice]], one: Json) -> bool:
@@ -265,9 +283,11 @@ async def told(
     pairs, pages = parse_qsl(text), []
     try:
         while pairs:
-            answer = json.decode(
-                await search_on(server, connection, caller, name, pairs, compartment=place)
-            )
+            # The second wall must not take what the first one leaves.
+            async with within(server, connection, caller):
+                answer = json.decode(
+                    await search_on(server, connection, caller, name, pairs, compartment=place)
+                )
             pages.append(_page(answer))
             links = {one["relation"]: one["url"] for one in answer["link"]}
             pairs = parse_qsl((links.get("next") or "").partition("?")[2])
@@ -324,7 +344,8 @@ async def told_of(
     found: list[Any] = []
     for ask in asked:
         try:
-            answer = await ask()
+            async with within(server, connection, caller):
+                answer = await ask()
             found.append(_page(json.decode(answer)) if isinstance(answer, bytes) else answer.body)
         except SangamError as refused:
             found.append((refused.status, [(one.code, one.text) for one in refused.issues]))
@@ -382,8 +403,10 @@ async def test_answers_are_those_of_a_database_without_what_is_hidden(
     chance = random.Random(seed)
     old = bool(seed % 2)
     await stored(server, chance, old=old)
-    for _ in range(2):
+    server = walking(server) if seed else server
+    for turn in range(2):
         walls = [wall(chance) for _ in range(chance.choice([1, 1, 2]))]
+        walls += [CARE] if turn else []
         rights = Rights(tuple(tuple(one.grant for one in choices) for choices in walls))
         caller = Caller("asked", "rest", rights)
         granted = {

@@ -154,6 +154,20 @@ def _text(body: str) -> str:
 
 
 @pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("condition", [{}, {"If-None-Match": "*"}, {"If-Match": 'W/"1"'}])
+async def test_update_tells_no_id_that_is_free_from_one_that_is_taken(
+    client: httpx.AsyncClient, asking: Asking, condition: dict[str, str]
+) -> None:
+    asking.be(PATIENT)
+    answers = [
+        await client.put(f"/Observation/{id_}", json=observation("mine", id=id_), headers=condition)
+        for id_ in ("b-other", "nothing")
+    ]
+    assert {(one.status_code, one.text) for one in answers} == {(403, answers[0].text)}
+    assert await stored(asking, client) == ALL
+
+
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("target", ["Observation/b-other", "Observation/nothing"])
 async def test_a_reference_to_what_is_hidden_leads_nowhere(
     target: str, client: httpx.AsyncClient, asking: Asking

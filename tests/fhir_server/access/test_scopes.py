@@ -141,8 +141,8 @@ def test_refresh_gets_the_same_or_narrower_scopes(
 
 
 def test_operator_scopes_are_those_of_the_table() -> None:
-    text = "sangam/tenants sangam/audit sangam/everything system/Patient.r"
-    assert scopes.operators(text) == {"tenants", "audit"}
+    text = "sangam/roles sangam/audit sangam/tenants system/Patient.r"
+    assert scopes.operators(text) == {"roles", "audit"}
 
 
 _values = st.text(min_size=1, max_size=12).filter(str.strip)
@@ -178,7 +178,7 @@ def test_written_scope_reads_as_itself(
         ),
         ("system/NutritionOrder.c", "Add nutrition order records of all patients"),
         ("launch/patient", "Ask you which patient it is about"),
-        ("sangam/tenants", "Operate the server: create, suspend and erase tenants"),
+        ("sangam/roles", "Operate the server: change what roles may do"),
         ("patient/Observation.sr", "Nothing: patient/Observation.sr is not known here"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir_server.audit.record import Record, Who, keep, written
 from fhir_server.interactions import auditing
 from fhir_server.server import Server
 
@@ -232,4 +233,33 @@ async def test_refused_entry_of_a_batch_leaves_its_event(
         ("batch", "0", "Patient/ann Observation/o1/_history/1"),
         ("read", "4", "Patient/none"),
         ("read", "4", "Observation/none"),
+    ]
+
+
+async def test_rows_of_several_records_become_events_in_their_order(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "_AT_ONCE", 4)
+    async with server.database.statement() as connection:
+        for row in (("a", "b", "c"), ("d", "e", "f"), ("g",)):
+            said = [Record("read", Who(name), places=[("Patient", "ann", 1)]) for name in row]
+            await keep(connection, [written(one) for one in said])
+    assert [await auditing.step(server) for _ in range(3)] == [6, 1, 0]
+    events = await made(server)
+    assert "".join(one["agent"][0]["who"]["display"] for one in events) == "abcdefg"
+
+
+async def test_each_version_is_of_its_own_patient(
+    filled: httpx.AsyncClient, server: Server
+) -> None:
+    bea = {**PATIENT, "id": "bea"}
+    (await filled.put("Patient/bea", json=bea)).raise_for_status()
+    moved = {**RESULT, "subject": {"reference": "Patient/bea"}}
+    (await filled.put("Observation/o1", json=moved)).raise_for_status()
+    for path in ("Observation/o1/_history/1", "Observation/o1", "Observation?_id=o1"):
+        (await filled.get(path)).raise_for_status()
+    assert [told(one)[4] for one in await made(server)][2:] == [
+        "Patient/ann Observation/o1/_history/1",
+        "Patient/bea Observation/o1/_history/2",
+        "Patient/bea",
     ]

@@ -275,6 +275,51 @@ async def test_a_patient_is_their_own_context_and_gives_no_operator_scope(
     assert told(await person.get("authorize", other))["error"] == "access_denied"
 
 
+async def test_who_acts_for_a_patient_chooses_among_those_alone(
+    person: Person, server: Server
+) -> None:
+    mother = {"reference": "RelatedPerson/mother"}
+    actor = {"role": {"text": "recipient"}, "reference": mother}
+    agreed = {
+        "resourceType": "Consent",
+        "id": "c",
+        "status": "active",
+        "scope": {
+            "coding": [
+                {
+                    "system": "http://terminology.hl7.org/CodeSystem/consentscope",
+                    "code": "patient-privacy",
+                }
+            ]
+        },
+        "category": [{"text": "privacy"}],
+        "patient": {"reference": "Patient/ann"},
+        "policy": [{"uri": "http://example.org/policy"}],
+        "provision": {"type": "permit", "actor": [actor]},
+    }
+    related = {"resourceType": "RelatedPerson", "id": "mother"}
+    related |= {"patient": {"reference": "Patient/ann"}}
+    patients = [{"resourceType": "Patient", "id": id_} for id_ in ("ann", "bob")]
+    for one in (*patients, related, agreed):
+        answer = await person.http.put(f"{BASE}/{one['resourceType']}/{one['id']}", json=one)
+        assert answer.status_code == 201
+    async with server.database.statement() as connection:
+        await connection.execute(
+            "UPDATE identity_user SET fhir_user = 'RelatedPerson/mother', roles = '{PATIENT}'"
+        )
+    await person.get("authorize", asked(scope="patient/Patient.rs"))
+    assert re.findall(r'name="patient" value="(\w+)"', person.page) == ["ann"]
+    kept = dict(person.hidden)
+    assert (await person.send("continue", patient="bob")).status_code == 403
+    person.hidden = kept
+    await person.send("continue", patient="ann")
+    answer = await person.send("continue", agree="yes", scope=["patient/Patient.rs"])
+    given = (await token(person, **redeeming(told(answer)["code"]))).json()
+    bearer = {"Authorization": f"Bearer {given['access_token']}"}
+    seen = (await person.http.get(f"{BASE}/Patient", headers=bearer)).json()
+    assert [one["resource"]["id"] for one in seen["entry"]] == ["ann"]
+
+
 async def test_an_operator_scope_is_given_by_who_has_it_by_a_role(
     person: Person, server: Server
 ) -> None:

@@ -53,6 +53,7 @@ def settings(tmp_path: Path) -> Settings:
         pytest.param({"patient": ["a", "b"]}, id="two patients"),
         pytest.param({"fhirUser": "https://other/fhir/Practitioner/p1"}, id="foreign user"),
         pytest.param({"scope": 7}, id="a scope that is none"),
+        pytest.param({"iat": NOW - 367 * 86_400}, id="issued more than a year ago"),
     ],
 )
 def test_claims_that_are_not_as_they_must_be_make_no_token(change: dict[str, Any]) -> None:
@@ -175,14 +176,15 @@ async def test_a_token_gives_no_more_than_its_scopes_and_no_more_than_its_users_
     server: Server, client: httpx.AsyncClient
 ) -> None:
     await settled(server, roles=("RECEPTIONIST",))
-    stored = {"resourceType": "Patient", "id": "a", "name": [{"family": "Rao"}]}
+    stored = {"resourceType": "Patient", "name": [{"family": "Rao"}]}
     narrow = bearer(await token(server, scope="user/Patient.rs"))
     wide = bearer(await token(server, jti="t2"))
-    put = await client.put("/Patient/a", json=stored, headers=narrow)
-    assert put.status_code == 403
-    assert (await client.put("/Patient/a", json=stored, headers=wide)).status_code == 201
-    assert (await client.get("/Patient/a", headers=narrow)).status_code == 200
+    assert (await client.post("/Patient", json=stored, headers=narrow)).status_code == 403
+    made = await client.post("/Patient", json=stored, headers=wide)
+    assert made.status_code == 201
+    place = f"/Patient/{made.json()['id']}"
+    assert (await client.get(place, headers=narrow)).status_code == 200
     # The scopes let it search, the role does not.
     assert (await client.get("/Observation", headers=wide)).status_code == 403
     none = bearer(await token(server, jti="t3", scope="user/Observation.rs"))
-    assert (await client.get("/Patient/a", headers=none)).status_code == 403
+    assert (await client.get(place, headers=none)).status_code == 403

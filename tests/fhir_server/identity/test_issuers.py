@@ -174,3 +174,18 @@ def test_keys_that_may_not_verify_are_passed_over() -> None:
         {**SECOND.as_dict(private=False), "kid": "e"},
     ]
     assert [name for name, _ in usable({"keys": listed})] == [("e", "EC")]
+
+
+async def test_who_is_blocked_here_is_refused_with_a_token_of_another_issuer(
+    issuer: Peer, client: httpx.AsyncClient, server: Server
+) -> None:
+    text = token(issuer)
+    async with server.database.statement() as connection:
+        await connection.execute(
+            "INSERT INTO identity_user (id, name, display, fhir_user, password)"
+            " VALUES ('u1', 'asha', 'Asha', 'Practitioner/p1', 'none')"
+        )
+        found = [await asked(client, text)]
+        await connection.execute("UPDATE identity_user SET active = false")
+        found.append(await asked(client, text))
+    assert found == [200, 401]

@@ -195,10 +195,16 @@ async def test_the_account_page_ends_sessions_grants_and_passwords(
     form = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}
     assert (await person.http.post(f"{AUTH}/token", data=form)).status_code == 400
 
+    code = await code_of(person, scope="offline_access user/Patient.rs")
+    form["refresh_token"] = (await person.http.post(f"{AUTH}/token", data=redeeming(code))).json()[
+        "refresh_token"
+    ]
+    await person.get("manage")
     new = "seven lamps of the old library"
     short = await person.send("manage", password="yes", new="short")
     assert (short.status_code, "12 to 128 characters" in short.text) == (400, True)
     assert (await person.send("manage", password="yes", new=new)).status_code == 200
+    assert (await person.http.post(f"{AUTH}/token", data=form)).status_code == 400
     async with server.database.statement() as connection:
         await connection.execute(
             "UPDATE identity_session SET authenticated_at = now() - interval '6 min'"
@@ -215,7 +221,8 @@ def test_common_short_and_own_passwords_are_not_taken() -> None:
     for bad in (
         "short",
         "password123456",
-        "iloveyou1234",
+        "P@ssw0rd1234",
+        "sangamsangam",
         "aaaaaaaaaaaaaa",
         "rao.asha.r01",
         "x" * 129,

@@ -1,50 +1,85 @@
-"""A public SMART client in a real browser: fhirclient, standalone and opened by an EHR."""
+"""SMART clients against a started server: fhirclient in a real browser, backend services.
 
-import asyncio
+The server is the one that `make run` starts, with its sample users.
+"""
+
 import json
 import os
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final
 
 import httpx
+import psycopg
 import pytest
-import uvicorn
-from anyio import to_thread
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
-from starlette.routing import Route
+from flows.running import Running
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
 
-from fhir_server.api.app import create_app
-from fhir_server.config import Settings
-from fhir_server.main import wiring
+from fhir_server.identity import clients, samples
+from fhir_server.identity.client_authentication import ASSERTION
+from fhir_server.identity.clients import Client
 from tests.adapters.dicom.viewer.browser import Browser, browsing, program
-from tests.fhir_server.identity.app import APP, PASSWORD, cheap, settle
 
-pytestmark = pytest.mark.anyio
-Told = TypeVar("Told")
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.xdist_group("server")]
 
-LIBRARY = Path(__file__).parent / "vendor" / "fhir-client.pure.min.js"
-LAUNCH = """<!doctype html><title>launch</title><script src="fhir-client.js"></script><script>
+LIBRARY: Final = Path(__file__).parent / "vendor" / "fhir-client.pure.min.js"
+SCOPE: Final = "openid fhirUser offline_access patient/*.rs"
+LAUNCH: Final = """<!doctype html><title>launch</title>
+<script src="fhir-client.js"></script><script>
 const given = new URLSearchParams(location.search);
 const own = given.has("launch") ? "launch" : "launch/patient";
-FHIR.oauth2.authorize({clientId: "app", redirectUri: "back",
-  scope: `${own} openid fhirUser offline_access patient/*.rs`});
+FHIR.oauth2.authorize({clientId: given.has("launch") ? "growth-chart" : "sangam-demo",
+  redirectUri: "back", scope: `${own} openid fhirUser offline_access patient/*.rs`});
 </script>"""
-BACK = """<!doctype html><title>app</title><script src="fhir-client.js"></script><script>
+BACK: Final = """<!doctype html><title>app</title><script src="fhir-client.js"></script><script>
 FHIR.oauth2.ready().then(async client => {
   const patient = await client.patient.read();
   const found = await client.request(`Observation?patient=${client.patient.id}`);
+  const others = await client.request("Patient");
   await client.refresh();
   const again = await client.request(`Patient/${client.patient.id}`);
-  window.told = {patient: patient.id, again: again.id, total: found.total,
+  window.told = {patient: patient.id, again: again.id, total: found.total, seen: others.total,
     user: client.user.fhirUser, scope: client.state.tokenResponse.scope};
 }).catch(error => { window.told = {error: String(error)}; });
 </script>"""
+PAGES: Final = {
+    "/fhir-client.js": ("text/javascript", LIBRARY.read_bytes()),
+    "/launch": ("text/html", LAUNCH.encode()),
+    "/back": ("text/html", BACK.encode()),
+}
+
+
+class App(BaseHTTPRequestHandler):
+    """The pages of an app."""
+
+    def do_GET(self) -> None:
+        kind, content = PAGES.get(self.path.partition("?")[0], ("text/plain", b""))
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Serve the app and yield its origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), App) as found:
+        thread = threading.Thread(target=found.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{found.server_address[1]}"
+        finally:
+            found.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -53,35 +88,6 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         pytest.skip("no Chromium is installed")
     with browsing(tmp_path / "profile") as found:
         yield found
-
-
-@asynccontextmanager
-async def serving(app: Any, listening: socket.socket) -> AsyncIterator[None]:
-    config = uvicorn.Config(app, log_level="critical", lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve([listening]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
-        listening.close()
-
-
-def listening() -> tuple[socket.socket, str]:
-    found = socket.create_server(("127.0.0.1", 0))
-    return found, f"http://127.0.0.1:{found.getsockname()[1]}"
-
-
-async def aside(function: Callable[[], Told]) -> Told:
-    """Drive the browser in a thread, while the loop serves what it asks for."""
-    return await to_thread.run_sync(function)
-
-
-async def page(request: Request) -> Response:
-    if request.url.path == "/fhir-client.js":
-        return FileResponse(LIBRARY, media_type="text/javascript")
-    return HTMLResponse(LAUNCH if request.url.path == "/launch" else BACK)
 
 
 def shown(browser: Browser, name: str) -> None:
@@ -98,95 +104,144 @@ def shown(browser: Browser, name: str) -> None:
         browser.picture(Path(folder or "") / f"{name}-{width}.png")
 
 
+def press(browser: Browser, selector: str) -> None:
+    browser.wait(f"!!document.querySelector({json.dumps(selector)})")
+    browser.see(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def fill(browser: Browser, name: str, value: str) -> None:
+    browser.see(f"document.querySelector('[name={name}]').value = {json.dumps(value)}")
+
+
 def log_in(browser: Browser) -> None:
     browser.wait("!!document.querySelector('[name=password]')")
     shown(browser, "login")
-    browser.see("document.querySelector('[name=name]').value = 'asha'")
-    browser.see(f"document.querySelector('[name=password]').value = {json.dumps(PASSWORD)}")
-    browser.see("document.querySelector('button.main').click()")
+    fill(browser, "name", "doctor")
+    fill(browser, "password", samples.PASSWORD)
+    press(browser, "button.main")
 
 
-def choose(browser: Browser) -> None:
-    """Choose the patient of two that is looked for by name."""
-    browser.wait("document.querySelectorAll('.choice').length === 2")
+def find(browser: Browser, text: str) -> None:
+    """Choose the one patient that is found by a text."""
+    browser.wait("!!document.querySelector('[name=q]')")
     shown(browser, "patient")
-    browser.see("document.querySelector('[name=q]').value = 'menon'")
+    fill(browser, "q", text)
     browser.see("document.querySelector('.find button').click()")
+    browser.wait(f"location.search.includes({json.dumps(text)})")
     browser.wait("document.querySelectorAll('.choice').length === 1")
-    browser.see("document.querySelector('.choice').click()")
+    press(browser, ".choice")
 
 
 def agree(browser: Browser) -> dict[str, Any]:
     browser.wait("!!document.querySelector('[name=agree]')")
     shown(browser, "consent")
-    browser.see("document.querySelector('[name=agree]').click()")
+    press(browser, "[name=agree]")
     return dict(browser.wait("window.told"))
 
 
-async def test_fhirclient_is_launched_alone_and_by_an_ehr(
-    database_url: str, settings: Settings, browser: Browser
-) -> None:
-    ours, origin = listening()
-    theirs, app = listening()
-    client = replace(APP, redirects=(f"{app}/back",), origins=(app,), launch_url=f"{app}/launch")
-    pages = Starlette(routes=[Route("/{name}", page)])
-    async with wiring.running(cheap(settings), database_url, f"{origin}/fhir") as server:
-        await settle(server, client)
-        async with serving(create_app(server), ours), serving(pages, theirs):
-            await put(origin)
-
-            def alone() -> dict[str, Any]:
-                browser.complaints.clear()
-                browser.open(f"{app}/launch?iss={origin}/fhir")
-                log_in(browser)
-                choose(browser)
-                return agree(browser)
-
-            def by_ehr() -> dict[str, Any]:
-                browser.open(f"{origin}/auth/apps")
-                browser.wait("document.querySelectorAll('.choice').length === 2")
-                browser.see("document.querySelector('[value=p1]').click()")
-                browser.wait("!!document.querySelector('[name=app]')")
-                shown(browser, "apps")
-                browser.see("document.querySelector('[name=app]').click()")
-                return agree(browser)
-
-            def account() -> int:
-                browser.open(f"{origin}/auth/manage")
-                browser.wait("!!document.querySelector('[name=grant]')")
-                shown(browser, "manage")
-                return int(browser.see("document.querySelectorAll('[name=grant]').length"))
-
-            first = await aside(alone)
-            second = await aside(by_ehr)
-            held = await aside(account)
-    scope = "openid fhirUser offline_access patient/*.rs"
-    known = {"total": 1, "user": "Practitioner/p1", "scope": f"launch/patient {scope}"}
-    assert first == {"patient": "p2", "again": "p2", **known}
-    assert second == {**known, "patient": "p1", "again": "p1", "scope": f"launch {scope}"}
-    assert (held, browser.complaints) == (2, [])
+async def register(running: Running, client: Client) -> None:
+    async with await psycopg.AsyncConnection.connect(running.database) as connection:
+        await clients.add(connection, client, "test")
 
 
-async def put(origin: str) -> None:
-    """Store two patients with a result each, as the administrator of the demonstration."""
-    async with httpx.AsyncClient(base_url=f"{origin}/fhir") as http:
-        for id_, family in (("p1", "Rao"), ("p2", "Menon")):
-            patient = {
-                "resourceType": "Patient",
-                "id": id_,
-                "name": [{"family": family, "given": ["Asha"]}],
-                "birthDate": "1980-04-02",
-                "gender": "female",
-                "identifier": [{"system": "urn:mrn", "value": f"MRN-{id_}"}],
-            }
+def put(base: str, name: str) -> list[str]:
+    """Store two patients of the sample doctor, and one of nobody, with a result each."""
+    found = [f"{name}{one}" for one in "abc"]
+    with httpx.Client(base_url=base) as http:
+        for id_ in found:
+            doctor = {"reference": "Practitioner/demo-doctor"}
+            patient = {"resourceType": "Patient", "id": id_, "name": [{"family": id_}]}
+            if id_ != found[2]:
+                patient |= {"generalPractitioner": [doctor]}
             result = {
                 "resourceType": "Observation",
-                "id": f"o-{id_}",
+                "id": id_,
                 "status": "final",
                 "code": {"text": "Glucose"},
                 "subject": {"reference": f"Patient/{id_}"},
                 "valueString": "5.4",
             }
             for one in (patient, result):
-                url = f"/{one['resourceType']}/{one['id']}"
-                assert (await http.put(url, json=one)).status_code == 201
+                sent = http.put(f"{base}/{one['resourceType']}/{id_}", json=one)
+                assert sent.status_code == 201
+    return found
+
+
+async def test_fhirclient_is_launched_alone_and_by_an_ehr(
+    running: Running, browser: Browser
+) -> None:
+    base = str(running.said["base"])
+    root = base.removesuffix("/fhir")
+    async with httpx.AsyncClient() as http:
+        # The sample doctor is stored at the first login.
+        form = {"name": "doctor", "password": samples.PASSWORD}
+        await http.post(f"{root}/auth/login", data=form, headers={"Origin": root})
+    first, second, _ = put(base, "menon" + "".join(random.choices("klmnprst", k=8)))
+    with serving() as app:
+        chart = Client(
+            "growth-chart",
+            "Growth chart",
+            "none",
+            redirects=(f"{app}/back",),
+            scope=f"launch {SCOPE}",
+            launch_url=f"{app}/launch",
+        )
+        await register(running, chart)
+        browser.open(f"{app}/launch?iss={base}")
+        log_in(browser)
+        find(browser, first)
+        alone = agree(browser)
+        browser.open(f"{root}/auth/apps")
+        find(browser, second)
+        shown(browser, "apps")
+        press(browser, "[value=growth-chart]")
+        opened = agree(browser)
+        browser.open(f"{root}/auth/manage")
+        browser.wait("!!document.querySelector('[name=grant]')")
+        shown(browser, "manage")
+        held = browser.see("document.querySelectorAll('[name=grant]').length")
+    known = {"total": 1, "seen": 1, "user": "Practitioner/demo-doctor"}
+    assert alone == {
+        **known,
+        "patient": first,
+        "again": first,
+        "scope": f"launch/patient {SCOPE}",
+    }
+    assert opened == {**known, "patient": second, "again": second, "scope": f"launch {SCOPE}"}
+    assert (held, browser.complaints) == (2, [])
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
+async def test_a_backend_service_gets_a_token_by_its_key(running: Running, algorithm: str) -> None:
+    key = RSAKey.generate_key(2048) if algorithm == "RS384" else ECKey.generate_key("P-384")
+    id_, base = f"service-{uuid.uuid4()}", str(running.said["base"])
+    public = {**key.as_dict(private=False), "kid": "k1"}
+    service = Client(
+        id_,
+        "Laboratory",
+        "private_key_jwt",
+        keys={"keys": [public]},
+        grants=("client_credentials",),
+        scope="system/Patient.rs",
+    )
+    await register(running, service)
+    url = f"{base.removesuffix('/fhir')}/auth/token"
+    now = int(time.time())
+    claims = {"iss": id_, "sub": id_, "aud": url, "exp": now + 120, "jti": str(uuid.uuid4())}
+    head = {"alg": algorithm, "kid": "k1", "typ": "JWT"}
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "system/Patient.rs",
+        "client_assertion_type": ASSERTION,
+        "client_assertion": jwt.encode(head, claims, key, algorithms=[algorithm]),
+    }
+    async with httpx.AsyncClient() as http:
+        given = (await http.post(url, data=form)).json()
+        bearer = {"Authorization": f"Bearer {given['access_token']}"}
+        codes = [
+            (await http.get(f"{base}/{one}", headers=bearer)).status_code
+            for one in ("Patient", "Task")
+        ]
+        again = await http.post(url, data=form)
+    assert (given["scope"], given["expires_in"], codes) == ("system/Patient.rs", 300, [200, 403])
+    assert (again.status_code, again.json()["error"]) == (401, "invalid_client")

@@ -11,10 +11,24 @@ ISSUER = {"url": "https://login.example.org", "clients": ("app",)}
 PROXIED = {"host": "0.0.0.0", "base_url": "https://fhir.example.org/fhir"}
 OFF = {"identity": {"enabled": False}}
 TLS = {"tls": {"certificate": "c.pem", "key": "k.pem"}}
+QUIET = {"hl7": {"plain_port": False}, "dicom": {"plain_port": False}}
+LAB = ("10.9.0.0/28",)
 
 
 def settings(security: dict[str, Any], **more: Any) -> Settings:
     return Settings(security=SecuritySettings(**security), **more)
+
+
+def open_(**more: Any) -> Settings:
+    """Settings of a server whose HTTP port beyond this machine has TLS."""
+    return settings(TLS, host="0.0.0.0", **more)
+
+
+def channel(**said: Any) -> dict[str, Any]:
+    return {
+        **QUIET,
+        "hl7": {"plain_port": False, "channels": ({"name": "icu", "port": 1, **said},)},
+    }
 
 
 @pytest.mark.parametrize(
@@ -26,8 +40,16 @@ def settings(security: dict[str, Any], **more: Any) -> Settings:
         (settings({}, host="0.0.0.0"), "in the clear"),
         (settings({"issuers": (ISSUER,)}, host="hospital.example"), "in the clear"),
         (settings({"trusted_proxies": ("10.0.0.0/8",)}, host="0.0.0.0"), "needs base_url"),
+        (open_(dicom={"plain_port": False}), "the MLLP port .* hl7.plain_from"),
+        (open_(hl7={"plain_port": False}), "the DICOM port .* dicom.plain_from"),
+        (open_(**QUIET, astm_port=1), "the ASTM port .* astm.plain_from"),
+        (open_(**channel()), "the channel icu .* its plain_from"),
+        (settings({}, **channel(host="0.0.0.0")), "the channel icu"),
     ],
-    ids=["demo for all", "demo by name", "no login", "plain", "plain with issuer", "no base"],
+    ids=[
+        *("demo for all", "demo by name", "no login", "plain", "plain with issuer", "no base"),
+        *("plain MLLP", "plain DICOM", "plain ASTM", "plain channel", "plain channel elsewhere"),
+    ],
 )
 def test_a_server_is_not_opened(given: Settings, words: str) -> None:
     with pytest.raises(Refused, match=words):
@@ -41,8 +63,14 @@ def test_a_server_is_not_opened(given: Settings, words: str) -> None:
         settings({}, demo=True, host="localhost"),
         settings({}),
         settings({**OFF, "issuers": (ISSUER,)}),
-        settings(TLS, host="0.0.0.0"),
-        settings({"trusted_proxies": ("10.0.0.0/8",)}, **PROXIED),
+        open_(**QUIET),
+        settings({"trusted_proxies": ("10.0.0.0/8",)}, **PROXIED, **QUIET),
+        open_(hl7={"plain_from": LAB}, dicom={"plain_from": LAB}),
+        open_(**QUIET, astm_port=1, astm={"plain_from": LAB}),
+        open_(**QUIET, astm_port=1, astm=TLS),
+        open_(**channel(plain_from=LAB)),
+        open_(**channel(**TLS)),
+        open_(**channel(host="127.0.0.1")),
     ],
 )
 def test_a_server_is_opened(given: Settings) -> None:

@@ -69,7 +69,7 @@ def test_a_start_stop_and_start_keep_the_data(made: Path) -> None:
 def test_our_settings_hold_and_the_operators_win(directory: Path) -> None:
     uri = postgres.start(directory)
     names = ("max_connections", "listen_addresses", "log_error_verbosity", "fsync")
-    assert [one(uri, f"SHOW {name}") for name in names] == ["200", "", "terse", "on"]
+    assert [one(uri, f"SHOW {name}") for name in names] == ["240", "", "terse", "on"]
     postgres.stop(directory)
     local = directory / "local.conf"
     local.write_text("max_connections = 50\n")

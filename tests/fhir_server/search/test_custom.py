@@ -2,7 +2,6 @@
 
 import tarfile
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +125,12 @@ EVERYWHERE = [
 ]
 
 
+@pytest.mark.xdist_group("examples")
 @pytest.mark.parametrize(("kind", "expression"), EVERYWHERE)
 def test_no_value_of_an_official_example_makes_the_indexing_fail(
-    shared: Path, kind: str, expression: str
+    examples: list[dict[str, Any]], kind: str, expression: str
 ) -> None:
-    narrated = [one for one in examples(shared) if one["resourceType"] not in _PLAIN]
+    narrated = [one for one in examples if one["resourceType"] not in _PLAIN]
     assert len(narrated) > 4000
     for resource in narrated:
         rows(parameter(kind, expression, resource["resourceType"]), resource)
@@ -139,7 +139,7 @@ def test_no_value_of_an_official_example_makes_the_indexing_fail(
 _PLAIN = frozenset(("Bundle", "Binary", "Parameters"))
 
 
-@cache
+@pytest.fixture(scope="module")
 def examples(shared: Path) -> list[dict[str, Any]]:
     """The official examples, and their extensions wherever these stand, at the root."""
     found = []

@@ -158,7 +158,9 @@ def _date_queries(parameter: Parameter, rest: list[Any]) -> Iterator[tuple[str, 
         yield parameter.code, f"le{high.isoformat(timespec='microseconds').replace('+00:00', 'Z')}"
 
 
+@pytest.fixture(scope="module")
 def examples(shared: Path) -> list[Json]:
+    """The official examples, read once for the tests of their group, which change none."""
     found = []
     with tarfile.open(shared / EXAMPLES) as tar:
         for member in tar:
@@ -178,9 +180,10 @@ def no_separator(pair: tuple[str, str], resource: Json) -> bool:
     )
 
 
-def test_each_example_is_found_by_each_of_its_index_values(shared: Path) -> None:
+@pytest.mark.xdist_group("examples")
+def test_each_example_is_found_by_each_of_its_index_values(examples: list[Json]) -> None:
     asked = 0
-    for resource in random.Random(1).sample(examples(shared), 1500):
+    for resource in random.Random(1).sample(examples, 1500):
         type_name = resource["resourceType"]
         rows = extract(REGISTRY, type_name, resource)
         for pair in asked_of(resource):
@@ -192,12 +195,13 @@ def test_each_example_is_found_by_each_of_its_index_values(shared: Path) -> None
     assert asked > 25_000
 
 
+@pytest.mark.xdist_group("examples")
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_sql_finds_examples_as_the_conditions_do(
-    seed: int, shared: Path, database: Database
+    seed: int, examples: list[Json], database: Database
 ) -> None:
     chance = random.Random(seed)
-    everything = {(e["resourceType"], e.get("id", "x")): e for e in examples(shared)}
+    everything = {(e["resourceType"], e.get("id", "x")): e for e in examples}
     sample = chance.sample(sorted(everything), 300)
     stored = [everything[name] for name in sample if "id" in everything[name]]
     await store(database, stored)

@@ -26,6 +26,7 @@ from adapters.hl7.mllp import channels
 from adapters.hl7.mllp.client import send
 from adapters.hl7.simulate.chemistry import oru
 from fhir_server import jobs
+from fhir_server.at_rest.folder import new_key, unsealed
 from fhir_server.errors import BadRequest, Conflict
 from fhir_server.jobs import Job
 from fhir_server.main import migrate, tenants
@@ -401,10 +402,14 @@ async def test_a_tenant_is_made_exported_and_erased(
     opener = tenants.opener(empty.settings, empty.conninfo, "http://testserver/fhir")
     async with opener(made) as handle:
         handle.blobs.put(b"a picture")
-        archive = archive_blobs(handle.blobs.root, handle.settings.dicom)
+        archive = archive_blobs(handle.blobs, handle.settings.dicom)
         async with handle.database.statement() as connection:
             await connection.execute(KEPT, (bytes.fromhex(archive.put(b"a slice")),))
-        assert await export(handle, made, tmp_path / "out") == 2
+        key = new_key(tmp_path / "key")
+        assert await export(handle, made, tmp_path / "sealed", key) == 2
+    sealed = [path.read_bytes() for path in (tmp_path / "sealed").rglob("*") if path.is_file()]
+    assert [one for one in sealed if b"resourceType" in one or b"a slice" in one] == []
+    assert unsealed(tmp_path / "sealed", tmp_path / "key", tmp_path / "out") == len(sealed) - 1
     check_export(tmp_path / "out")
     with pytest.raises(Conflict):
         tenants.erase(empty.settings, empty.conninfo, "east", "east")

@@ -21,15 +21,14 @@ WORKER = """
 import asyncio, json, sys
 from adapters.dicom.commitment import deliver
 from fhir_server import jobs
+from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
 from fhir_server.database import Database
 given = json.loads(sys.argv[1])
 
 class Handle:
     settings = Settings(demo=True, data_dir=given["data"])
-    class blobs:
-        from pathlib import Path
-        root = Path(given["data"]) / "blobs"
+    blobs = blobs_of(settings, given["conninfo"], "default")
 
 async def main():
     Handle.database = database = Database(given["conninfo"], size=2)

@@ -66,7 +66,7 @@ async def stored(server: Server, *documents: Dataset, timezone: str = "") -> Non
 
     `timezone` is the offset that the index has of the peer.
     """
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
     for one in documents:
         sent = samples.instance(one)
         found_ = head(sent.data_set, len(sent.data_set), sent.transfer_syntax_uid)

@@ -10,6 +10,7 @@ import pytest
 from adapters.dicom.network import command
 from adapters.dicom.network.association import (
     Association,
+    Desk,
     Fixed,
     Gathered,
     Intake,
@@ -67,9 +68,8 @@ def asking(settled: list[int], after: int = 1) -> Iterator[Sender]:
         Association(
             Wire(connection, limit=1 << 20),
             "127.0.0.1",
-            policy=policy,
+            desk=Desk(policy, {Field.N_ACTION_RQ: act, Field.C_ECHO_RQ: echo}),
             patience=Patience(5, 5, 5),
-            services={Field.N_ACTION_RQ: act, Field.C_ECHO_RQ: echo},
         ).run()
 
     thread = threading.Thread(target=serve)

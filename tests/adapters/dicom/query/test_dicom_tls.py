@@ -25,6 +25,7 @@ from adapters.dicom.network.wire import Closed
 from adapters.dicom.query.calling import accepting, call
 from adapters.dicom.query.peers import Known, add
 from adapters.dicom.simulation.computed_tomography import Study, instances
+from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 
@@ -104,7 +105,7 @@ def listening(dicom: DicomSettings, conninfo: str, root: Path) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         thread = threading.Thread(
             target=listener.listen,
-            args=(settings, conninfo, root, sock, stop),
+            args=(settings, conninfo, Blobs(root), sock, stop),
             kwargs={"secure": accepting(dicom)},
         )
         thread.start()

@@ -122,6 +122,8 @@ class Target:
 
     archive: Archive
 
+    tenant: str | None = None
+
     def settings(self) -> Settings:
         return self.archive.settings
 

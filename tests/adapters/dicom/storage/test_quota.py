@@ -130,6 +130,8 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 class Target:
     """What the command line opens, for a running listener."""
 
+    tenant = None
+
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 

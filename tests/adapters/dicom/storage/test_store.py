@@ -5,6 +5,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -12,7 +13,6 @@ import pytest
 
 from adapters.dicom.network.scu import Instance, Sender
 from adapters.dicom.simulation.computed_tomography import Study, instances
-from adapters.dicom.storage import store as store_module
 from tests.adapters.dicom import files
 from tests.adapters.dicom.conftest import Archive
 
@@ -111,10 +111,14 @@ def test_success_means_a_row_a_blob_and_a_job(archive: Archive) -> None:
     ]
 
 
-def test_the_kept_file_is_a_dicom_file(archive: Archive, dcmtk: Callable[[str], str]) -> None:
+def test_the_kept_file_is_a_dicom_file(
+    archive: Archive, dcmtk: Callable[[str], str], tmp_path: Path
+) -> None:
     [one] = slices(1)
     archive.send(one)
-    [path] = archive.files()
+    [stored] = archive.files()
+    path = tmp_path / "one.dcm"
+    path.write_bytes(archive.blobs.get(stored.name))
     dump = subprocess.run(
         [
             dcmtk("dcmdump"),
@@ -249,7 +253,7 @@ def test_a_full_disk_is_refused_until_there_is_room(
 
     first, second = slices(2)
     with monkeypatch.context() as patched:
-        patched.setattr(store_module.os, "write", full)
+        patched.setattr(os, "write", full)
         assert archive.send(first) == [0xA700]
         assert archive.files() == []
     assert archive.send(first, second) == [0, 0]

@@ -20,9 +20,12 @@ from adapters.dicom.storage import s3 as module
 from adapters.dicom.storage.s3 import S3
 from adapters.dicom.storage.sweep import sweep
 from adapters.dicom.storage.tiered import Tiered, archive_blobs
+from fhir_server.at_rest.keys import DataKey, One
+from fhir_server.at_rest.sealed import key_id
 from fhir_server.blobs import Blobs
 from fhir_server.config import DicomSettings
 from fhir_server.dicom_settings import S3Settings
+from fhir_server.interactions.sealing_anew import renewed
 from tests.adapters.dicom.conftest import Archive
 from tests.adapters.dicom.storage.test_quota import sangam
 
@@ -157,7 +160,7 @@ def test_a_service_that_is_away_or_refuses_is_an_os_error(
 
 
 def test_without_a_bucket_blobs_are_on_disk_alone(tmp_path: Path) -> None:
-    assert type(archive_blobs(tmp_path, DicomSettings())) is Blobs
+    assert type(archive_blobs(Blobs(tmp_path), DicomSettings())) is Blobs
 
 
 def slices(count: int) -> list[Instance]:
@@ -172,10 +175,12 @@ def test_an_archive_stores_to_a_bucket_and_refuses_without_it(
     one, two = slices(2)
     assert archive.send(one) == [0]
     [content] = objects(bucket).values()
-    assert content.endswith(one.data_set)
+    assert one.data_set[-100:] not in content
     for path in archive.blobs.root.glob("??/??/*"):
         path.unlink()
     assert "1 files read, 0 damaged" in sangam(archive, "verify")
+    [[digest]] = archive.rows("SELECT encode(blob, 'hex') FROM dicom_instance")
+    assert archive.blobs.get(digest).endswith(one.data_set)
     client.delete_object(Bucket=settings.bucket, Key=next(iter(objects(bucket))))
     client.delete_bucket(Bucket=settings.bucket)
     assert archive.send(two) == [0xA700]
@@ -190,7 +195,8 @@ def test_the_sweep_removes_what_nobody_needs_from_the_bucket(
     [one] = slices(1)
     assert archive.send(one) == [0]
     [stored] = objects(bucket)
-    blobs = archive_blobs(archive.blobs.root.parent, DicomSettings(s3=bucket[0]))
+    own = Blobs(archive.blobs.root.parent, archive.blobs.keys)
+    blobs = archive_blobs(own, DicomSettings(s3=bucket[0]))
     assert isinstance(blobs, Tiered)
     orphan, gone = blobs.put(b"left behind"), blobs.put(b"expunged")
     blobs.place(gone).unlink()
@@ -217,3 +223,42 @@ def test_content_that_arrives_while_its_blob_is_removed_stays_in_the_bucket(
     blobs.drop(digest)
     blobs.settle(digest, time.time() + 60, needed=False)
     assert objects(bucket) == {key(digest): b"content"}
+
+
+class Turned(One):
+    """A key that has taken the place of another, which still opens."""
+
+    before: DataKey
+
+    def of(self, id_: bytes) -> DataKey:
+        return self.before if id_ == self.before.id else super().of(id_)
+
+
+@pytest.mark.parametrize("spool", [False, True])
+def test_what_the_bucket_alone_has_is_sealed_anew_there_too(
+    bucket: tuple[S3Settings, Any], tmp_path: Path, *, spool: bool
+) -> None:
+    before, turned = One(), Turned()
+    Turned.before = before.key
+    digest = Tiered(tmp_path, S3(bucket[0]), spool=False, keys=before).put(b"content")
+    blobs = Tiered(tmp_path, S3(bucket[0]), spool=spool, keys=turned)
+    blobs.place(digest).unlink()
+    assert renewed(blobs, digest)
+    assert blobs.waiting() == spool
+    blobs.upload_pending()
+    assert not blobs.waiting()
+    [stored] = objects(bucket).values()
+    assert key_id(stored[:64]) == turned.key.id
+    blobs.place(digest).unlink()
+    assert blobs.get(digest) == b"content"
+    assert not renewed(blobs, digest)
+
+
+def test_a_damaged_object_is_not_taken(bucket: tuple[S3Settings, Any], tmp_path: Path) -> None:
+    blobs = Tiered(tmp_path, S3(bucket[0]), spool=False, keys=One())
+    digest, other = blobs.put(b"content"), blobs.put(b"other")
+    stored = objects(bucket)[key(other)]
+    bucket[1].put_object(Bucket=bucket[0].bucket, Key=key(digest), Body=stored)
+    blobs.place(digest).unlink()
+    with pytest.raises(OSError, match="not what was stored"):
+        blobs.get(digest)

@@ -1,7 +1,7 @@
 import errno
+import io
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 import psycopg
 import pytest
@@ -34,15 +34,14 @@ def test_damage_is_found_told_and_forgotten_when_it_is_mended(archive: Archive) 
     paths[2].write_bytes(contents[2][:-1])
     paths[3].write_bytes(contents[3][:-1] + bytes([contents[3][-1] ^ 1]))
     told = sangam(archive, "verify")
-    kinds = {gone: "missing", short: "size", flipped: "hash"}
+    kinds = {gone: "missing", short: "unreadable", flipped: "unreadable"}
     for one, kind in kinds.items():
         assert f"{one.sop_instance_uid}: {kind}" in told
     assert f"{sound.sop_instance_uid}:" not in told
     assert "4 files read, 3 damaged, 0 orphans removed" in told
-    assert archive.rows("SELECT sop_instance_uid, kind FROM dicom_damage ORDER BY kind") == [
-        (flipped.sop_instance_uid, "hash"),
+    assert archive.rows("SELECT sop_instance_uid, kind FROM dicom_damage ORDER BY kind, 1") == [
         (gone.sop_instance_uid, "missing"),
-        (short.sop_instance_uid, "size"),
+        *sorted((one.sop_instance_uid, "unreadable") for one in (short, flipped)),
     ]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
@@ -50,12 +49,22 @@ def test_damage_is_found_told_and_forgotten_when_it_is_mended(archive: Archive) 
     assert archive.rows("SELECT FROM dicom_damage") == []
 
 
+@pytest.mark.parametrize(("content", "kind"), [(b"fil", "size"), (b"filf", "hash")])
+def test_a_file_of_before_is_compared_with_its_hash(
+    tmp_path: Path, content: bytes, kind: str
+) -> None:
+    blobs = Blobs(tmp_path)
+    digest = blobs.put(b"file")
+    blobs.path(digest).write_bytes(content)
+    assert verify.check(blobs, verify.Stored("1.2.3", digest, 4)).kind == kind
+
+
 class Failing(Blobs):
     """Blobs on a disk that does not read them."""
 
     number = errno.EIO
 
-    def open(self, digest: str) -> BinaryIO:
+    def open(self, digest: str) -> io.BufferedReader:
         raise OSError(self.number, digest)
 
 
@@ -93,7 +102,7 @@ async def test_a_days_part_is_a_share_of_the_archive_and_a_round_is_all_of_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "_BATCH", 2)
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
     async with server.database.statement() as connection:
         for number in range(5):
             await connection.execute(

@@ -42,7 +42,7 @@ def archive(server: Server) -> Iterator[Held]:
     )
     with closing(index):
         index.open()
-        blobs = Blobs(archive_root(server.blobs.root))
+        blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
         connect = partial(psycopg.connect, server.database.conninfo, autocommit=True)
         store = Archive(blobs, index, said.max_object_bytes, Reserve(0), Quota(Sessions(connect)))
         yield Held(server, store)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from adapters.dicom.listener import listen
 from adapters.dicom.studies import fold
+from fhir_server.bases import DEFAULT
+from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.main.wiring import running
@@ -35,7 +37,13 @@ class Given:
 
 def serve(given: Given, sock: socket.socket) -> None:
     """Take associations until killed."""
-    listen(given.settings, given.conninfo, given.data / "blobs", sock, threading.Event())
+    listen(
+        given.settings,
+        given.conninfo,
+        blobs_of(given.settings, given.conninfo, DEFAULT),
+        sock,
+        threading.Event(),
+    )
 
 
 def carry_out(given: Given) -> None:

@@ -20,6 +20,7 @@ from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage.store import archive_root
+from adapters.dicom.web import stow_request
 from adapters.dicom.web.routes import routes
 from fhir_server.api.app import create_app
 from fhir_server.blobs import Blobs
@@ -86,7 +87,7 @@ def kept(server: Server, one: Instance) -> bytes:
         "SELECT encode(blob, 'hex'), data_set_offset FROM dicom_instance "
         f"WHERE sop_instance_uid = '{one.sop_instance_uid}'",
     )
-    return Blobs(archive_root(server.blobs.root)).get(blob)[offset:]
+    return Blobs(archive_root(server.blobs.root), server.data_keys).get(blob)[offset:]
 
 
 async def test_parts_are_stored_with_equal_bytes_and_named_in_the_answer(
@@ -174,7 +175,7 @@ async def test_instances_of_another_study_than_the_paths_are_a900(
     answer = await post(dicomweb, related(part10(one)), "/studies/1.2.3")
     assert (answer.status_code, reasons(answer)) == (409, [0xA900])
     assert rows(server, "SELECT FROM dicom_instance") == []
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
     assert [path for path in blobs.root.rglob("*") if path.is_file()] == []
 
 
@@ -210,7 +211,7 @@ async def test_a_body_that_breaks_off_keeps_what_was_complete(
     assert rows(server, "SELECT sop_instance_uid FROM dicom_instance") == [
         (first.sop_instance_uid,)
     ]
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
     assert list(blobs.incoming.iterdir()) == []
 
 
@@ -277,7 +278,7 @@ async def test_a_full_archive_is_503_and_works_again(
 
     body = related(*map(part10, slices(2)))
     with monkeypatch.context() as patched:
-        patched.setattr("adapters.dicom.storage.store._write_all", full)
+        patched.setattr("fhir_server.blobs.write_all", full)
         answer = await post(dicomweb, body)
     assert (answer.status_code, reasons(answer)) == (503, [0xA700] * 2)
     assert answer.headers["retry-after"] == "30"
@@ -340,9 +341,9 @@ async def test_metadata_as_json_is_stored_with_its_bulk_data(
     answer = await post(dicomweb, body, kind=JSON)
     assert (answer.status_code, reasons(answer)) == (202, [0xC000])
     assert uids(answer, "00081199") == [one.sop_instance_uid for one in sent]
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
     [first, second] = [
-        pydicom.dcmread(blobs.path(blob))
+        pydicom.dcmread(BytesIO(blobs.get(blob)))
         for (blob,) in rows(
             server, "SELECT encode(blob, 'hex') FROM dicom_instance ORDER BY instance_number"
         )
@@ -377,7 +378,7 @@ async def test_bulk_data_is_bounded_and_what_is_refused_leaves_no_file(
         patched.setattr(f"adapters.dicom.{what}", value)
         assert (await post(dicomweb, body, kind=JSON)).status_code == status
     assert rows(server, "SELECT 1 FROM dicom_instance") == []
-    incoming = Blobs(archive_root(server.blobs.root)).incoming
+    incoming = Blobs(archive_root(server.blobs.root), server.data_keys).incoming
     await eventually_empty(incoming)
 
 
@@ -408,7 +409,9 @@ async def test_compressed_bulk_data_becomes_a_fragment_a_part(
         server, "SELECT encode(blob, 'hex'), transfer_syntax_uid FROM dicom_instance"
     )
     assert syntax == "1.2.840.10008.1.2.4.50"
-    data = pydicom.dcmread(Blobs(archive_root(server.blobs.root)).path(blob)).PixelData
+    data = pydicom.dcmread(
+        BytesIO(Blobs(archive_root(server.blobs.root), server.data_keys).get(blob))
+    ).PixelData
     found = list(pydicom.encaps.generate_fragments(data))
     assert [piece.rstrip(b"\0") for piece in found if piece] == frames
 
@@ -425,9 +428,9 @@ async def test_metadata_without_pixels_is_stored(
     answer = await post(dicomweb, body, kind=JSON)
     assert (answer.status_code, reasons(answer)) == (200, [])
     assert [one.sop_instance_uid, "2.25.7"] == uids(answer, "00081199")
-    blobs = Blobs(archive_root(server.blobs.root))
+    blobs = Blobs(archive_root(server.blobs.root), server.data_keys)
     found = rows(server, "SELECT encode(blob, 'hex') FROM dicom_instance ORDER BY size")
-    [bare, whole] = [pydicom.dcmread(blobs.path(blob)) for (blob,) in found]
+    [bare, whole] = [pydicom.dcmread(BytesIO(blobs.get(blob))) for (blob,) in found]
     assert (bare.get("PixelData"), whole.PixelData) == (None, pixels)
 
 
@@ -478,3 +481,12 @@ async def test_a_quota_of_what_comes_over_http_is_503_and_can_be_raised(
     assert (answer.status_code, reasons(answer)) == (503, [0xA700])
     rows(server, quota.format("NULL"))
     assert (await post(dicomweb, two)).status_code == 200
+
+
+async def test_a_body_of_endless_empty_parts_is_refused(
+    dicomweb: httpx.AsyncClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow_request, "MOST_PARTS", 3)
+    answer = await post(dicomweb, related(*[b""] * 4))
+    assert (answer.status_code, rows(server, "SELECT 1 FROM dicom_instance")) == (400, [])
+    assert (await post(dicomweb, related(*[b""] * 3))).status_code == 409

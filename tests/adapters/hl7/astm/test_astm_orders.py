@@ -1,15 +1,19 @@
 """Host queries answered from the orders in the store, and orders sent without being asked."""
 
 import asyncio
+import base64
+import dataclasses
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from httpx import AsyncClient
 
+from adapters.hl7 import recorded
 from adapters.hl7.astm import connection, downloads
 from adapters.hl7.laboratory import specimen_orders
 from adapters.hl7.profiles.read import Loaded, read
@@ -384,3 +388,38 @@ async def test_no_order_is_forgotten_however_many_come_at_once(
         pass
     expected = {f"ServiceRequest/{one['id']}" for one in orders}
     assert {row[0] for row in await queue(server)} == expected
+
+
+@pytest.mark.parametrize("demo", [pytest.param(True, id="known"), pytest.param(False, id="nobody")])
+async def test_a_query_is_recorded_and_nobody_unknown_is_told_orders(
+    server: Server, client: AsyncClient, stored: None, *, demo: bool
+) -> None:
+    await put(client, order(1, GLUCOSE))
+    own = dataclasses.replace(server, settings=server.settings.model_copy(update={"demo": demo}))
+    async with lines(own) as connect, connect() as analyzer:
+        await analyzer.send(QUERY)
+        answer = (await analyzer.take()).decode().rstrip("\r").split("\r")
+    assert [line[0] for line in answer] == (["H", "P", "O", "L"] if demo else ["H", "L"])
+    assert answer[-1] == ("L|1|N" if demo else "L|1|Q")
+    async with server.database.connection() as connection:
+        cursor = await connection.execute("SELECT said FROM audit_record ORDER BY position")
+        rows = await cursor.fetchall()
+    found = [json.decode(one.encode()) for row in rows for one in row[0].splitlines()]
+    (said,) = [one for one in found if one["code"] == "astm-query"]
+    assert base64.b64decode(said["asked"]) == QUERY.split(b"\r")[1]
+    told = [["ServiceRequest", "order-1", 0]] if demo else None
+    assert (said.get("places"), said.get("outcome", 0)) == (told, 0 if demo else 4)
+
+
+async def test_orders_that_cannot_be_recorded_are_not_told(
+    connect: Connect, client: AsyncClient, stored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise psycopg.OperationalError
+
+    await put(client, order(1, GLUCOSE))
+    monkeypatch.setattr(recorded, "keep", away)
+    async with connect() as analyzer:
+        await analyzer.send(QUERY)
+        answer = (await analyzer.take()).decode().rstrip("\r").split("\r")
+    assert [line[0] for line in answer] == ["H", "L"]

@@ -18,6 +18,7 @@ from fhir_server.server import Server
 from tests.adapters.hl7.astm.conftest import Analyzer, inbox, with_settings
 from tests.adapters.hl7.certificates import Authority, Pair, authority
 from tests.adapters.hl7.conftest import bound
+from tests.connections import listening
 
 MESSAGE = b"H|\\^&|||BENCH\rP|1|P1\rO|1|S1||^^^GLU\rR|1|^^^GLU|5.4|mmol/L||N||F\rL|1|N\r"
 
@@ -92,23 +93,21 @@ async def test_analyzer_that_listens_by_tls_is_connected_to(
         await sent.wait()
         writer.close()
 
-    listening = await asyncio.start_server(analyze, "127.0.0.1", 0, ssl=context)
-    port = listening.sockets[0].getsockname()[1]
-    (tmp_path / "bench.toml").write_text(
-        f'version = "1"\n[astm]\nrole = "client"\naddress = "localhost:{port}"\n'
-        f'[astm.tls]\nca = "{hospital.file}"\n'
-    )
-    dialing = with_settings(server, {"poll_seconds": 0.02}, {"profiles_dir": str(tmp_path)})
-    await agreements(dialing).refresh()
-    stop = asyncio.Event()
-    task = asyncio.create_task(serve(dialing, None, stop))
-    try:
-        ((*_, sender),) = await inbox(server, 1)
-    finally:
-        sent.set()
-        stop.set()
-        await task
-        listening.close()
+    async with listening(analyze, context) as port:
+        (tmp_path / "bench.toml").write_text(
+            f'version = "1"\n[astm]\nrole = "client"\naddress = "localhost:{port}"\n'
+            f'[astm.tls]\nca = "{hospital.file}"\n'
+        )
+        dialing = with_settings(server, {"poll_seconds": 0.02}, {"profiles_dir": str(tmp_path)})
+        await agreements(dialing).refresh()
+        stop = asyncio.Event()
+        task = asyncio.create_task(serve(dialing, None, stop))
+        try:
+            ((*_, sender),) = await inbox(server, 1)
+        finally:
+            sent.set()
+            stop.set()
+            await task
     assert sender == "bench"
 
 

@@ -14,6 +14,7 @@ from adapters.hl7.outbound.serve import serve
 from fhir_server.r4 import json
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import with_hl7
+from tests.connections import listening
 
 Answer = Callable[[str], bytes | None]
 """What is sent back for a control id, block bytes and all; None hangs up."""
@@ -47,7 +48,6 @@ class Destination:
     came: list[bytes] = dataclasses.field(default_factory=list)
     connections: int = 0
     port: int = 0
-    writers: list[asyncio.StreamWriter] = dataclasses.field(default_factory=list)
 
     @property
     def texts(self) -> list[str]:
@@ -63,7 +63,6 @@ class Destination:
 
     async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self.writers.append(writer)
         try:
             while True:
                 framed = await reader.readuntil(b"\x1c\r")
@@ -88,14 +87,8 @@ async def destination(
 ) -> AsyncIterator[Destination]:
     """Run a destination."""
     there = Destination(answer)
-    listening = await asyncio.start_server(there.accepted, "127.0.0.1", 0, ssl=tls)
-    there.port = listening.sockets[0].getsockname()[1]
-    try:
+    async with listening(there.accepted, tls) as there.port:
         yield there
-    finally:
-        listening.close()
-        for writer in there.writers:
-            writer.close()
 
 
 def agree(

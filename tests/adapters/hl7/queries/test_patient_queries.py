@@ -1,13 +1,17 @@
 """Patients by their demographics (QBP^Q22) and their other identifiers (QBP^Q23)."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC
 from typing import Any
 
+import psycopg
 import pytest
 from httpx import AsyncClient
 
+from adapters.hl7 import recorded
 from adapters.hl7.mapping.context import Context, Profile
 from adapters.hl7.mapping.datatypes.hd import system_of as hd_system_of
 from adapters.hl7.message.tokenizer import parse
@@ -121,3 +125,59 @@ def test_a_query_names_the_system_that_messages_make_of_an_authority(
     profile = Profile("http://b", "LIS", UTC, agreed)
     made = hd_system_of(Context(parse("MSH|^~\\&|LIS\r"), profile), *hd, "PID-3")
     assert system_of(agreed, "http://b", "LIS")(hd) == made
+
+
+NAMED = "@PID.5.1^Rao~@PID.5.2^Asha"
+
+
+async def records(server: Server) -> list[dict[str, Any]]:
+    """What was recorded of who asked."""
+    async with server.database.connection() as connection:
+        cursor = await connection.execute("SELECT said FROM audit_record ORDER BY position")
+        found = [json.loads(one) for row in await cursor.fetchall() for one in row[0].splitlines()]
+    return [one for one in found if one["who"].get("door") == "hl7"]
+
+
+async def test_an_answer_is_recorded_with_who_asked_what_and_the_patients_told(
+    ask: Ask, server: Server
+) -> None:
+    await ask("Q22", NAMED)
+    await ask("Q23", "N-a^^^&1.2.3&ISO|^^^&2.9&ISO")
+    await ask("Q23", "N-b^^^&1.2.3&ISO|^^^&2.9&ISO")
+    first, second, third = await records(server)
+    assert first == {
+        "code": "ITI-21",
+        "who": {
+            "name": "PDC at 127.0.0.1",
+            "door": "hl7",
+            "client": "PDC",
+            "address": "127.0.0.1",
+        },
+        "asked": base64.b64encode(f"QPD|IHE PDQ Query|T1|{NAMED}".encode()).decode(),
+        "places": [["Patient", "a", 0]],
+    }
+    assert [(one["code"], one.get("places")) for one in (second, third)] == [
+        ("ITI-9", [["Patient", "a", 0]]),
+        ("ITI-9", None),
+    ]
+
+
+async def test_an_answer_that_cannot_be_recorded_is_not_given(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(recorded, "keep", away)
+    (answer,) = await ask("Q22", NAMED)
+    assert fields(answer, "MSA")[0][1] == "AE"
+    assert fields(answer, "PID") == []
+
+
+async def test_only_a_sender_with_a_profile_is_told_of_patients(ask: Ask, server: Server) -> None:
+    object.__setattr__(server.settings, "demo", False)
+    (answer,) = await ask("Q22", NAMED)
+    assert fields(answer, "MSA")[0][1] == "AR"
+    assert fields(answer, "PID") == []
+    (said,) = await records(server)
+    assert (said["code"], said["outcome"], said.get("places")) == ("ITI-21", 4, None)

@@ -1,0 +1,47 @@
+"""What a caller may see, as a condition in an adapter's own statement.
+
+So that the statement's pages, counts and order are as if nothing else were stored.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from fhir_server.access.queries import there
+from fhir_server.caller import Caller
+from fhir_server.database import Connection
+from fhir_server.interactions import coded
+from fhir_server.search.condition import ALWAYS, NEVER, Condition
+from fhir_server.search.passing import passing
+from fhir_server.server import Server
+
+
+class Test(NamedTuple):
+    """SQL with `%s` places, and the values that go there."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+NOTHING: Final = Test("false", ())
+
+_EXISTS: Final = """EXISTS (
+    SELECT FROM resource r
+    WHERE r.type_id = %s::smallint AND r.id = {id} AND NOT r.deleted{wall})"""
+
+
+async def visible(
+    server: Server, connection: Connection, caller: Caller, type_name: str, letter: str, id_: str
+) -> Test:
+    """Return the test that the caller may see the resource of an id, by one of `LETTERS`.
+
+    `id_` is SQL of ours for the id. What cannot be decided is not seen; Unavailable where
+    the terminology cannot tell what the rights mean.
+    """
+    await coded.answer_rights(server, connection, caller)
+    condition: Condition = ALWAYS
+    if caller.rights.walls:
+        condition = there(server, caller.rights, type_name, letter)
+    if condition == NEVER:
+        return NOTHING
+    wall = passing(None if condition == ALWAYS else condition)
+    type_id = server.definitions.type_ids[type_name]
+    return Test(_EXISTS.format(id=id_, wall=wall.sql), (type_id, *wall.values))

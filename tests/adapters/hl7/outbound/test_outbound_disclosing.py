@@ -1,0 +1,59 @@
+"""A destination of another organisation is told what a consent permits to disclose."""
+
+from pathlib import Path
+from typing import Any
+
+from httpx import AsyncClient
+
+from fhir_server.server import Server
+from tests.adapters.hl7.outbound.destination import (
+    agree,
+    destination,
+    fields,
+    patient,
+    put,
+    telling,
+)
+from tests.adapters.hl7.outbound.test_outbound_parts import RESULT, SUBJECT
+
+THERE = "Organization/there"
+SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
+ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
+LABORATORY: dict[str, Any] = {
+    "resourceType": "Consent",
+    "id": "c",
+    "status": "active",
+    "scope": {"coding": [{"system": SCOPE, "code": "patient-privacy"}]},
+    "category": [{"text": "privacy"}],
+    "patient": SUBJECT,
+    "policy": [{"uri": "http://example.org/policy"}],
+    "provision": {
+        "type": "permit",
+        "actor": [{"role": {"text": "recipient"}, "reference": {"reference": THERE}}],
+        "action": [{"coding": [{"system": ACTIONS, "code": "disclose"}]}],
+    },
+}
+
+
+async def test_destination_of_another_organisation_is_told_what_is_permitted(
+    server: Server, client: AsyncClient, tmp_path: Path
+) -> None:
+    place = tmp_path / "profiles"
+    async with destination() as there, destination() as ours:
+        agree(place, there.port, "ORU^R01", more=f'discloses_to = "{THERE}"')
+        agree(place, ours.port, "ORU^R01", name="OURS")
+        async with telling(server, place):
+            await put(client, {"resourceType": "Organization", "id": "there", "name": "There"})
+            await put(client, patient("p"))
+            await put(client, {**RESULT, "id": "before"})
+            await ours.until(1)
+            await put(client, LABORATORY)
+            await put(client, {**RESULT, "id": "after", "valueString": "permitted"})
+            await ours.until(2)
+            told = await there.until(1)
+            await put(client, {**LABORATORY, "status": "inactive"})
+            await put(client, {**RESULT, "id": "later"})
+            await ours.until(3)
+            assert len(there.came) == 1
+    assert [fields(one, "OBX")[0][5] for one in told] == ["permitted"]
+    assert fields(told[0], "PID")
