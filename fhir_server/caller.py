@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fhir_server.rights import EVERYTHING, NOTHING, Rights
+from fhir_server.rights import ANY, EVERYTHING, NOTHING, Rights
 
 
 @dataclass(slots=True)
@@ -60,6 +60,15 @@ class Caller:
         """Note that it is shown a version."""
         if self.trail is not None:
             self.trail.places.add((type_name, id_, version))
+
+
+def is_service(caller: Caller) -> bool:
+    """Return whether an app asks by itself, behind which somebody stands who is not known.
+
+    Whoever registered it may be that: it is no second person beside anyone. Callers of our own
+    and operators of the machine, who may do everything, are none.
+    """
+    return caller.user is None and not caller.roles and ANY not in caller.rights.operator
 
 
 def trusted(name: str, door: str) -> Caller:

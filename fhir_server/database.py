@@ -75,8 +75,12 @@ class Database:
         read_seconds: int = 10,
         write_seconds: int = 60,
         idle_seconds: float | None = None,
+        walled: bool = False,
     ) -> None:
-        """Make the pools; with `idle_seconds` they keep no connection unused for longer."""
+        """Make the pools; with `idle_seconds` they keep no connection unused for longer.
+
+        `walled`: nothing is read for restricted callers where there is no second wall.
+        """
         self.conninfo = conninfo
         reading = f"{SESSION} -c statement_timeout={read_seconds}s"
         writing = f"{GENERIC} -c statement_timeout={write_seconds}s"
@@ -92,6 +96,7 @@ class Database:
         self._aside: _Lender
         self._reading, self._writing, self._aside = self._pools
         self._size, self._idle, self._read_seconds = size, idle, read_seconds
+        self._walled = walled
         self._wall: Wall | None = None
         self._looked = False
         self._looking = asyncio.Lock()
@@ -151,13 +156,17 @@ class Database:
                 await connection.execute(LEAVE, (wall.server,))
 
     async def wall(self) -> Wall | None:
-        """Return the second wall; None where it does not stand (main/walls.py says why)."""
-        if self._looked:
-            return self._wall
-        async with self._looking:
-            if not self._looked:
-                self._wall = await self._found_wall()
-                self._looked = True
+        """Return the second wall; None where it does not stand (main/walls.py says why).
+
+        Unavailable where it is required: a tenant may be made after the server was started.
+        """
+        if not self._looked:
+            async with self._looking:
+                if not self._looked:
+                    self._wall = await self._found_wall()
+                    self._looked = self._wall is not None or not self._walled
+        if self._wall is None and self._walled:
+            raise Unavailable("The second wall is missing, so nothing is shown")
         return self._wall
 
     async def _found_wall(self) -> Wall | None:
@@ -223,7 +232,7 @@ class Database:
             # What it lends is open already, and is closed by its pool.
             tried._reading = tried._writing = tried._aside = _One(connection)  # noqa: SLF001
             # Who tries does so for a sender of ours, whom no wall restricts.
-            tried._wall, tried._looked = None, True  # noqa: SLF001
+            tried._wall, tried._looked, tried._walled = None, True, False  # noqa: SLF001
             yield tried
 
 

@@ -26,11 +26,16 @@ ON CONFLICT (name) DO UPDATE
 SET feed_xid = excluded.feed_xid, position = excluded.position, moved_at = now()
 """
 _FORGET = "DELETE FROM feed_reader WHERE name = %s"
+# The reader `audit` has its place in audit_record; the changes after it are AuditEvents
+# that it wrote itself.
 _LAGS = """
-SELECT name, coalesce(extract(epoch FROM clock_timestamp() - (
+SELECT name, coalesce(extract(epoch FROM clock_timestamp() - CASE name WHEN 'audit' THEN (
+    SELECT at FROM audit_record AS a WHERE (a.feed_xid, a.position) > (r.feed_xid, r.position)
+    ORDER BY a.feed_xid, a.position LIMIT 1
+) ELSE (
     SELECT at FROM change AS c WHERE (c.feed_xid, c.position) > (r.feed_xid, r.position)
     ORDER BY c.feed_xid, c.position LIMIT 1
-)), 0)::float8 FROM feed_reader AS r ORDER BY name
+) END), 0)::float8 FROM feed_reader AS r ORDER BY name
 """
 
 

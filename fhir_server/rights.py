@@ -143,5 +143,19 @@ class Rights:
         return Rights((*self.walls, wall), self.operator)
 
 
+def is_wide(rights: Rights, type_: str, letter: str) -> bool:
+    """Return whether labels and consents alone limit the letter for a type, if anything does."""
+    return all(any(_is_wide(one, type_, letter) for one in wall) for wall in rights.walls)
+
+
+def _is_wide(grant: Grant, type_: str, letter: str) -> bool:
+    return (
+        letter in grant.letters
+        and grant.type in {type_, ANY}
+        and not grant.without
+        and all(isinstance(limit, Cleared | Consented) for limit in grant.limits)
+    )
+
+
 NOTHING = Rights(((),))
 EVERYTHING = Rights((), frozenset({ANY}))

@@ -108,8 +108,9 @@ class SecuritySettings(_Group):
     )
     restricted_update_create: bool = Field(
         False,
-        description="Who does not see all of a type may make resources of it under ids of their "
-        "choice. It tells them which ids are taken by what they do not see.",
+        description="Who is limited to some patients or some content of a type may make resources "
+        "of it under ids of their choice, as those may whom labels and consents alone limit. It "
+        "tells them which ids are taken by what they do not see.",
     )
     token_bytes: int = Field(16_384, ge=256, description="Largest access token.")
     leeway_seconds: int = Field(60, ge=0, le=300, description="How far clocks may be apart.")

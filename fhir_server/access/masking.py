@@ -53,10 +53,14 @@ _MOST: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What of whom is left out: `left_out` by type, and the rights to whole resources alone."""
+    """What of whom is left out: `left_out` by type, and the rights to whole resources alone.
+
+    `types` are those of which anything may be read, None for all.
+    """
 
     left_out: Mapping[str, frozenset[str]]
     whole: Rights
+    types: frozenset[str] | None = None
 
     def of(self, type_name: str) -> frozenset[str]:
         """Return what is left out of resources of the type; nothing of most."""
@@ -86,7 +90,13 @@ def _parts(rights: Rights) -> Parts | None:
     if not found:
         return None
     walls = tuple(tuple(one for one in wall if not one.without) for wall in rights.walls)
-    return Parts(found, Rights(walls, rights.operator))
+    return Parts(found, Rights(walls, rights.operator), _types(rights))
+
+
+def _types(rights: Rights) -> frozenset[str] | None:
+    named = [{grant.type for grant in wall if "r" in grant.letters} for wall in rights.walls]
+    bound = [one for one in named if ANY not in one]
+    return frozenset(set.intersection(*bound)) if bound else None
 
 
 def _in_part(rights: Rights) -> Iterator[Grant]:
@@ -110,15 +120,16 @@ def resources(value: object, parts: Parts) -> Iterator[Json]:
                 yield from resources(one, parts)
 
 
-def masked(resource: Json, names: Collection[str]) -> Json:
+def masked(resource: Json, names: Collection[str], types: Collection[str] | None = None) -> Json:
     """Return the resource without elements of these names and extensions of these URLs.
 
     At any depth, but of `text` only the narrative. Contained resources go to which nothing that
-    is left refers, and so do extensions with free text. It is tagged SUBSETTED.
+    is left refers, and so do extensions with free text; of those of other `types` is left what
+    they are, as references lead to them. It is tagged SUBSETTED.
     """
     cut = _object(resource, frozenset(names))
     if "contained" in cut:
-        cut["contained"] = _reached(cut)
+        cut["contained"] = [_seen(one, types) for one in _reached(cut)]
         if not cut["contained"]:
             del cut["contained"]
     meta = dict(cut.get("meta") or {})
@@ -127,6 +138,12 @@ def masked(resource: Json, names: Collection[str]) -> Json:
     cut["meta"] = meta
     first: Json = {name: cut[name] for name in _FIRST if name in cut}
     return {**first, **cut}
+
+
+def _seen(contained: Json, types: Collection[str] | None) -> Json:
+    if types is None or contained.get("resourceType") in types:
+        return contained
+    return {name: contained[name] for name in ("resourceType", "id") if name in contained}
 
 
 def _object(given: Json, names: frozenset[str]) -> Json:

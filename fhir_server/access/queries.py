@@ -128,7 +128,9 @@ def walled(server: Server, rights: Rights, condition: Condition) -> Condition:
         case Linked(target=type_id, condition=inner) | Referred(source=type_id, condition=inner):
             name = server.definitions.type_names[type_id]
             wall = there(server, rights, name, SEARCH)
-            return replace(condition, condition=walled(server, rights, inner), wall=wall)
+            found = replace(condition, condition=walled(server, rights, inner), wall=wall)
+            # Of what is contained as little is shown to these (masking.py), so nothing is left.
+            return NEVER if wall == NEVER and masking.parts(rights) else found
         case Within(type_id=type_id):
             name = server.definitions.type_names[type_id]
             return replace(condition, wall=there(server, rights, name, SEARCH))

@@ -197,8 +197,12 @@ def _compiled(server: Server, rights: Rights, type_name: str, letter: str) -> Co
     if type_name != binary.TYPE:
         return walled_nowhere(_together(server, rights.walls, type_name, letter))
 
+    # What belongs to a resource that is shown in part is of what is left out.
+    whole = tuple(tuple(one for one in wall if not one.without) for wall in rights.walls)
+    known = rights if whole == rights.walls else Rights(whole)
+
     def there(name: str) -> Condition:
-        found = _found(server, rights, name, binary.LETTERS[letter])
+        found = _found(server, known, name, binary.LETTERS[letter])
         return NEVER if found is None else found
 
     alone = _together(server, rights.walls, type_name, letter)

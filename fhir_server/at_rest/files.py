@@ -3,6 +3,7 @@
 import io
 import mmap
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from fhir_server.at_rest.sealed import (
     file_key,
     key_id,
 )
+
+MOST_VIEWED: Final = 512 << 20
+"""Bytes of a file that are brought into memory at most, as `viewed` does: ask of `size` first."""
 
 _PIECE: Final = 1 << 20
 
@@ -40,12 +44,13 @@ class Stored:
         return opened(self.path, self.digest, self.keys)
 
     def handed(self) -> bytes:
-        """Return what another process needs to open this file and no other, b"" for nothing."""
-        with self.path.open("rb", buffering=0) as file:
-            header = file.read(HEADER.size)
-        if not header.startswith(MAGIC):
-            return b""
-        return header + _file_key(header, self.keys)
+        """Return what another process needs to open this file and no other, b"" for nothing.
+
+        Raises as `open` does: who opens it with that alone cannot tell whose file it is.
+        """
+        with self.open() as file:
+            sealed = _raw(file)
+            return b"" if sealed is None else sealed.header + _file_key(sealed.header, self.keys)
 
 
 class Moved(Exception):
@@ -61,13 +66,15 @@ class Handed:
 
     def open(self, _mode: str = "rb") -> io.BufferedReader:
         """Open what it holds for reading. Raises FileNotFoundError, Damaged, Moved."""
-        if not self.key:
-            return self.path.open("rb")
         file = io.FileIO(self.path)
-        if file.read(HEADER.size) != self.key[: HEADER.size]:
+        header = file.read(HEADER.size)
+        if header != self.key[: HEADER.size] if self.key else header.startswith(MAGIC):
             file.close()
             raise Moved
-        return _buffered(_sealed(file, self.key[: HEADER.size], self.key[HEADER.size :]))
+        if not self.key:
+            file.seek(0)
+            return io.BufferedReader(file)
+        return _buffered(_sealed(file, header, self.key[HEADER.size :]))
 
 
 Openable = Path | Stored | Handed
@@ -80,7 +87,7 @@ def opened(path: Path, digest: str, keys: Keys | None) -> io.BufferedReader:
     Raises FileNotFoundError; Damaged when it is sealed and not whole, not the one of this
     name, or of another's key, and when it is not sealed where all files are.
     """
-    file = io.FileIO(path)
+    file = io.FileIO(path, opener=_of_ours)
     try:
         header = file.read(HEADER.size)
         if not header.startswith(MAGIC):
@@ -176,6 +183,20 @@ def write_all(descriptor: int, data: memoryview) -> None:
     """Write all of `data` to a file."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def _of_ours(path: str, flags: int) -> int:
+    """Open a file for reading that lies where it is: a link leads elsewhere, a pipe may hang."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged("A stored file cannot be opened, or is a link") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Damaged("A stored file is none")
+    return descriptor
 
 
 def _sealed(file: io.FileIO, header: bytes, key: bytes) -> SealedFile:

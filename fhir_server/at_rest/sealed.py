@@ -100,6 +100,7 @@ class SealedFile(io.RawIOBase):
     def __init__(self, file: io.FileIO, header: bytes, key: bytes) -> None:
         self._file = file
         self.name = file.name
+        self.header = header
         self._cipher = AESGCM(key)
         self._segment: int = 1 << HEADER.unpack(header)[1]
         stored = os.fstat(file.fileno()).st_size - HEADER.size - TAG

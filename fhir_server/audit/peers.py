@@ -7,6 +7,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5.3.
 import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 from fhir_server.audit.happening import PEER_REFUSED
@@ -82,6 +83,7 @@ class Refusals:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[Hashable, float] = {}
+        self._lock = Lock()
 
     def is_news(self, system: System, reason: str) -> bool:
         """Return whether that is to be recorded; then it is not again for a minute.
@@ -89,11 +91,13 @@ class Refusals:
         Of so many in one minute that they are an attack, further ones are only logged.
         """
         now, key = self._clock(), (system, reason)
-        if self._until.get(key, now) > now:
-            return False
-        if len(self._until) >= _MOST:
-            self._until = {one: until for one, until in self._until.items() if until > now}
-        if len(self._until) >= _MOST:
-            return False
-        self._until[key] = now + _AGAIN_SECONDS
-        return True
+        # Associations of DICOM have a thread each.
+        with self._lock:
+            if self._until.get(key, now) > now:
+                return False
+            if len(self._until) >= _MOST:
+                self._until = {one: until for one, until in self._until.items() if until > now}
+            if len(self._until) >= _MOST:
+                return False
+            self._until[key] = now + _AGAIN_SECONDS
+            return True

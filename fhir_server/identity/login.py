@@ -88,8 +88,13 @@ async def by_code(server: Server, user: User, code: str, address: str) -> str:
 async def by_new_device(
     server: Server, user: User, seed: str, code: str, address: str
 ) -> list[str]:
-    """Set up a device by its first code and return recovery codes; Unauthenticated if wrong."""
+    """Set up a device by its first code and return recovery codes; Unauthenticated if wrong.
+
+    Counted as each attempt is: else it would end a delay that others' passwords have brought.
+    """
     keys = _keys(server, user.name, address)
+    async with server.database.statement() as connection:
+        await throttle.count(connection, server.settings.security.identity, *keys)
     async with server.database.transaction() as connection:
         step = second_factor.step_of(seed, code, time.time())
         if step is None:

@@ -90,7 +90,7 @@ async def submit_device(server: Server, request: Request) -> Response:
         codes = await login.by_new_device(
             server, user, half.seed, given.get("code", ""), web.address(request)
         )
-    except Unauthenticated as refused:
+    except (Unauthenticated, Throttled) as refused:
         return await _enrolment(server, user, half, onward, wrong=refused.text)
     async with server.database.transaction() as connection:
         # Wherever else somebody is, it was without this device.

@@ -5,6 +5,7 @@ Nothing can be guessed of them, so that a plain hash does.
 https://www.rfc-editor.org/rfc/rfc6749#section-10.10
 """
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -38,9 +39,13 @@ def sealed(server: Server, purpose: str, bound: str, content: bytes) -> str:
     return seal.seal(_root(server), purpose, bound, content)
 
 
-def stored(server: Server, purpose: str, bound: str, content: bytes) -> str:
-    """Return the content sealed for a column of the database, under the tenant's data key."""
-    return texts.seal(server.data_keys, purpose, bound, content)
+async def stored(server: Server, purpose: str, bound: str, content: bytes) -> str:
+    """Return the content sealed for a column of the database, under the tenant's data key.
+
+    Raises OSError when that is not known.
+    """
+    # Who asks for the present key may have to wait for the database (at_rest/keyring.py).
+    return await asyncio.to_thread(texts.seal, server.data_keys, purpose, bound, content)
 
 
 def unsealed(server: Server, purpose: str, bound: str, text: str) -> bytes | None:

@@ -28,10 +28,14 @@ LEFT JOIN identity_user AS person ON person.id = one.user_id
 WHERE token.jti = %(jti)s
 """
 # Of an issuer outside only the number of a token is carried: one that any revoked is refused.
+# Who is named as by our own tokens had one, of which nothing is known any more.
 _REVOKED: Final = """
 SELECT EXISTS (SELECT FROM revoked_token WHERE jti = %(jti)s)
     OR EXISTS (SELECT FROM identity_user WHERE fhir_user = %(user)s AND NOT active)
+    OR EXISTS (SELECT FROM identity_user WHERE 'user/' || id = %(name)s)
+    OR EXISTS (SELECT FROM identity_client WHERE 'client/' || id = %(name)s)
 """
+_ROLES: Final = "SELECT roles FROM identity_user WHERE fhir_user = %(user)s AND active AND NOT demo"
 _ENDED: Final = "Who asked may not any more: the access was ended since"
 
 
@@ -47,6 +51,7 @@ async def present(server: Server, caller: Caller) -> Caller:
         return caller
     async with server.database.connection() as connection:
         given = {"jti": caller.token, "user": caller.user, "demo": server.settings.demo}
+        given["name"] = caller.name
         row = await (await connection.execute(_ISSUED, given)).fetchone()
         if row is None:
             return await _of_theirs(server, connection, caller, given)
@@ -62,10 +67,18 @@ async def _of_theirs(
     server: Server, connection: Connection, caller: Caller, given: Mapping[str, object]
 ) -> Caller:
     """Return the caller by a token of another issuer, unless it was revoked."""
+    issuers = server.settings.security.issuers
     row = await (await connection.execute(_REVOKED, given)).fetchone()
-    if not server.settings.security.issuers or row is None or row[0]:
+    if not issuers or row is None or row[0]:
         raise Unauthenticated(_ENDED)
-    return caller
+    if not caller.roles:
+        return caller
+    rows = await (await connection.execute(_ROLES, given)).fetchall()
+    kept = set(rows[0][0]) if len(rows) == 1 else set[str]()
+    # Which issuer it was is not carried: where one tells of roles, these may be its.
+    told = any(one.roles_claim for one in issuers)
+    roles = tuple(one for one in caller.roles if told or one in kept)
+    return await _limited(server, connection, caller, roles)
 
 
 async def _limited(

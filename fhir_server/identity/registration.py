@@ -54,7 +54,10 @@ def client_of(
         preapproved=preapproved,
     )
     if unknown := [one for one in found.scope.split() if not _is_offered(one)]:
-        raise BadRequest(f"{len(unknown)} of the scopes are not offered here")
+        raise BadRequest(
+            f"{len(unknown)} of the scopes are not offered here:"
+            " [base]/.well-known/smart-configuration has those that are"
+        )
     if found.launch_url:
         clients.check_redirect(found.launch_url)
     if found.keys_url and not found.keys_url.startswith("https://"):

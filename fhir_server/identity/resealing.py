@@ -1,5 +1,6 @@
 """Secrets of users and keys that sign tokens, sealed anew under the present data key."""
 
+import asyncio
 from typing import Final
 
 from psycopg import sql
@@ -22,7 +23,7 @@ async def reseal(server: Server) -> int:
 
     One that cannot be opened stays as it is: its user sets up another.
     """
-    present, done = server.data_keys.current().id, 0
+    present, done = (await asyncio.to_thread(server.data_keys.current)).id, 0
     for table, owner, secret, purpose in _SECRETS:
         names = {"table": table, "owner": owner, "secret": secret}
         find, replace = (
@@ -35,6 +36,6 @@ async def reseal(server: Server) -> int:
                     continue
                 content = opaque.unsealed(server, purpose, bound, text)
                 if content is not None:
-                    new = opaque.stored(server, purpose, bound, content)
+                    new = await opaque.stored(server, purpose, bound, content)
                     done += (await connection.execute(replace, (new, bound, text))).rowcount
     return done

@@ -62,7 +62,7 @@ def step_of(seed: str, code: str, now: float) -> int | None:
 
 async def enrol(server: Server, connection: Connection, user: User, seed: str, step: int) -> None:
     """Keep the seed of a user's device; the code of `step` was used to prove it."""
-    sealed = opaque.stored(server, SEED, user.id, seed.encode())
+    sealed = await opaque.stored(server, SEED, user.id, seed.encode())
     await connection.execute(
         "UPDATE identity_user SET seed = %s, step = %s, recovery = '{}' WHERE id = %s",
         (sealed, step, user.id),

@@ -130,7 +130,8 @@ async def _current(server: Server) -> tuple[str, str]:
 async def _add(server: Server, connection: Connection, key: RSAKey, lead: float) -> str:
     kid = key.thumbprint()
     shown = {**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": ALGORITHM}
-    sealed = opaque.stored(server, SEAL, kid, msgspec.json.encode(key.as_dict(private=True)))
+    private = msgspec.json.encode(key.as_dict(private=True))
+    sealed = await opaque.stored(server, SEAL, kid, private)
     await connection.execute(_ADD, (kid, Jsonb(shown), sealed, lead))
     return kid
 

@@ -14,12 +14,15 @@ from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Forbidden
 from fhir_server.interactions.step import Step
-from fhir_server.rights import BEFORE
+from fhir_server.rights import BEFORE, is_wide
 from fhir_server.search.condition import either
 from fhir_server.server import Server
 from fhir_server.store import walls as store
 
-_NOT_YOURS = "What is stored under this id is not yours to change"
+_NOT_YOURS = (
+    "What is stored under this id, if anything is, is not yours to change;"
+    " make a new resource by POST, under an id that the server chooses"
+)
 LETTERS: Mapping[str, str] = {"POST": "c", "PUT": BEFORE, "PATCH": BEFORE, "DELETE": "d"}
 
 
@@ -76,11 +79,14 @@ def _refuse_chosen(server: Server, caller: Caller, writes: Iterable[Step]) -> No
     """Refuse to make a resource under a chosen id, of a type of which something may be hidden.
 
     Under an id that is free it is refused as under one that is taken by what is hidden: else
-    who may make it would learn which ids there are (docs/decisions/0059).
+    who may make it would learn which ids there are (docs/decisions/0059). Services that labels
+    and consents alone limit bring resources with the ids of where they come from.
     """
     if server.settings.security.restricted_update_create:
         return
     for one in writes:
+        if is_wide(caller.rights, one.target.type, "u"):
+            continue
         chosen = one.method == "PUT" and (one.entry.resource or {}).get("id") is not None
         free = one.present is None or one.present.deleted
         if chosen and free and restriction(server, caller.rights, one.target.type, BEFORE):

@@ -17,7 +17,7 @@ from fhir_server import feed_readers
 from fhir_server.audit import ledger
 from fhir_server.audit.happening import ERASURE, happened
 from fhir_server.audit.record import AUDIT_EVENT
-from fhir_server.caller import Caller, trusted
+from fhir_server.caller import Caller, is_service, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict, Forbidden, NotFound
 from fhir_server.interactions import auditing, redaction
@@ -81,7 +81,9 @@ def require_operator(caller: Caller) -> None:
 
 
 def person(caller: Caller) -> str:
-    """Return who acts, for the rule that two persons do."""
+    """Return who acts, for the rule that two persons do; Forbidden for an app by itself."""
+    if is_service(caller):
+        raise Forbidden("Persons ask for an erasure and approve it")
     return caller.user or caller.name
 
 

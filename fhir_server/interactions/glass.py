@@ -12,7 +12,7 @@ from typing import Any, Final
 from fhir_server.access import glass, glasses
 from fhir_server.access.glass import Asked, Opening
 from fhir_server.audit.happening import EMERGENCY_STARTED, EMERGENCY_STOPPED, happened
-from fhir_server.caller import Caller, trusted
+from fhir_server.caller import Caller, is_service, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, NotFound
 from fhir_server.interactions import fresh_login
@@ -104,8 +104,8 @@ async def listed(server: Server, caller: Caller, limit: int) -> list[Opening]:
 
 async def sign(server: Server, caller: Caller, key: int) -> Opening:
     """Note that the caller has reviewed an opening of another; NotFound where there is no such."""
-    if not _reviews(caller):
-        raise Forbidden("Openings are signed by who reviews them")
+    if not _reviews(caller) or is_service(caller):
+        raise Forbidden("Openings are signed by a person who reviews them")
 
     async def work(connection: Connection) -> Opening:
         signed = await glass.sign(connection, key, caller.user or caller.name)

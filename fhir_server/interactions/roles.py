@@ -11,7 +11,7 @@ from fhir_server.access import role_store, role_table
 from fhir_server.access.role_store import Changed
 from fhir_server.access.role_table import Role, RoleTable
 from fhir_server.audit.happening import ROLES_CHANGED, happened
-from fhir_server.caller import Caller
+from fhir_server.caller import Caller, is_service
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from fhir_server.interactions import fresh_login
@@ -92,11 +92,15 @@ async def _require_other(server: Server, caller: Caller, name: str, after: Role)
         before = (await role_store.table(connection)).roles.get(name) or _NONE
     if not {*after.operator} <= {*before.operator, *caller.rights.operator}:
         raise Forbidden("A role is given no operator scope that you have not")
-    if name in caller.roles and not role_table.is_within(after, before):
+    if role_table.is_within(after, before):
+        return
+    if is_service(caller):
+        raise Forbidden("A role is made wider by a person")
+    if name in caller.roles:
         raise Forbidden("A role that you have is made wider by somebody else")
 
 
 def _require_fresh(server: Server, caller: Caller) -> None:
     """Refuse a person who did not log in just now; services and our own jobs have no login."""
-    if caller.user is not None:
+    if caller.user is not None or caller.roles:
         fresh_login.require(server, caller, "to change roles")

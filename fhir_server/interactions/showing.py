@@ -13,6 +13,7 @@ from dataclasses import replace
 from fhir_server.access import masking
 from fhir_server.access.masking import Json, Parts
 from fhir_server.access.queries import Walls
+from fhir_server.access.reach import reading
 from fhir_server.caller import Caller
 from fhir_server.interactions import coded
 from fhir_server.r4 import json
@@ -37,7 +38,7 @@ async def shown(server: Server, caller: Caller, body: bytes) -> bytes:
     whole = await _whole(server, caller, parts, found) if found else set()
     for one in found:
         if _place(one) not in whole:
-            cut = masking.masked(one, parts.of(one["resourceType"]))
+            cut = masking.masked(one, parts.of(one["resourceType"]), parts.types)
             one.clear()
             one.update(cut)
     return json.encode(answer) if found else body
@@ -64,7 +65,7 @@ async def _whole(
     able = replace(caller, rights=parts.whole)
     ids, names = server.definitions.type_ids, server.definitions.type_names
     asked = {(ids[kind], id_) for kind, id_, _ in map(_place, found) if id_}
-    async with server.database.connection() as connection:
+    async with reading(server, able) as connection:
         await coded.answer_rights(server, connection, able)
         walls = Walls(server, able.rights, types, "r")
         if walls.any in (None, NEVER):

@@ -3,8 +3,10 @@
 So that the statement's pages, counts and order are as if nothing else were stored.
 """
 
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from fhir_server.access import masking
 from fhir_server.access.queries import there
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
@@ -33,9 +35,13 @@ async def visible(
 ) -> Test:
     """Return the test that the caller may see the resource of an id, by one of `LETTERS`.
 
-    `id_` is SQL of ours for the id. What cannot be decided is not seen; Unavailable where
-    the terminology cannot tell what the rights mean.
+    `id_` is SQL of ours for the id. What cannot be decided is not seen, nor what is shown in part,
+    as an adapter shows all that it has; Unavailable where the terminology cannot tell what the
+    rights mean.
     """
+    parts = masking.parts(caller.rights)
+    if parts is not None:
+        caller = replace(caller, rights=parts.whole)
     await coded.answer_rights(server, connection, caller)
     condition: Condition = ALWAYS
     if caller.rights.walls:

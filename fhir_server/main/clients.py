@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fhir_server.audit.happening import CLIENTS_CHANGED, happened
 from fhir_server.caller import trusted
@@ -112,7 +112,9 @@ def list_clients(context: typer.Context) -> None:
         async with target() as database, database.connection() as connection:
             return await clients.listed(connection)
 
-    table = Table("id", "name", "authenticates by", "grants", "scope", "in use")
+    table = Table(
+        Column("id", no_wrap=True), "name", "authenticates by", "grants", "scope", "in use"
+    )
     for one in asyncio.run(work()):
         state = "in demo mode" if one.demo else "yes" if one.active else "no"
         row = (one.id, one.name, one.authentication, " ".join(one.grants), one.scope, state)

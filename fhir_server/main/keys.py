@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fhir_server.audit.happening import SETTINGS_CHANGED, happened
 from fhir_server.caller import trusted
@@ -33,7 +33,7 @@ def list_keys(context: typer.Context) -> None:
         async with target() as database, database.connection() as connection:
             return await signing.listed(connection)
 
-    table = Table("kid", "made", "signs from", "state")
+    table = Table(Column("kid", no_wrap=True), "made", "signs from", "state")
     for one in asyncio.run(work()):
         table.add_row(
             one.kid, f"{one.made:%Y-%m-%d %H:%M}", f"{one.signs:%Y-%m-%d %H:%M}", one.state

@@ -1,14 +1,19 @@
 """Whether a server may be opened as it is set: to whom, and with what in its database."""
 
 import ipaddress
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from fhir_server.config import Settings
 from fhir_server.second_wall import STANDS
+
+_MEANT: Final = frozenset(("disable", "require", "verify-ca", "verify-full"))
+"""Modes of libpq that leave nothing to the other side; `require` believes any certificate."""
 
 _PEOPLE: Final = "SELECT EXISTS (SELECT FROM identity_user WHERE active AND NOT demo)"
 _TENANTS: Final = "SELECT EXISTS (SELECT FROM tenancy.tenant)"
@@ -36,6 +41,7 @@ def check_open(settings: Settings) -> None:
         )
     _check_http(settings)
     _check_plain(settings)
+    _check_database(settings)
 
 
 def _check_http(settings: Settings) -> None:
@@ -50,6 +56,28 @@ def _check_http(settings: Settings) -> None:
         )
     if not settings.base_url.startswith("https://"):
         raise Refused("Behind a proxy the server needs base_url, the https URL that clients use.")
+
+
+def _check_database(settings: Settings) -> None:
+    """Refuse a database beyond this machine to which all may go in the clear, unless that is meant.
+
+    libpq does without TLS where the server has none (`sslmode=prefer`), and says nothing.
+    """
+    urls = {"database_url": settings.database_url, "tenants.login_url": settings.tenants.login_url}
+    for name, url in urls.items():
+        if url and not _is_private(url):
+            raise Refused(
+                f"By {name} records may go over the network in the clear. Add sslmode=verify-full "
+                "(with sslrootcert) to it; or sslmode=disable where nobody else is in that network."
+            )
+
+
+def _is_private(url: str) -> bool:
+    given = conninfo_to_dict(url)
+    mode = given.get("sslmode") or os.environ.get("PGSSLMODE")
+    hosts = str(given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST") or "")
+    local = (not one or one[0] in "/@" or is_loopback(one) for one in hosts.split(","))
+    return mode in _MEANT or all(local)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,15 @@ import psycopg
 from adapters.dicom.storage.tiered import archive_blobs
 from fhir_server.at_rest.folder import Folder, Writing
 from fhir_server.at_rest.keys import DataKey
+from fhir_server.audit.happening import EXPORTED, happened
 from fhir_server.blobs import Blobs
+from fhir_server.caller import trusted
 from fhir_server.errors import Conflict
 from fhir_server.interactions.binary import whole
 from fhir_server.server import Server
 from fhir_server.tenancy.tenant import Tenant
+
+CALLER: Final = trusted("operator", "cli")
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PIECE: Final = 1 << 20
@@ -50,10 +54,12 @@ async def export(server: Server, tenant: Tenant, root: Path, key: DataKey | None
 
     `resources/` can be loaded again by `sangam load`; `history/` has every version, those of
     deletions too, `messages.ndjson` the HL7 v2 inbox, `blobs/` the large content by its
-    SHA-256 (DICOM instances among it). All of the database is of one moment. Conflict when
-    the folder is there already.
+    SHA-256 (DICOM instances among it). All of the database is of one moment. It is recorded
+    first. Conflict when the folder is there already.
     """
     folder = _begun(root, key, tenant, server.base)
+    async with server.database.transaction() as recording:
+        await happened(recording, CALLER, EXPORTED, about=[tenant.name])
     async with await psycopg.AsyncConnection.connect(server.database.conninfo) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)

@@ -10,13 +10,15 @@ import psycopg
 
 from adapters.dicom.serving import Guest, Guests
 from adapters.dicom.storage.tiered import archive_blobs
+from fhir_server.audit.happening import ERASURE
+from fhir_server.audit.record import Record, keep_beside, who, written
 from fhir_server.bases import of_tenant
 from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest
 from fhir_server.main.migrate import migrate
 from fhir_server.main.opening import check_wall
-from fhir_server.main.tenant_export import INSTANCES
+from fhir_server.main.tenant_export import CALLER, INSTANCES
 from fhir_server.main.wiring import serving
 from fhir_server.server import Server
 from fhir_server.tenancy import roles, tenant
@@ -127,6 +129,9 @@ def erase(settings: Settings, conninfo: str, name: str, confirmed: str) -> None:
         raise BadRequest("The name that was typed to confirm is another")
     with connected(conninfo) as connection:
         tenant.enter(connection, name, "erasing", ("suspended", "creating", "erasing"))
+        # Its own audit goes with it: that it went is told by the installation's.
+        said = Record("happening", who(CALLER), happening=ERASURE, about=[name], detail="tenant")
+        keep_beside(connection, [written(said)])
         leaving = tenant.named(connection, name)
         own = settings_of(settings, leaving)
         if own.dicom.s3.bucket:

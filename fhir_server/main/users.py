@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import psycopg
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fhir_server.access import role_store, role_table
 from fhir_server.audit.happening import ROLES_CHANGED, USERS_CHANGED, happened
@@ -80,7 +80,9 @@ def list_users(context: typer.Context) -> None:
 
     Example: `sangam user list`
     """
-    table = Table("name", "person", "in FHIR", "roles", "second factor", "may log in")
+    table = Table(
+        Column("name", no_wrap=True), "person", "in FHIR", "roles", "second factor", "may log in"
+    )
     for one in _run(context, users.listed):
         factor = f"yes, {one.codes} codes left" if one.seed else "no"
         state = "in demo mode" if one.demo else "yes" if one.active else "no"

@@ -164,6 +164,7 @@ async def serving(
         size=settings.tenants.connections,
         read_seconds=settings.limits.search_seconds,
         write_seconds=settings.limits.write_seconds,
+        walled=settings.security.second_wall == "required",
         idle_seconds=settings.tenants.idle_seconds,
     )
     await database.open()
@@ -185,6 +186,7 @@ async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator
         size=max(2, min(16, (share - ASIDE) // 2)),
         read_seconds=settings.limits.search_seconds,
         write_seconds=settings.limits.write_seconds,
+        walled=settings.security.second_wall == "required",
     )
     await database.open()
     try:

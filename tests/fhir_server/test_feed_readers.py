@@ -142,6 +142,18 @@ async def test_the_lag_of_a_reader_is_the_age_of_what_it_has_not_passed(database
         assert await feed_readers.lags(connection) == [("reader", pytest.approx(60, abs=5))]
 
 
+async def test_the_lag_of_the_audit_is_that_of_what_was_recorded(database: Database) -> None:
+    async with database.transaction() as connection:
+        await feed_readers.move(connection, "audit", Cursor())
+    await write(database, 1, 1)
+    async with database.transaction() as connection:
+        assert await feed_readers.lags(connection) == [("audit", 0.0)]
+        await connection.execute(
+            "INSERT INTO audit_record (position, at, said) VALUES (1, now() - interval '30 s', '')"
+        )
+        assert await feed_readers.lags(connection) == [("audit", pytest.approx(30, abs=5))]
+
+
 async def test_a_forgotten_reader_is_new_again(database: Database) -> None:
     await took(database)
     async with database.statement() as connection:

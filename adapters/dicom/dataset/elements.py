@@ -78,14 +78,19 @@ class Scan:
 
 
 def scan(
-    data: bytes | bytearray | memoryview, total: int, wanted: frozenset[int], encoding: Encoding
+    data: bytes | bytearray | memoryview,
+    total: int,
+    wanted: frozenset[int],
+    encoding: Encoding,
+    *,
+    enough: bool = False,
 ) -> Scan:
     """Scan `data`, the first bytes of a data set of `total` bytes, up to its pixel data.
 
     Raises Broken when it cannot be parsed that far, and MoreNeeded when `data`
-    ends before the last wanted tag.
+    ends before the last wanted tag, unless it is `enough`: what lies behind it is left out.
     """
-    return _Scanner(data, total, wanted, encoding).scan()
+    return _Scanner(data, total, wanted, encoding).scan(enough=enough)
 
 
 class _Scanner:
@@ -105,7 +110,7 @@ class _Scanner:
         self.encoding = self._sniffed(encoding)
         self.budget = MAX_ELEMENTS
 
-    def scan(self) -> Scan:
+    def scan(self, *, enough: bool) -> Scan:
         values: dict[int, bytes] = {}
         items: dict[int, tuple[Found, ...]] = {}
         pixel_offset = None
@@ -124,7 +129,7 @@ class _Scanner:
                 seen = max(seen, tag)
                 offset = self._element(self.encoding, (tag, vr, length, start), 0, values, items)
         except MoreNeeded:
-            if seen <= last:
+            if seen <= last and not enough:
                 raise
         return Scan(Found(values, items), pixel_offset, frozenset(self.flags), self.encoding)
 

@@ -69,6 +69,9 @@ _TEXT = frozenset(("SH", "LO", "ST", "LT", "PN", "UC", "UT"))
 _SINGLE = frozenset(("ST", "LT", "UT"))
 _UID = re.compile(r"[0-9.]{1,64}")
 
+MOST = 64 << 20
+"""Bytes of a data set that are brought into memory for its head: instances may have gigabytes."""
+
 _STEP = 1 << 20
 _FACTOR = 4
 _INFLATE_STEP = 64 << 10
@@ -102,13 +105,19 @@ class Head:
     flags: frozenset[str]
 
 
-def head(data: bytes | bytearray | memoryview, total: int, transfer_syntax: str) -> Head:
+def head(
+    data: bytes | bytearray | memoryview,
+    total: int,
+    transfer_syntax: str,
+    *,
+    enough: bool = False,
+) -> Head:
     """Return the head of a data set of `total` bytes that begins with `data`.
 
-    Raises MoreNeeded when `data` is too short, Broken when it cannot be parsed,
-    MissingUid and BadUid when the instance cannot be identified.
+    Raises MoreNeeded when `data` is too short, unless that is `enough`, Broken when it cannot
+    be parsed, MissingUid and BadUid when the instance cannot be identified.
     """
-    scanned = scan(data, total, _WANTED, encoding_of(transfer_syntax))
+    scanned = scan(data, total, _WANTED, encoding_of(transfer_syntax), enough=enough)
     sop_class, sop_instance, study, series = (_uid(scanned.found, keyword) for keyword in UIDS)
     flags = set(scanned.flags)
     attributes = _attributes(scanned, flags)
@@ -120,15 +129,16 @@ def head(data: bytes | bytearray | memoryview, total: int, transfer_syntax: str)
 def stepped_head(read: Callable[[int], bytes], total: int, transfer_syntax: str) -> Head:
     """Return the head of a data set of which `read` gives the first bytes, so many as are asked.
 
-    No more is read than it takes; raises as `head` does.
+    No more is read than it takes, and `MOST` bytes: what lies behind them, as behind a document
+    that is longer, is not indexed. Raises as `head` does, but for MoreNeeded.
     """
-    length = _STEP
-    while length < total:
+    length, most = _STEP, min(total, MOST)
+    while length < most:
         try:
             return head(read(length), total, transfer_syntax)
         except MoreNeeded:
             length *= _FACTOR
-    return head(read(total), total, transfer_syntax)
+    return head(read(most), total, transfer_syntax, enough=most < total)
 
 
 def inflated(read: Callable[[int], bytes], size: int, max_bytes: int) -> bytes:

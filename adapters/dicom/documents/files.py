@@ -12,7 +12,7 @@ from adapters.dicom.dataset.elements import Broken
 from adapters.dicom.documents import encapsulated, reading
 from adapters.dicom.documents.reading import Buffer
 from adapters.dicom.documents.rows import Stored
-from fhir_server.at_rest.files import viewed
+from fhir_server.at_rest.files import MOST_VIEWED, size, viewed
 from fhir_server.blobs import Blob, Blobs
 from fhir_server.interactions.binary import LARGE
 
@@ -57,12 +57,11 @@ def read(archive: Blobs, own: Blobs, one: Stored) -> Read:
 
 @contextmanager
 def _data_set(archive: Blobs, one: Stored) -> Iterator[Buffer]:
-    with (
-        archive.open(one.blob) as file,
-        viewed(file) as view,
-        view[one.data_set_offset :] as data,
-    ):
-        yield reading.plain(data, one.transfer_syntax_uid)
+    with archive.open(one.blob) as file:
+        if size(file) > MOST_VIEWED:
+            raise Broken("The document is too long to be read")
+        with viewed(file) as view, view[one.data_set_offset :] as data:
+            yield reading.plain(data, one.transfer_syntax_uid)
 
 
 def _indexed(one: Stored) -> dict[str, Any]:

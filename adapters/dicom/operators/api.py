@@ -14,9 +14,10 @@ from adapters.dicom.operators import desk, page, performed, views
 from adapters.dicom.operators.requests import Acting, Correct, Link, Reject, Split, Which
 from adapters.dicom.studies import conflicts, corrections
 from adapters.dicom.studies.rejection import Target
+from fhir_server.caller import is_service
 from fhir_server.database import Connection
-from fhir_server.errors import SangamError
-from fhir_server.identity.doors import Door, marked, named
+from fhir_server.errors import Forbidden, SangamError
+from fhir_server.identity.doors import Door, caller_of, marked, named
 from fhir_server.server import Server
 
 PATH: Final = "/dicom"
@@ -63,6 +64,13 @@ async def _impossible(_: Request, __: Exception) -> Response:
 def actor(request: Request, by: str = "") -> str:
     """Return who does something, as it is recorded."""
     return named(request.scope, by)
+
+
+def _person(request: Request, by: str) -> str:
+    """Return who does what takes another person; Forbidden for an app by itself."""
+    if is_service(caller_of(request.scope)):
+        raise Forbidden("A person approves that something is removed")
+    return actor(request, by)
 
 
 def _lists(server: Server) -> APIRouter:
@@ -185,7 +193,7 @@ def _studies(server: Server) -> APIRouter:
     @router.post("/approve")
     async def approve(request: Request, study: str, asked: Which) -> dict[str, int]:
         """Allow that what somebody else rejected is removed for good when its time has come."""
-        who, target = actor(request, asked.by), Target(study, asked.series, asked.instance)
+        who, target = _person(request, asked.by), Target(study, asked.series, asked.instance)
         return {"instances": await change(lambda c: desk.approve(server, c, target, who))}
 
     return router

@@ -34,6 +34,7 @@ from adapters.dicom.network.statuses import (
     DOES_NOT_MATCH,
     DUPLICATE_INSTANCE,
     INVALID_INSTANCE,
+    NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
     SUCCESS,
 )
@@ -97,7 +98,8 @@ def store(archive: Archive, peer: Peer, context: Agreed, command: Command) -> In
 class Reception:
     """One instance on its way into the archive.
 
-    `kept` is its head once it is stored. With `study`, it is refused in any other.
+    `kept` is its head once it is stored. With `study`, it is refused in any other; with
+    `may_add`, in a study (UID) of which that says no.
     """
 
     def __init__(
@@ -107,9 +109,11 @@ class Reception:
         context: Agreed,
         sop_instance_uid: str,
         study: str | None = None,
+        may_add: Callable[[str], bool] | None = None,
     ) -> None:
         self.kept: Head | None = None
         self._study = study
+        self._may_add = may_add
         self._archive = archive
         self._peer = peer
         self._context = context
@@ -204,6 +208,8 @@ class Reception:
             raise Refused(DOES_NOT_MATCH, "SOPInstanceUID is not that of the command")
         if self._study is not None and found.study_instance_uid != self._study:
             raise Refused(DOES_NOT_MATCH, "StudyInstanceUID is not that of the request")
+        if self._may_add is not None and not self._may_add(found.study_instance_uid):
+            raise Refused(NOT_AUTHORIZED, "The sender may not add to this study")
         digest = self._arriving().keep().digest
         since = metrics.stepped("fsync", since)
         verdict, needed = self._archive.index.add(self._row(found))

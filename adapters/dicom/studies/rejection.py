@@ -53,13 +53,16 @@ WITH found AS (
 )
 SELECT sop_instance_uid FROM found
 """
+# One person is one wherever they sit: the network address behind the name does not count.
+_IS_OWN: Final = r"""
+regexp_replace(rejected_by, ' at \S*\Z', '') = regexp_replace(%(actor)s, ' at \S*\Z', '')
+"""
 _APPROVE: Final = f"""
 UPDATE dicom_rejection SET approved_by = %(actor)s, approved_at = clock_timestamp()
-WHERE {_PLACE} AND approved_by IS NULL AND rejected_by <> %(actor)s
+WHERE {_PLACE} AND approved_by IS NULL AND NOT {_IS_OWN}
 """
 _OWN: Final = f"""
-SELECT count(*) FROM dicom_rejection
-WHERE {_PLACE} AND approved_by IS NULL AND rejected_by = %(actor)s
+SELECT count(*) FROM dicom_rejection WHERE {_PLACE} AND approved_by IS NULL AND {_IS_OWN}
 """
 _THERE: Final = f"SELECT count(*) FROM dicom_instance WHERE {_PLACE}"
 _GONE: Final = f"""

@@ -16,7 +16,7 @@ from fhir_server.database import Connection
 from fhir_server.errors import Forbidden, NotFound
 from fhir_server.identity.doors import caller_of
 from fhir_server.interactions.visibility import visible
-from fhir_server.rights import ANY, Cleared, Consented, Inside, Limit, Wall
+from fhir_server.rights import ANY, Inside, Limit, is_wide
 from fhir_server.server import Server
 
 TYPE: Final = "ImagingStudy"
@@ -26,6 +26,9 @@ OPERATOR: Final = "dicom"
 
 _PATIENT: Final = "substr(s.patient, 9)"
 _SEEN: Final = "SELECT 1 FROM dicom_study s WHERE s.study_instance_uid = %s AND "
+_IS_SHOWN: Final = (
+    "SELECT 1 FROM dicom_study WHERE study_instance_uid = %s AND imaging_study IS NOT NULL"
+)
 _UNKNOWN: Final = "There is no such study"
 
 
@@ -97,6 +100,18 @@ async def check_change(server: Server, connection: Connection, who: Caller, stud
     raise Forbidden("Your rights do not let you change this study")
 
 
+async def may_add(server: Server, connection: Connection, who: Caller, study: str) -> bool:
+    """Return whether somebody who may bring studies may add to this one.
+
+    One that is shown by an ImagingStudy he has to be able to change; what nobody has looked
+    at yet is as new.
+    """
+    if is_keeper(who):
+        return True
+    row = await (await connection.execute(_IS_SHOWN, (study,))).fetchone()
+    return row is None or await _is_seen(server, connection, who, study, UPDATE)
+
+
 def is_keeper(who: Caller) -> bool:
     """Return whether somebody keeps the archive: all of it, whatever is shown of it."""
     return not who.rights.walls or not who.rights.operator.isdisjoint((OPERATOR, ANY))
@@ -108,13 +123,4 @@ def may_bring(who: Caller) -> bool:
     What is stored becomes an ImagingStudy later: whether that keeps a limit of a role or a
     scope is not known by then. Labels and consents are looked at when it is read.
     """
-    return is_keeper(who) or all(_is_wide(one) for one in who.rights.walls)
-
-
-def _is_wide(wall: Wall) -> bool:
-    return any(
-        CREATE in one.letters
-        and one.type in {TYPE, ANY}
-        and all(isinstance(limit, Cleared | Consented) for limit in one.limits)
-        for one in wall
-    )
+    return is_keeper(who) or is_wide(who.rights, TYPE, CREATE)

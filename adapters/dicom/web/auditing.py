@@ -3,6 +3,7 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5.3.3
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -47,21 +48,22 @@ async def accessed(web: Web, request: Request, study: str) -> None:
     by, now, user = actor(request), time.monotonic(), access.caller(request).user
     opened = await _opened(web, request)
     key = (by, study, opened)
-    if now - web.accesses.get(key, -AGAIN_SECONDS) < AGAIN_SECONDS:
-        return
-    while len(web.accesses) >= _REMEMBERED:
-        web.accesses.pop(next(iter(web.accesses)))
-    web.accesses[key] = now
-    try:
-        async with web.server.database.transaction() as connection:
-            await audit.record(
-                *(web.server, connection, study, by, audit.READ, "retrieve"),
-                user=user,
-                opened=opened,
-            )
-    except BaseException:
-        web.accesses.pop(key, None)
-        raise
+    # Who comes while it is committed waits for that, and is not answered without a record.
+    async with web.recording.setdefault(key, asyncio.Lock()):
+        try:
+            if now - web.accesses.get(key, -AGAIN_SECONDS) < AGAIN_SECONDS:
+                return
+            async with web.server.database.transaction() as connection:
+                await audit.record(
+                    *(web.server, connection, study, by, audit.READ, "retrieve"),
+                    user=user,
+                    opened=opened,
+                )
+            while len(web.accesses) >= _REMEMBERED:
+                web.accesses.pop(next(iter(web.accesses)))
+            web.accesses[key] = now
+        finally:
+            web.recording.pop(key, None)
 
 
 async def _opened(web: Web, request: Request) -> frozenset[str]:

@@ -19,13 +19,16 @@ from fhir_server.dicom_settings import DicomWebSettings
 from fhir_server.errors import BadRequest
 from fhir_server.server import Server
 
+Access = tuple[str, str, frozenset[str]]
+"""Who reads, the study, and the patients whose records they have open in an emergency."""
+
 
 @dataclass(frozen=True, slots=True)
 class Web:
     """The service: `base` is its public URL without a slash at its end.
 
     `pool` decodes pixels, `layouts` is where the frames of blobs looked at of late lie,
-    `accesses` when who has begun to read which study.
+    `accesses` when who has begun to read which study, `recording` whose is being recorded.
     """
 
     server: Server
@@ -33,7 +36,8 @@ class Web:
     base: str
     pool: Pool
     layouts: dict[str, Layout] = field(default_factory=dict)
-    accesses: dict[tuple[str, str, frozenset[str]], float] = field(default_factory=dict)
+    accesses: dict[Access, float] = field(default_factory=dict)
+    recording: dict[Access, asyncio.Lock] = field(default_factory=dict)
     # Each holds a data set and its decoded pixels in memory.
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

@@ -10,7 +10,7 @@ from adapters.dicom.dataset.elements import Broken, Encoding
 from adapters.dicom.dataset.head import is_deflated
 from adapters.dicom.dataset.identifier import encoding_of
 from adapters.dicom.web.holdings import Holding
-from fhir_server.at_rest.files import Scratch, pread, size, viewed
+from fhir_server.at_rest.files import MOST_VIEWED, Scratch, pread, size, viewed
 from fhir_server.blobs import Blobs
 
 _PIECE = 1 << 20
@@ -47,14 +47,16 @@ def opened(blobs: Blobs, one: Holding, most: int) -> Iterator[Opened]:
             start = 0
         if size(file) <= start:
             raise Broken("The data set is empty")
+        # What follows the header of the pixels is for `read`.
+        needed = size(file) if pixels is None else start + pixels + _BEHIND
+        if needed > MOST_VIEWED:
+            raise Broken("The data set is too long to be looked into")
 
         def read(begin: int, end: int) -> bytes:
             return pread(file, start + begin, start + end)
 
         @contextmanager
         def data() -> Iterator[memoryview]:
-            # What follows the header of the pixels is for `read`.
-            needed = None if pixels is None else start + pixels + _BEHIND
             with viewed(file, needed) as view, view[start:] as found:
                 yield found
 

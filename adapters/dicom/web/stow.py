@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -37,6 +37,7 @@ SENDER = "STOW-RS"
 """What stands for the calling AE title of instances that came over HTTP."""
 
 _PIECE = 256 << 10
+_ASKED_SECONDS = 30.0
 _IS_THERE = "SELECT 1 FROM dicom_study WHERE study_instance_uid = %s"
 _RETRY = {"Retry-After": "30"}
 _ANSWERS = ((DICOM_JSON, False), ("application/json", False))
@@ -131,9 +132,27 @@ def _rules(web: Web, request: Request, archive: Archive) -> Rules:
         archive=archive,
         peer=Peer(request.client.host if request.client else "", SENDER, ""),
         study=place(request).study or None,
+        may_add=_may_add(web, request),
         accept_unknown=settings.accept_unknown_sop_classes,
         transfer_syntaxes=frozenset(settings.transfer_syntaxes),
     )
+
+
+def _may_add(web: Web, request: Request) -> Callable[[str], bool] | None:
+    """Return what the thread that stores asks of each study; None where the path named it."""
+    who, loop = access.caller(request), asyncio.get_running_loop()
+    if request.path_params.get("study") or access.is_keeper(who):
+        return None
+
+    @cache
+    def asked(study: str) -> bool:
+        return asyncio.run_coroutine_threadsafe(answered(study), loop).result(_ASKED_SECONDS)
+
+    async def answered(study: str) -> bool:
+        async with web.server.database.connection() as connection:
+            return await access.may_add(web.server, connection, who, study)
+
+    return asked
 
 
 async def _taken(web: Web, request: Request, taken: Body) -> list[Outcome]:

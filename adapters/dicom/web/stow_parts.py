@@ -4,6 +4,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapters.dicom.dataset.elements import Broken
@@ -28,7 +29,8 @@ class Rules:
     """Where instances go, whom they come from, and which are taken.
 
     `study`, where the path names one, is the only one; `transfer_syntaxes` are private ones
-    that are kept too.
+    that are kept too; `may_add` says of a study whether the caller may add to it, where not
+    everything is his to change.
     """
 
     archive: Archive
@@ -36,6 +38,7 @@ class Rules:
     study: str | None
     accept_unknown: bool
     transfer_syntaxes: frozenset[str]
+    may_add: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,9 @@ def begun(rules: Rules, sop_class_uid: str, sop_instance_uid: str, syntax: str) 
     if not is_kept(syntax) and syntax not in rules.transfer_syntaxes:
         return SYNTAX_NOT_SUPPORTED
     context = Agreed(0, sop_class_uid, syntax, storage=True)
-    return Reception(rules.archive, rules.peer, context, sop_instance_uid, rules.study)
+    return Reception(
+        rules.archive, rules.peer, context, sop_instance_uid, rules.study, rules.may_add
+    )
 
 
 def finished(reception: Reception, sop_class_uid: str, sop_instance_uid: str) -> Outcome:

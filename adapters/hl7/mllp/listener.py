@@ -173,11 +173,12 @@ async def _accepted(
     peer = peer_of(writer)
     reason = _refusal(shared, peer)
     if reason:
-        if why := shared.port.refusal(peer):
-            await shared.note(System("-", "hl7", peer.host), f"The connection was refused: {why}")
         _log.warning("MLLP connection of %s to %s refused: %s", peer.host, shared.name, reason)
         metrics.refused_connections.labels(shared.name).inc()
+        # At once: a stranger would hold it for as long as the database does not answer.
         writer.close()
+        if why := shared.port.refusal(peer):
+            await shared.note(System("-", "hl7", peer.host), f"The connection was refused: {why}")
         return
     task = asyncio.current_task()
     assert task is not None

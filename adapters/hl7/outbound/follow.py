@@ -11,7 +11,7 @@ from typing import Final
 
 from adapters.hl7.acknowledgement.ack import control_id
 from adapters.hl7.outbound import queue
-from adapters.hl7.outbound.disclosing import left
+from adapters.hl7.outbound.disclosing import disclosed, left
 from adapters.hl7.outbound.events import Event, events, of_deletion, of_part, withdrawn
 from adapters.hl7.outbound.gather import CALLER, belongings, gather, searched, source
 from adapters.hl7.outbound.messages import NOTHING, Draft, adt, oml, oru, oul, written
@@ -280,7 +280,9 @@ async def _queue(
         payload=payload,
         problem=problem,
     )
-    await queue.put(connection, message)
+    queued = await queue.put(connection, message)
+    if queued is not None and not problem:
+        await disclosed(connection, peer, [*message.keys, literal(told)])
 
 
 def _place(event: Event, told: Json) -> str:

@@ -1,5 +1,7 @@
 """Who may change what roles may do, and that it counts."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -23,6 +25,43 @@ async def test_roles_are_read_by_those_who_may_change_them(
     asking.be(operator=operator)
     assert (await client.get("/$role")).status_code == code
     assert (await client.delete("/$role?name=NURSE")).status_code == code
+
+
+WIDER = """title = "Administrator"
+operator = ["roles"]
+[[grants]]
+types = ["*"]
+letters = "crus"
+"""
+NARROWER = """title = "Nurse"
+"""
+
+
+async def test_nobody_makes_a_role_wider_by_way_of_a_service_of_theirs(
+    client: httpx.AsyncClient, asking: Asking
+) -> None:
+    asking.be(operator=frozenset({"roles"}))
+    for name, text, status in (
+        ("ADMIN", WIDER, 403),
+        ("NEW", WIDER, 403),
+        ("NURSE", NARROWER, 200),
+    ):
+        given = [
+            {"name": "name", "valueString": name},
+            {"name": "definition", "valueString": text},
+        ]
+        sent = {"resourceType": "Parameters", "parameter": given}
+        assert (await client.post("/$role", json=sent)).status_code == status, name
+    # To bring back what is shipped is wider now.
+    assert (await client.delete("/$role?name=NURSE")).status_code == 403
+
+
+async def test_person_without_a_record_logs_in_again_to_change_roles(
+    client: httpx.AsyncClient, asking: Asking
+) -> None:
+    asking.be(operator=frozenset({"roles"}))
+    asking.caller = replace(asking.caller, roles=("ADMIN",))
+    assert (await client.delete("/$role?name=NURSE")).status_code == 401
 
 
 async def test_changed_role_is_in_force_beside_the_others(server: Server) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.rights import Grant, Inside, Matching, Wall
+from fhir_server.rights import Cleared, Grant, Inside, Matching, Wall
 
 from .restricted import Asking, asking
 
@@ -14,6 +14,7 @@ Json = dict[str, Any]
 __all__ = ["asking"]
 
 LAB = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 LABORATORY = (Matching((("category", LAB),)),)
 OF_ONE = (Inside("Patient", "mine"),)
 STAFF: Wall = (Grant("Observation", "crus", LABORATORY), Grant("Patient", "rs"))
@@ -165,6 +166,22 @@ async def test_update_tells_no_id_that_is_free_from_one_that_is_taken(
     ]
     assert {(one.status_code, one.text) for one in answers} == {(403, answers[0].text)}
     assert await stored(asking, client) == ALL
+
+
+async def test_who_is_limited_by_labels_alone_brings_resources_with_their_ids(
+    asking: Asking, client: httpx.AsyncClient
+) -> None:
+    secret = {"security": [{"system": CONFIDENTIALITY, "code": "V"}]}
+    await put(client, patient("mine"), observation("mine", id="secret", meta=secret))
+    asking.be((Grant("Observation", "cruds", (Cleared("N"),)), Grant("Patient", "rs")))
+    answer = await client.put("/Observation/own-1", json=named("own-1"))
+    assert answer.status_code == 201, answer.text
+    answer = await client.put("/Observation/secret", json=named("secret"))
+    assert answer.status_code == 403
+    assert await stored(asking, client) == [
+        "own-1/1 of Patient/mine",
+        "secret/1 of Patient/mine",
+    ]
 
 
 @pytest.mark.usefixtures("held")

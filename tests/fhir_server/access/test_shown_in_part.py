@@ -2,12 +2,15 @@
 
 import httpx
 import pytest
-from interactions.searching import patient, put, ref
+from interactions.searching import observation, patient, put, ref
 
-from fhir_server.access import roles
+from fhir_server.access import restriction, roles
 from fhir_server.access.role_table import shipped
 from fhir_server.access.roles import Person
+from fhir_server.interactions.visibility import NOTHING, visible
 from fhir_server.rights import ANY, Grant, Inside
+from fhir_server.search.condition import ALWAYS
+from fhir_server.server import Server
 
 from .restricted import Asking, Json, asking, status
 
@@ -89,6 +92,16 @@ async def test_what_was_written_is_in_no_answer(client: httpx.AsyncClient, askin
     assert (tag, again.status_code, again.text) == ('W/"2"', 304, "")
 
 
+async def test_without_the_first_wall_the_second_keeps_what_is_left_out(
+    client: httpx.AsyncClient, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stored(client, asking)
+    monkeypatch.setattr(restriction, "_found", lambda *_: ALWAYS)
+    answer = await client.get("/Condition/flu")
+    restriction._kept.clear()  # noqa: SLF001  (what was compiled by the broken wall)
+    assert (answer.status_code, SECRET in answer.text) == (500, False)
+
+
 SEARCHES = (
     f"/Condition?_text={SECRET}",
     f"/Condition?_content={SECRET}",
@@ -112,6 +125,56 @@ async def test_other_types_are_searched_by_their_words(
 ) -> None:
     asking.be(BILLING)
     assert await status(client, "/Account?_content=anything") == 200
+
+
+CONTAINED = [
+    {"resourceType": "Practitioner", "id": "p", "name": [{"family": "Rao"}]},
+    {
+        "resourceType": "Observation",
+        "id": "o",
+        "status": "final",
+        "code": {"text": "history"},
+        "valueString": SECRET,
+    },
+]
+
+
+async def test_what_is_contained_is_shown_by_types_that_are_seen(
+    client: httpx.AsyncClient, asking: Asking
+) -> None:
+    await stored(client, asking)
+    asking.be_all()
+    evidence = [{"detail": [ref("#o")]}]
+    more = {"contained": CONTAINED, "evidence": evidence, "asserter": ref("#p")}
+    await put(client, condition("flu", **more))
+    by_value = f"/Condition?_elements=id&evidence-detail:Observation.value-string={SECRET}"
+    assert "entry" in (await client.get(by_value)).json()
+    asking.be(BILLING)
+    found = (await client.get("/Condition/flu")).json()
+    assert found["contained"] == [CONTAINED[0], {"resourceType": "Observation", "id": "o"}]
+    assert "entry" not in (await client.get(by_value)).json()
+    by_name = (await client.get("/Condition?asserter:Practitioner.name=Rao")).json()
+    assert [one["resource"]["id"] for one in by_name["entry"]] == ["flu"]
+
+
+async def test_what_belongs_to_it_is_not_shown(
+    client: httpx.AsyncClient, asking: Asking, server: Server
+) -> None:
+    await stored(client, asking)
+    asking.be_all()
+    context = {"securityContext": ref("Observation/x"), "contentType": "text/plain"}
+    binary = {"resourceType": "Binary", "id": "b", "data": "eHg=", **context}
+    await put(client, observation("x", "Patient/ann"), binary)
+    kept, cut = Grant("Observation", "rs"), Grant("Observation", "rs", (), ("note",))
+    of_ann = Grant("Binary", "rs", (Inside("Patient", "ann"),))
+    for one, code in ((cut, 403), (kept, 200)):
+        asking.be((one, of_ann))
+        assert await status(client, "/Observation/x") == 200
+        assert await status(client, "/Binary/b") == code
+        # Nor by another door, which shows all that it has.
+        async with server.database.connection() as connection:
+            found = await visible(server, connection, asking.caller, "Observation", "r", "'x'")
+        assert (found == NOTHING) is (code != 200)
 
 
 async def test_codes_are_seen_for_an_account_or_a_claim_alone(

@@ -1,15 +1,23 @@
 """What was accepted is carried out only for who may still have it."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from fhir_server.access import roles
+from fhir_server.access.role_table import shipped
+from fhir_server.access.roles import Person
 from fhir_server.api import rest
+from fhir_server.caller import Caller
 from fhir_server.config import AsynchronousSettings, Settings
-from fhir_server.security_settings import SecuritySettings
+from fhir_server.errors import Forbidden, Unauthenticated
+from fhir_server.identity.present import present
+from fhir_server.rights import Rights
+from fhir_server.security_settings import Issuer, SecuritySettings
 from fhir_server.server import Server
 from tests.fhir_server.identity.holding import bearer, settled, token
 
@@ -72,6 +80,38 @@ async def test_a_request_is_carried_out_with_what_who_asked_may_by_then(
     found, answer = await outcome(server)
     assert (found, b"Marker" in answer) == (status, change == "SELECT 1")
     assert url
+
+
+BY_ROLES = roles.wall(
+    shipped(), ["DOCTOR", "ADMIN"], Person("Practitioner/p1"), {"admin_clinical": True}
+)
+THEIRS = Caller(
+    "user/of-theirs",
+    "rest",
+    Rights((BY_ROLES,), frozenset({"audit"})),
+    user="Practitioner/p1",
+    client="portal",
+    token="t9",
+    roles=("DOCTOR", "ADMIN"),
+)
+
+
+async def test_who_has_a_token_of_another_issuer_keeps_no_role_that_was_taken(
+    server: Server,
+) -> None:
+    issuer = Issuer(url="https://login.example.org", clients=("portal",))
+    security = server.settings.security.model_copy(update={"issuers": (issuer,)})
+    outside = replace(server, settings=server.settings.model_copy(update={"security": security}))
+    await settled(server, ("DOCTOR",))
+    found = await present(outside, THEIRS)
+    assert (found.rights.operator, found.rights.walls[0]) == (frozenset(), BY_ROLES)
+    assert len(found.rights.walls) > 1
+    await execute(server, "UPDATE identity_user SET roles = '{}'")
+    with pytest.raises(Forbidden):
+        await present(outside, THEIRS)
+    # Of a token of our own, of which nothing is known any more, it is not said that it stands.
+    with pytest.raises(Unauthenticated):
+        await present(outside, replace(THEIRS, name="user/u1"))
 
 
 async def test_a_request_under_way_is_given_up_when_the_access_ends(

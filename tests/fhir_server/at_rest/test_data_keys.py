@@ -16,7 +16,7 @@ from adapters.dicom.deidentification import project_keys
 from fhir_server.at_rest import keyring, master
 from fhir_server.at_rest.files import sealed_under
 from fhir_server.at_rest.keyring import Keyring
-from fhir_server.at_rest.keys import Damaged, new
+from fhir_server.at_rest.keys import Damaged, DataKey, new
 from fhir_server.bases import DEFAULT
 from fhir_server.blobs import Blobs, blobs_of
 from fhir_server.config import Settings
@@ -90,6 +90,20 @@ async def test_the_secret_and_signing_keys_are_sealed_under_the_data_key(server:
     assert (root[:2], private[:2]) == (b"1.", "1.")
     other = b'"d":'
     assert other not in root + private.encode()
+
+
+async def test_a_secret_is_sealed_beside_the_event_loop(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, threads = new(), []
+
+    def current(_: Keyring) -> DataKey:
+        threads.append(threading.current_thread())
+        return key
+
+    monkeypatch.setattr(Keyring, "current", current)
+    await opaque.stored(server, "seed", "somebody", b"content")
+    assert [one is threading.main_thread() for one in threads] == [False]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +343,7 @@ def test_first_servers_that_start_at_once_agree_on_one_key(
 async def test_a_secret_that_was_sealed_before_is_opened_and_sealed_anew(server: Server) -> None:
     before = opaque.sealed(server, "second factor", "1", b"seed")
     assert opaque.unsealed(server, "second factor", "1", before) == b"seed"
-    now = opaque.stored(server, "second factor", "1", b"seed")
+    now = await opaque.stored(server, "second factor", "1", b"seed")
     assert opaque.unsealed(server, "second factor", "1", now) == b"seed"
     assert opaque.unsealed(server, "second factor", "2", now) is None
     assert opaque.unsealed(server, "signing key", "1", now) is None

@@ -134,6 +134,28 @@ def test_a_key_that_was_handed_over_opens_that_file_alone_and_as_it_was(tmp_path
         Handed(two.path, one.handed()).open()
 
 
+def test_what_is_not_whole_or_of_another_name_is_not_handed_over(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, KEYS)
+    one, two = (blobs.stored(blobs.put(content)) for content in (b"one", b"two"))
+    two.path.write_bytes(one.path.read_bytes())
+    one.path.write_bytes(b"one")
+    for changed in (one, two):
+        with pytest.raises(Damaged):
+            changed.handed()
+
+
+def test_a_file_that_was_sealed_after_it_was_handed_over_is_asked_for_again(tmp_path: Path) -> None:
+    digest = Blobs(tmp_path).put(b"of before")
+    before = Blobs(tmp_path).stored(digest)
+    plain = Handed(before.path, before.handed())
+    with plain.open() as file:
+        assert file.read() == b"of before"
+    before.path.unlink()
+    Blobs(tmp_path, KEYS).put(b"of before")
+    with pytest.raises(Moved):
+        plain.open()
+
+
 def test_content_that_looks_sealed_is_kept_as_it_came(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path, KEYS)
     content = sealed.MAGIC + b"and more"
@@ -157,3 +179,22 @@ def test_a_plain_file_is_read_while_those_are_believed(tmp_path: Path) -> None:
     with opened(Blobs(tmp_path).place(digest), digest, Lenient(KEYS.key)) as file:
         assert file.read() == b"of before"
     assert hashlib.sha256(b"of before").hexdigest() == digest
+
+
+@pytest.mark.parametrize("keys", [KEYS, None], ids=["sealed", "plain"])
+def test_a_link_or_a_pipe_in_the_place_of_a_file_is_not_opened(
+    tmp_path: Path, keys: One | None
+) -> None:
+    blobs = Blobs(tmp_path / "blobs", keys)
+    place = blobs.path(stored(blobs, CONTENT))
+    moved = place.rename(tmp_path / "moved")
+    place.symlink_to(moved)
+    with pytest.raises(Damaged):
+        blobs.open(place.name)
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(Damaged):
+        blobs.open(place.name)
+    place.unlink()
+    with pytest.raises(FileNotFoundError):
+        blobs.open(place.name)

@@ -10,10 +10,10 @@ import pytest
 
 from adapters.hl7.inbox import erase as hl7
 from fhir_server.audit import chain, ledger
-from fhir_server.caller import trusted
+from fhir_server.caller import Caller, trusted
 from fhir_server.errors import Conflict, Forbidden, NotFound
 from fhir_server.interactions import auditing, erasure
-from fhir_server.rights import NOTHING
+from fhir_server.rights import NOTHING, Rights
 from fhir_server.server import Server
 
 pytestmark = pytest.mark.anyio
@@ -220,6 +220,12 @@ async def test_two_persons_erase_and_a_hold_keeps(
         "parameter": [{"name": "reason", "valueString": "by letter"}],
     }
     assert (await filled.post("Patient/ann-7731/$expunge", json=asked)).status_code == 202
+    # Behind an app by itself may be the very person who asked.
+    service = Caller("client/s", "rest", Rights((), frozenset({erasure.SCOPE})))
+    with pytest.raises(Forbidden):
+        await erasure.approve(server, service, "ann-7731")
+    with pytest.raises(Forbidden):
+        await erasure.ask(server, service, "bob", "because")
     own = await filled.post("Patient/ann-7731/$expunge?approve=true")
     assert own.status_code == 409
     async with server.database.statement() as connection:

@@ -137,6 +137,22 @@ async def test_failures_of_an_account_count_on_all_processes(
         await login.by_password(twin.server, "asha", PASSWORD, "203.0.113.10")
 
 
+async def test_who_sets_up_a_device_ends_no_delay_that_others_brought(server: Server) -> None:
+    user, _, _ = await ravi(server)
+    seed, where = second_factor.new_seed(), "203.0.113.9"
+    _, address = login._keys(server, user.name, where)  # noqa: SLF001
+    async with server.database.statement() as connection:
+        await connection.execute(
+            "INSERT INTO identity_attempt (key, failed, blocked_until)"
+            " VALUES (%s, 90, clock_timestamp() + interval '1 hour')",
+            (address,),
+        )
+    with pytest.raises(Throttled):
+        await login.by_new_device(server, user, seed, pyotp.TOTP(seed).now(), where)
+    codes = await login.by_new_device(server, user, seed, pyotp.TOTP(seed).now(), "203.0.113.8")
+    assert len(codes) == second_factor.CODES
+
+
 async def test_a_refresh_token_used_twice_at_once_ends_what_it_gave(
     person: Person, twin: Twin
 ) -> None:

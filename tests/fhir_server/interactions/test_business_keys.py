@@ -187,7 +187,7 @@ class TestFromBefore:
 
     @pytest.fixture
     async def before(self, database_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-        plain = Settings(demo=True, data_dir=tmp_path / "before")
+        plain = Settings(demo=True, data_dir=tmp_path / "data")
         async with (
             wiring.running(plain, database_url, BASE) as built,
             httpx.AsyncClient(

@@ -13,6 +13,7 @@ OFF = {"identity": {"enabled": False}}
 TLS = {"tls": {"certificate": "c.pem", "key": "k.pem"}}
 QUIET = {"hl7": {"plain_port": False}, "dicom": {"plain_port": False}}
 LAB = ("10.9.0.0/28",)
+AWAY = "postgresql://sangam@db.example.org/sangam"
 
 
 def settings(security: dict[str, Any], **more: Any) -> Settings:
@@ -45,10 +46,15 @@ def channel(**said: Any) -> dict[str, Any]:
         (open_(**QUIET, astm_port=1), "the ASTM port .* astm.plain_from"),
         (open_(**channel()), "the channel icu .* its plain_from"),
         (settings({}, **channel(host="0.0.0.0")), "the channel icu"),
+        (settings({}, database_url=AWAY), "By database_url .* sslmode=verify-full"),
+        (settings({}, database_url=f"{AWAY}?sslmode=prefer"), "By database_url"),
+        (settings({}, database_url="host=127.0.0.1,10.0.0.9"), "By database_url"),
+        (settings({}, tenants={"login_url": AWAY}), "By tenants.login_url"),
     ],
     ids=[
         *("demo for all", "demo by name", "no login", "plain", "plain with issuer", "no base"),
         *("plain MLLP", "plain DICOM", "plain ASTM", "plain channel", "plain channel elsewhere"),
+        *("plain database", "database that may be plain", "one of two", "plain login of tenants"),
     ],
 )
 def test_a_server_is_not_opened(given: Settings, words: str) -> None:
@@ -71,6 +77,9 @@ def test_a_server_is_not_opened(given: Settings, words: str) -> None:
         open_(**channel(plain_from=LAB)),
         open_(**channel(**TLS)),
         open_(**channel(host="127.0.0.1")),
+        *(settings({}, database_url=f"{AWAY}?sslmode={one}") for one in ("verify-full", "disable")),
+        settings({}, database_url="postgresql://sangam@127.0.0.1:5432/sangam"),
+        settings({}, database_url="postgresql:///sangam?host=/run/postgresql"),
     ],
 )
 def test_a_server_is_opened(given: Settings) -> None:

@@ -93,3 +93,14 @@ def test_users_and_clients_are_added_changed_and_blocked(database_url: str) -> N
     ]
     shown = sangam("user list").output + sangam("client list").output
     assert ("asha" in shown, "NURSE, ADMIN" in shown, "Lab" in shown) == (True, True, True)
+
+
+@pytest.mark.usefixtures("_here")
+def test_what_other_commands_need_is_shown_whole_in_a_narrow_window() -> None:
+    adding = "client add Lab --secret --scope openid --redirect-uri https://a.example.org/"
+    made = sangam(adding).output.split()[1]
+    shown = CliRunner().invoke(app, ["client", "list"], env={"COLUMNS": "80"}).output
+    assert made in shown
+    assert sangam(f"client block {made}").exit_code == 0
+    refused = sangam("client add X --scope sangam/nothing --redirect-uri https://a.example.org/")
+    assert "1 of the scopes are not offered here: [base]/.well-known" in refused.output

@@ -6,8 +6,10 @@ from psycopg.conninfo import make_conninfo
 
 from fhir_server.config import Settings
 from fhir_server.database import Database
+from fhir_server.errors import Unavailable
 from fhir_server.main import walls
 from fhir_server.main.opening import Refused, check_wall
+from fhir_server.second_wall import Reach
 
 LOGIN = "sangam_test_login"
 
@@ -50,3 +52,25 @@ def test_a_server_starts_without_one_unless_it_is_required(
     check_wall(usual, empty)
     with pytest.raises(Refused, match="no second wall"):
         check_wall(required, empty)
+
+
+async def test_where_it_is_required_and_missing_restricted_callers_read_nothing(
+    server_uri: str,
+) -> None:
+    empty = make_conninfo(server_uri, dbname="template1")
+    for walled, reads in ((True, False), (False, True)):
+        database = Database(empty, size=2, idle_seconds=5, walled=walled)
+        await database.open()
+        try:
+            assert await _reads(database) is reads
+        finally:
+            await database.close()
+
+
+async def _reads(database: Database) -> bool:
+    try:
+        async with database.restricted(Reach("{}")) as connection:
+            await connection.execute("SELECT 1")
+    except Unavailable:
+        return False
+    return True

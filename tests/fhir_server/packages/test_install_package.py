@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from conftest import BASE
+from conftest import BASE, EMPTY
 from flows import packing
 from flows.packing import system
+from psycopg_pool import ConnectionPool
 
 from fhir_server.api.app import create_app
 from fhir_server.caller import trusted
@@ -59,9 +60,11 @@ PARAMETER: Json = {
 
 @pytest.fixture(scope="module")
 async def opened(
-    own_database: str, tmp_path_factory: pytest.TempPathFactory
+    own_database: str, emptying: ConnectionPool, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Server]:
     """One handle for the module, as building one takes longer than most tests here."""
+    with emptying.connection() as connection:
+        connection.execute(EMPTY)
     settings = Settings(demo=True, data_dir=tmp_path_factory.mktemp("packages"))
     async with wiring.running(settings, own_database, BASE) as built:
         yield built

@@ -27,6 +27,8 @@ from adapters.hl7.mllp.client import send
 from adapters.hl7.simulate.chemistry import oru
 from fhir_server import jobs
 from fhir_server.at_rest.folder import new_key, unsealed
+from fhir_server.audit.happening import ERASURE, EXPORTED
+from fhir_server.audit.record import read
 from fhir_server.errors import BadRequest, Conflict
 from fhir_server.jobs import Job
 from fhir_server.main import migrate, tenants
@@ -407,6 +409,7 @@ async def test_a_tenant_is_made_exported_and_erased(
             await connection.execute(KEPT, (bytes.fromhex(archive.put(b"a slice")),))
         key = new_key(tmp_path / "key")
         assert await export(handle, made, tmp_path / "sealed", key) == 2
+        assert recorded(empty.as_tenant("east"), EXPORTED) == [["east"]]
     sealed = [path.read_bytes() for path in (tmp_path / "sealed").rglob("*") if path.is_file()]
     assert [one for one in sealed if b"resourceType" in one or b"a slice" in one] == []
     assert unsealed(tmp_path / "sealed", tmp_path / "key", tmp_path / "out") == len(sealed) - 1
@@ -418,9 +421,18 @@ async def test_a_tenant_is_made_exported_and_erased(
         tenants.erase(empty.settings, empty.conninfo, "east", "north")
     tenants.erase(empty.settings, empty.conninfo, "east", "east")
     assert left(empty, made) == (0, 0, 0)
+    assert recorded(empty.conninfo, ERASURE) == [["east"]]
     assert not (empty.settings.data_dir / "tenants/east").exists()
     assert (await client.get("/fhir/t/east/metadata")).status_code == 404
     assert (await client.get("/fhir/t/north/Patient/p2")).status_code == 200
+
+
+def recorded(conninfo: str, happening: str) -> list[list[str]]:
+    """What was recorded of a kind of happening, by what it is about."""
+    with psycopg.connect(conninfo) as connection:
+        rows = connection.execute("SELECT said FROM audit_record").fetchall()
+    records = [record for (said,) in rows for record in read(said)]
+    return [one.about for one in records if one.happening == happening]
 
 
 def check_export(folder: Path) -> None:

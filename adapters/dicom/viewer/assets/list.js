@@ -73,7 +73,7 @@ function summary(count, more) {
     const searched = [...asked].some(([key, value]) => value && key !== "offset");
     return searched
       ? "No study matches. Words of a name are found by how they begin; try fewer fields."
-      : "No study is stored yet. Studies appear here as soon as a modality has sent them.";
+      : "There is no study that you may see yet. They appear here as soon as a modality has sent them, and those of unknown patients once their patient is found.";
   }
   const first = offset() + 1;
   return `${first}–${first + count - 1}${more ? ", and more" : ""}, the newest first`;

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from pydicom import config
 
 from adapters.dicom.dataset.elements import MAX_DEPTH, Broken, MoreNeeded
-from adapters.dicom.dataset.head import BadUid, Head, MissingUid, head, inflated, is_deflated
+from adapters.dicom.dataset.head import (
+    MOST,
+    BadUid,
+    Head,
+    MissingUid,
+    head,
+    inflated,
+    is_deflated,
+    stepped_head,
+)
 from adapters.dicom.simulation.computed_tomography import Study, instances
 from tests.adapters.dicom import files
 
@@ -175,6 +184,21 @@ def test_what_lies_behind_the_last_wanted_element_may_be_missing_from_the_head()
     raw = data_set(after=struct.pack("<HH2sHI", 0x5200, 0x9230, b"OB", 0, 5000) + bytes(5000))
     found = head(raw[:300], len(raw), EXPLICIT)
     assert (found.series_instance_uid, found.pixel_offset) == ("1.2.5", None)
+
+
+def test_no_more_is_read_for_a_head_than_memory_is_for_it() -> None:
+    document = struct.pack("<HH2sHI", 0x0042, 0x0011, b"OB", 0, 3 << 30)
+    raw, asked = data_set(after=document), list[int]()
+
+    def read(length: int) -> bytes:
+        asked.append(length)
+        return raw[:length]
+
+    found = stepped_head(read, len(raw) + (3 << 30) + 100, EXPLICIT)
+    assert (found.series_instance_uid, found.pixel_offset) == ("1.2.5", None)
+    assert asked == [1 << 20, 4 << 20, 16 << 20, MOST]
+    with pytest.raises(MissingUid):
+        stepped_head(lambda length: document[:length], 4 << 30, EXPLICIT)
 
 
 def test_trailing_nuls_are_flagged_only() -> None:

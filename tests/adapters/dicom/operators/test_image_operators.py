@@ -19,6 +19,7 @@ from fhir_server.api.app import create_app
 from fhir_server.main.wiring import running
 from fhir_server.server import Server
 from tests.adapters.dicom.studies.archive import SYSTEM, Held, check, image
+from tests.fhir_server.identity.holding import bearer, settled, token
 
 STUDY = "1.2.1"
 SENT = {
@@ -195,3 +196,16 @@ async def test_the_commands_do_the_same(archive: Held, monkeypatch: pytest.Monke
     assert (await invoke(archive, "studies", "list")).exit_code == 0
     wrong = await invoke(archive, "unmatched", "link", STUDY, "nobody")
     assert wrong.exit_code != 0
+
+
+async def test_an_app_by_itself_is_no_second_person(archive: Held, web: httpx.AsyncClient) -> None:
+    await settled(archive.server)
+    await archive.send(image("1.2.3", **SENT))
+    await post(web, f"/studies/{STUDY}/reject", code="113037", by="Ann")
+    app_itself = {"grant": "g2", "sub": "app", "fhirUser": None}
+    by = bearer(await token(archive.server, scope="sangam/dicom", **app_itself))
+    assert (await web.get("/rejected", headers=by)).status_code == 200
+    refused = await web.post(f"/studies/{STUDY}/approve", json={}, headers=by)
+    assert refused.status_code == 403
+    [row] = (await get(web, "/rejected"))["rejected"]
+    assert row["approved_by"] is None

@@ -257,6 +257,15 @@ async def test_removal_takes_two_people_and_time(archive: Held) -> None:
     assert await archive.send(*instances(slices=1)) == [0xA900]
 
 
+async def test_one_person_is_one_at_whatever_address(archive: Held) -> None:
+    await archive.send(*instances(slices=1))
+    async with archive.server.database.transaction() as connection:
+        await rejection.reject(connection, WHOLE, rejections.SAFETY, "user/1 at 10.0.0.1")
+    with pytest.raises(Conflict):
+        await approve(archive, "user/1 at 10.0.0.2")
+    assert await approve(archive, "user/11 at 10.0.0.1") == 1
+
+
 async def test_removal_tells_which_files_may_go(archive: Held) -> None:
     await archive.send(image("1.2.3"), image("1.2.3", StudyDescription="Another"))
     files = await archive.rows(

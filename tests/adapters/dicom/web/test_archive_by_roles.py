@@ -246,3 +246,21 @@ async def test_nothing_of_a_study_of_somebody_else_comes_out(site: Site) -> None
         answer = await site.http.get(path.format(foreign=uid(FOREIGN)), headers=by)
         assert (answer.status_code, path) == (status, path)
         assert uid(FOREIGN).encode() not in answer.content
+
+
+async def test_what_is_hidden_is_not_added_to_by_a_path_that_names_no_study(site: Site) -> None:
+    await _begun(site)
+    by = {**await _holder(site, CALLERS["service"]), "Content-Type": RELATED}
+    # A study of which only some know: its second image would appear in what they look at.
+    study = f"/ImagingStudy/{imaging_study_id(uid(FOREIGN))}"
+    transport = httpx.ASGITransport(app=create_app(site.server))
+    async with httpx.AsyncClient(transport=transport, base_url=site.server.base) as fhir:
+        stored = (await fhir.get(study)).json()
+        label = {"system": CONFIDENTIAL, "code": "V"}
+        answer = await fhir.put(study, json={**stored, "meta": {"security": [label]}})
+        assert answer.status_code == DONE, answer.text
+    answer = await site.http.post("/studies", headers=by, content=BODY[FOREIGN])
+    [failed] = answer.json()["00081198"]["Value"]
+    assert (answer.status_code, failed["00081197"]["Value"]) == (409, [0x0124])
+    answer = await site.http.post("/studies", headers=by, content=BODY[OWN])
+    assert answer.status_code == DONE

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from typing import Any
 
@@ -42,6 +43,25 @@ async def _shown_as(site: Site, uid: str, patient: str) -> None:
         study["id"],
         uid,
     )
+
+
+async def test_nothing_is_answered_while_its_record_is_not_committed(site: Site) -> None:
+    await settled(site.server)
+    [one, *_] = some = slices(1)
+    site.keep(*some)
+    uid = study_of(one)
+    await _shown_as(site, uid, "a")
+    bound = bearer(await token(site.server, scope="patient/*.rs", patient="a"))
+    path = f"/studies/{uid}/metadata"
+    async with site.server.database.transaction() as connection:
+        await connection.execute("LOCK TABLE body IN SHARE MODE")
+        both = {asyncio.create_task(site.http.get(path, headers=bound)) for _ in range(2)}
+        done, _ = await asyncio.wait(both, timeout=0.3)
+        assert done == set()
+    assert {(await each).status_code for each in both} == {200}
+    async with site.server.database.connection() as connection:
+        count = "SELECT count(*) FROM body WHERE json LIKE '%urn:sangam:dicom-action%'"
+        assert await (await connection.execute(count)).fetchone() == (1,)
 
 
 async def test_studies_are_those_of_the_patients_that_a_caller_may_read(site: Site) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 from httpx import AsyncClient
 
+from fhir_server.audit.happening import EXPORTED
+from fhir_server.audit.record import Record, read
 from fhir_server.server import Server
 from tests.adapters.hl7.outbound.destination import (
     agree,
@@ -57,3 +59,14 @@ async def test_destination_of_another_organisation_is_told_what_is_permitted(
             assert len(there.came) == 1
     assert [fields(one, "OBX")[0][5] for one in told] == ["permitted"]
     assert fields(told[0], "PID")
+    records = await audited(server)
+    assert [one.about for one in records if one.happening == EXPORTED] == [
+        ["Patient/p", "Observation/after", THERE]
+    ]
+
+
+async def audited(server: Server) -> list[Record]:
+    """What is recorded and is no AuditEvent yet."""
+    async with server.database.connection() as connection:
+        rows = await (await connection.execute("SELECT said FROM audit_record")).fetchall()
+    return [one for (said,) in rows for one in read(said)]
