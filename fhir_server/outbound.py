@@ -65,10 +65,12 @@ async def fetch(
     BadRequest for a URL that may not be asked, Unavailable where there is no whole answer in
     time and within the size. A redirect is an answer like any other.
     """
+    _tls(settings.ca_file)  # read from disk before any time is counted
     try:
-        async with asyncio.timeout(settings.seconds):
+        async with asyncio.timeout(settings.seconds) as limit:
             place = await resolved(settings, url)
-            return await _reached(settings, place, form, {**_HEADERS, **(headers or {})})
+            until = limit.when() or 0.0
+            return await _reached(settings, place, form, {**_HEADERS, **(headers or {})}, until)
     except (httpx.HTTPError, OSError, ssl.SSLError) as error:
         raise Unavailable("Another server does not answer") from error
 
@@ -139,12 +141,25 @@ async def _reached(
     place: Place,
     form: Mapping[str, str] | None,
     headers: Mapping[str, str],
+    until: float,
 ) -> Fetched:
     *others, last = place.addresses
     for address in others:
         with suppress(httpx.ConnectError):
-            return await _asked(settings, place, address, form, headers)
-    return await _asked(settings, place, last, form, headers)
+            return await _asked(settings, place, address, form, headers, until)
+    return await _asked(settings, place, last, form, headers, until)
+
+
+def _times(until: float) -> httpx.Timeout:
+    """Return how long each step may take, so that all end by a time of the loop.
+
+    Whoever is cancelled in a handshake leaves its connection open (httpcore): connecting and the
+    handshake, each of which has the time of `connect`, give up before that.
+    """
+    left = until - asyncio.get_running_loop().time()
+    if left <= 0:
+        raise TimeoutError
+    return httpx.Timeout(left, connect=left * 0.45)
 
 
 async def _asked(
@@ -153,6 +168,7 @@ async def _asked(
     address: str,
     form: Mapping[str, str] | None,
     headers: Mapping[str, str],
+    until: float,
 ) -> Fetched:
     literal = f"[{address}]" if ":" in address else address
     host = f"[{place.host}]" if ":" in place.host else place.host
@@ -162,7 +178,6 @@ async def _asked(
             verify=_tls(settings.ca_file),
             trust_env=False,
             follow_redirects=False,
-            timeout=settings.seconds,
         ) as client,
         client.stream(
             "GET" if form is None else "POST",
@@ -170,6 +185,7 @@ async def _asked(
             headers={**headers, "host": named},
             data=dict(form) if form is not None else None,
             extensions={"sni_hostname": place.host},
+            timeout=_times(until),
         ) as answer,
     ):
         if answer.headers.get("content-encoding", "identity") != "identity":

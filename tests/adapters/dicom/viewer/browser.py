@@ -11,11 +11,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 SECONDS = 30.0
+
+
+class Navigated(Exception):
+    """The page went away while it was asked."""
 
 
 class Browser:
@@ -47,6 +51,8 @@ class Browser:
         while True:
             said = self._next()
             if said.get("id") == self._last:
+                if "navigated" in said.get("error", {}).get("message", ""):
+                    raise Navigated
                 assert "error" not in said, said["error"]
                 return dict(said["result"])
             self._note(said)
@@ -73,10 +79,13 @@ class Browser:
     def wait(self, expression: str) -> Any:
         """Return the value of an expression as soon as it is true."""
         end = time.monotonic() + SECONDS
-        while not (found := self.see(expression)):
+        while True:
+            # A page that goes away while it is asked answers nothing; the next one does.
+            with suppress(Navigated):
+                if found := self.see(expression):
+                    return found
             assert time.monotonic() < end, f"never: {expression}; {self.complaints}"
             time.sleep(0.05)
-        return found
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag with the left button."""
