@@ -24,8 +24,8 @@ from adapters.dicom.network import classes
 from adapters.dicom.network.scu import Sender
 from adapters.dicom.query import requester
 from fhir_server.config import Settings
+from fhir_server.main.databases import database_of
 from fhir_server.main.migrate import migrate
-from fhir_server.main.target import database_of
 
 SERIES, INSTANCES = 2, 25
 

@@ -28,8 +28,8 @@ from adapters.dicom.query import requester
 from fhir_server.bases import DEFAULT
 from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
+from fhir_server.main.databases import database_of
 from fhir_server.main.migrate import migrate
-from fhir_server.main.target import database_of
 
 STATIONS = 20
 FIRST = date(2026, 1, 1)

@@ -39,8 +39,8 @@ from fhir_server.bases import DEFAULT
 from fhir_server.blobs import Blobs, blobs_of
 from fhir_server.config import Settings
 from fhir_server.main import wiring
+from fhir_server.main.databases import database_of
 from fhir_server.main.migrate import migrate
-from fhir_server.main.target import database_of
 
 STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 OCTETS = 'multipart/related; type="application/octet-stream"'

@@ -20,17 +20,18 @@ from pathlib import Path
 from adapters.hl7.mapping.context import Profile
 from adapters.hl7.mapping.transform import transform
 from adapters.hl7.message.tokenizer import parse
+from adapters.hl7.simulate.values import CRITICAL_SHARE
 from benchmarks import messages
 from benchmarks.hl7_peers import PEERS, peer
 from benchmarks.load import Workload, measure
 from benchmarks.processes import Watch
 from benchmarks.replies import MllpReply
 from benchmarks.report import Row, cells, show, write
-from benchmarks.run import Bench, row_of, run_messages, watched
+from benchmarks.run import Bench, drained, row_of, run_messages, watched
 from benchmarks.started import sangam
 from benchmarks.target import Target
 
-SCENARIOS = ("map", "flow", "memory", "peers")
+SCENARIOS = ("map", "paced", "flow", "memory", "peers")
 PEER_SECONDS = 5.0
 STEPS = 10
 
@@ -38,11 +39,17 @@ STEPS = 10
 def main() -> None:
     """Measure the server that the command line names, or one of our own."""
     options = parse_options()
-    bench = Bench(Target("-", ""), options.seconds, tuple(options.connections), on_row=announce)
+    bench = Bench(
+        Target("-", ""),
+        options.seconds,
+        tuple(options.connections),
+        on_row=announce,
+        critical_share=options.critical_share,
+    )
     if "map" in options.scenarios:
         bench.add(mapped(options.mapped))
     with tempfile.TemporaryDirectory(prefix="sangam-bench-") as scratch:
-        if {"flow", "memory"} & set(options.scenarios):
+        if {"paced", "flow", "memory"} & set(options.scenarios):
             with target_of(options, Path(scratch)) as bench.target:
                 measure_target(bench, options)
         name = bench.target.name
@@ -50,7 +57,11 @@ def main() -> None:
             with peer(other) as bench.target:
                 acknowledged(bench)
     show(f"{name}: ORU^R01 of 10.7 kB", bench.rows)
-    facts: dict[str, object] = {"seconds": options.seconds, "settings": options.note}
+    facts: dict[str, object] = {
+        "seconds": options.seconds,
+        "critical share": options.critical_share,
+        "settings": options.note,
+    }
     print("written to", write(options.output, f"{name}-hl7", bench.rows, facts))
 
 
@@ -67,6 +78,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--mapped", type=int, default=2_000, help="messages mapped in this process")
     parser.add_argument("--messages", type=int, default=100_000, help="messages for the memory")
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--rate", type=float, default=100.0, help="messages a second when paced")
+    parser.add_argument(
+        "--critical-share",
+        type=float,
+        default=CRITICAL_SHARE,
+        help="messages with a critical result; 0.01 to 0.02 in life",
+    )
     parser.add_argument("--note", default="", help="settings of the server, kept with the figures")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     return parser.parse_args()
@@ -86,6 +104,8 @@ def target_of(options: argparse.Namespace, scratch: Path) -> Iterator[Target]:
 
 def measure_target(bench: Bench, options: argparse.Namespace) -> None:
     """Add what the options ask of a server; without a FHIR base only acknowledgements."""
+    if "paced" in options.scenarios:
+        paced(bench, options.rate)
     if "flow" in options.scenarios and bench.target.base_url:
         run_messages(bench)
     elif "flow" in options.scenarios:
@@ -119,11 +139,29 @@ def acknowledged(bench: Bench) -> None:
         bench.add(row_of(f"{bench.target.name} answers", "msg/s", connections, done, spent))
 
 
+def paced(bench: Bench, rate: float) -> None:
+    """Send so many messages a second, which are mapped meanwhile if the target maps.
+
+    What is left then is waited for, so that nothing is measured beside it.
+    """
+    maps = bool(bench.target.base_url)
+    for connections in bench.connections:
+        before = bench.target.count("DiagnosticReport") if maps else 0
+        work = flood(bench.target, connections, share=bench.critical_share)
+        work = replace(work, seconds=bench.seconds, rate=rate)
+        with watched(bench.target) as spent:
+            done = measure(work)
+        name = f"acknowledged at {rate:g}/s"
+        bench.add(row_of(name, "msg/s", connections, done, spent))
+        if maps:
+            drained(bench.target, before + len(done.durations))
+
+
 def memory(bench: Bench, count: int) -> None:
     """Send `count` messages over 8 connections and look at the memory after each tenth."""
     watch = Watch(bench.target.pids)
     for step in range(1, STEPS + 1):
-        work = flood(bench.target, 8, count // STEPS)
+        work = flood(bench.target, 8, count // STEPS, bench.critical_share)
         with watched(bench.target) as spent:
             done = measure(work)
         spent.server_memory = watch.look().server_memory / 1e6
@@ -131,18 +169,20 @@ def memory(bench: Bench, count: int) -> None:
         bench.add(row_of(name, "msg/s", work.connections, done, spent))
 
 
-def flood(target: Target, connections: int, count: int | None = None) -> Workload:
+def flood(
+    target: Target, connections: int, count: int | None = None, share: float = CRITICAL_SHARE
+) -> Workload:
     """Return the sending of `count` new messages, or of ever more."""
     assert target.mllp is not None
     first = random.SystemRandom().randrange(10**9, 9 * 10**9)
     return Workload(
-        *target.mllp, partial(some, first, count), MllpReply, connections, None, warmup=0
+        *target.mllp, partial(some, first, count, share), MllpReply, connections, None, warmup=0
     )
 
 
-def some(first: int, count: int | None) -> Iterator[bytes]:
-    """Return messages numbered from `first`."""
-    return islice(messages.messages(first), count)
+def some(first: int, count: int | None, share: float) -> Iterator[bytes]:
+    """Return messages numbered from `first`, a share of them with a critical result."""
+    return islice(messages.messages(first, share), count)
 
 
 class Once(MllpReply):

@@ -27,7 +27,8 @@ class Workload:
     `requests` is called in the generator's process and yields whole requests as
     bytes; `reply` makes the parser of one answer. With `seconds` None every
     request is sent once. Requests answered in the first `warmup` seconds are not
-    counted.
+    counted. With a `rate`, so many are due each second over all connections, and what is
+    sent late is timed from when it was due.
     """
 
     host: str
@@ -37,6 +38,7 @@ class Workload:
     connections: int = 1
     seconds: float | None = 10.0
     warmup: float = 2.0
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,16 @@ class Recorder:
         self.last = self.begun
         self.cpu_begun = time.process_time()
         self.warm = workload.warmup == 0
+        self.rate = workload.rate
+        self.first_due = time.perf_counter()
+        self.asked = 0
+
+    def next_due(self, now: float) -> float:
+        """Return when the next request is due: at once without a rate."""
+        if self.rate is None:
+            return now
+        self.asked += 1
+        return self.first_due + (self.asked - 1) / self.rate
 
     def next_request(self, now: float) -> bytes | None:
         """Return the next request; None when the time or the requests are over."""
@@ -123,12 +135,19 @@ class Exchange(asyncio.Protocol):
 
     def send(self, now: float) -> None:
         """Send the next request or close."""
-        assert self.transport is not None
-        request = self.recorder.next_request(now)
+        due = self.recorder.next_due(now)
+        request = self.recorder.next_request(due)
         if request is None:
             self.end(more=False)
-            return
-        self.sent = now
+        elif due > now:
+            asyncio.get_running_loop().call_later(due - now, self.write, request, due)
+        else:
+            self.write(request, due)
+
+    def write(self, request: bytes, due: float) -> None:
+        """Send a request that is due."""
+        assert self.transport is not None
+        self.sent = due
         self.transport.write(request)
 
     def end(self, *, more: bool) -> None:

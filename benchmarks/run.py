@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from adapters.hl7.simulate.values import CRITICAL_SHARE
 from benchmarks import images, messages, rest, synthea
 from benchmarks.echo import echo_server
 from benchmarks.load import Measured, Workload, measure
@@ -30,6 +31,7 @@ class Bench:
     ceiling: dict[int, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     on_row: Callable[[Row], None] = lambda _: None
+    critical_share: float = CRITICAL_SHARE
 
     def add(self, row: Row) -> None:
         """Keep a row and show it at once."""
@@ -167,7 +169,7 @@ def run_messages(bench: Bench) -> None:
         work = Workload(
             host,
             port,
-            partial(messages.messages, first),
+            partial(messages.messages, first, bench.critical_share),
             MllpReply,
             connections,
             bench.seconds,

@@ -165,7 +165,7 @@ class Arrival:
         self._place = blobs.incoming / secrets.token_hex(16)
         key = blobs.keys.current() if blobs.keys else None
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self._place, flags, 0o640)
+        self._descriptor = os.open(self._place, flags, 0o600)
         self._hash = hashlib.sha256()
         self.size = 0
         try:

@@ -22,6 +22,7 @@ from fhir_server.audit_settings import AuditSettings, RetentionSettings
 from fhir_server.channel_settings import Hl7Tls, Network
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.hl7_settings import Hl7Settings
+from fhir_server.match_settings import MatchSettings
 from fhir_server.security_settings import SecuritySettings
 from fhir_server.tenancy_settings import TenantSettings
 
@@ -354,6 +355,11 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="PostgreSQL URL; empty: an embedded PostgreSQL under `data_dir`."
     )
+    serving_url: str = Field(
+        "",
+        description="PostgreSQL URL of the same database by which it is served, of a role that "
+        "owns nothing (NOINHERIT); empty: `database_url`, which then serves and owns.",
+    )
     broker_url: str = Field(
         "memory://", description="Celery broker: memory://, redis://... or amqp://..."
     )
@@ -390,6 +396,9 @@ class Settings(BaseSettings):
     dicom: DicomSettings = Field(default_factory=DicomSettings, description="DICOM.")
     terminology: TerminologySettings = Field(
         default_factory=TerminologySettings, description="Terminology."
+    )
+    match: MatchSettings = Field(
+        default_factory=MatchSettings, description="Finding the patient who is meant."
     )
     tenants: TenantSettings = Field(default_factory=TenantSettings, description="Tenants.")
     security: SecuritySettings = Field(default_factory=SecuritySettings, description="Security.")

@@ -13,16 +13,33 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors
+from psycopg.adapt import Buffer, Dumper
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Format, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from fhir_server import niceness
+from fhir_server.bigints import Bigints
 from fhir_server.errors import Unavailable
 from fhir_server.second_wall import ENTER, LEAVE, STANDS, TELL, Reach
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 log = logging.getLogger(__name__)
+
+
+class _AsItIs(Dumper):
+    """Sends an array that is made already."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["int8"].array_oid
+
+    def dump(self, obj: Bigints) -> Buffer:
+        """Return the array."""
+        return obj
+
+
+psycopg.adapters.register_dumper(Bigints, _AsItIs)
 
 # Parallel workers take longer to start than a search may last, and the cores have other
 # connections to serve.
@@ -34,6 +51,8 @@ SESSION = (
 # of a write takes longer than running it, and PostgreSQL, left to choose, plans it anew each
 # time (docs/decisions/0002).
 GENERIC = f"{SESSION} -c plan_cache_mode=force_generic_plan"
+# What is planned once, maybe when nothing was stored yet, must not go through whole tables.
+KEPT = f"{GENERIC} -c enable_seqscan=off"
 
 OWN = "hashtextextended(current_schema, 0)"
 """SQL of what tells the advisory locks of tenants apart, to be combined with `#`.
@@ -51,13 +70,15 @@ class Wall:
     """The second wall of a database: its reader, and the role that other sessions are in.
 
     The pools of sessions behind it are for searches, and for statements whose plans are kept.
-    `told` is what each session was last told that it may reach.
+    `told` is what each session was last told that it may reach; `entered` are transactions of
+    others that are behind it for a while.
     """
 
     reader: str
     server: str
     pools: tuple[AsyncConnectionPool[Connection], AsyncConnectionPool[Connection]]
     told: WeakKeyDictionary[Connection, Reach] = field(default_factory=WeakKeyDictionary)
+    entered: WeakKeyDictionary[Connection, Reach] = field(default_factory=WeakKeyDictionary)
 
 
 class Database:
@@ -76,25 +97,31 @@ class Database:
         write_seconds: int = 60,
         idle_seconds: float | None = None,
         walled: bool = False,
+        keeper: str | None = None,
     ) -> None:
         """Make the pools; with `idle_seconds` they keep no connection unused for longer.
 
         `walled`: nothing is read for restricted callers where there is no second wall.
+        `keeper` is the conninfo of the owner of what is stored, if another login serves it.
         """
         self.conninfo = conninfo
+        self._keeper = conninfo if keeper is None else keeper
         reading = f"{SESSION} -c statement_timeout={read_seconds}s"
         writing = f"{GENERIC} -c statement_timeout={write_seconds}s"
         few = max(1, min(ASIDE, size - 1))
         least, idle = (1, 600.0) if idle_seconds is None else (0, idle_seconds)
+        kept = f"{KEPT} -c statement_timeout={read_seconds}s"
         self._pools = (
             _pool(conninfo, size, reading, least=least, idle=idle),
+            _pool(conninfo, size, kept, least=0, idle=idle),
             _pool(conninfo, size, writing, least=least, idle=idle),
             _pool(conninfo, few, writing, least=0, idle=idle),
         )
         self._reading: _Lender
+        self._kept: _Lender
         self._writing: _Lender
         self._aside: _Lender
-        self._reading, self._writing, self._aside = self._pools
+        self._reading, self._kept, self._writing, self._aside = self._pools
         self._size, self._idle, self._read_seconds = size, idle, read_seconds
         self._walled = walled
         self._wall: Wall | None = None
@@ -103,9 +130,10 @@ class Database:
 
     async def open(self) -> None:
         """Open the pools; PoolTimeout when the database does not answer within 30 s."""
-        reading, writing, aside = self._pools
+        reading, kept, writing, aside = self._pools
         await reading.open(wait=True)
         await writing.open(wait=True)
+        await kept.open()
         await aside.open()
 
     async def close(self) -> None:
@@ -115,9 +143,12 @@ class Database:
             await pool.close()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for reading, in autocommit."""
-        async with _lent(self._reading) as connection:
+    async def connection(self, *, kept: bool = False) -> AsyncIterator[Connection]:
+        """Lend a connection for reading, in autocommit.
+
+        With `kept` plans are made once for all values, by index alone.
+        """
+        async with _lent(self._kept if kept else self._reading) as connection:
             yield connection
 
     @asynccontextmanager
@@ -125,11 +156,11 @@ class Database:
         """Lend a connection for what a restricted caller reads, in autocommit.
 
         It fetches the bodies within his reach alone, if the database has a second wall. With
-        `kept` plans are made once for all values, as those of writers.
+        `kept` plans are made once for all values, by index alone.
         """
         wall = await self.wall()
         if wall is None:
-            async with _lent(self._writing if kept else self._reading) as connection:
+            async with self.connection(kept=kept) as connection:
                 yield connection
             return
         async with _lent(wall.pools[kept]) as behind:
@@ -142,18 +173,20 @@ class Database:
 
     @asynccontextmanager
     async def behind(self, connection: Connection, reach: Reach) -> AsyncIterator[None]:
-        """Let a transaction under way fetch the bodies within a reach alone, for a while."""
+        """Let a transaction under way fetch the bodies within a reach alone, for a while.
+
+        On a connection in autocommit it is a transaction meanwhile.
+        """
         wall = await self.wall()
         if wall is None:
             yield
-            return
-        await connection.execute(ENTER, (*reach.said, wall.reader))
-        try:
-            yield
-        finally:
-            # After an error of the database there is only rolling back, which undoes it too.
-            if connection.info.transaction_status == TransactionStatus.INTRANS:
-                await connection.execute(LEAVE, (wall.server,))
+        elif connection.info.transaction_status == TransactionStatus.IDLE:
+            # What is said for a transaction alone would be forgotten at once.
+            async with connection.transaction(), _entered(wall, connection, reach):
+                yield
+        else:
+            async with _entered(wall, connection, reach):
+                yield
 
     async def wall(self) -> Wall | None:
         """Return the second wall; None where it does not stand (main/walls.py says why).
@@ -183,7 +216,7 @@ class Database:
                 least=0,
                 idle=self._idle,
             )
-            for one in (SESSION, GENERIC)
+            for one in (SESSION, KEPT)
         )
         await searching.open()
         await kept.open()
@@ -218,6 +251,23 @@ class Database:
                 raise Unavailable("A statement of the transaction failed")
 
     @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[Connection]:
+        """Lend a transaction of the owner's, for what no session that serves may do: let audit go.
+
+        The connection is made for it, as that is rare, and nothing else comes by it.
+        """
+        options = with_options(self._keeper, f"{GENERIC} -c sangam.keeping=on")
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                self._keeper, options=options
+            ) as connection:
+                yield connection
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            raise
+        except psycopg.OperationalError as error:
+            raise Unavailable("The database is away", headers={"Retry-After": "1"}) from error
+
+    @asynccontextmanager
     async def trial(self) -> AsyncIterator["Database"]:
         """Lend a database whose connections are all one transaction, which is undone at the end.
 
@@ -228,11 +278,12 @@ class Database:
             connection.transaction(force_rollback=True),
         ):
             tried = Database.__new__(Database)
-            tried.conninfo = self.conninfo
+            tried.conninfo, tried._keeper = self.conninfo, self._keeper  # noqa: SLF001
             # What it lends is open already, and is closed by its pool.
-            tried._reading = tried._writing = tried._aside = _One(connection)  # noqa: SLF001
-            # Who tries does so for a sender of ours, whom no wall restricts.
-            tried._wall, tried._looked, tried._walled = None, True, False  # noqa: SLF001
+            one = _One(connection)
+            tried._reading = tried._kept = tried._writing = tried._aside = one  # noqa: SLF001
+            # Who tries does so for a sender of ours, whom no wall restricts; others read nothing.
+            tried._wall, tried._looked, tried._walled = None, True, True  # noqa: SLF001
             yield tried
 
 
@@ -272,8 +323,27 @@ def _pool(
         max_size=size,
         max_idle=idle,
         open=False,
+        configure=niceness.follow,
         kwargs={"autocommit": True, "options": with_options(conninfo, options)},
     )
+
+
+@asynccontextmanager
+async def _entered(wall: Wall, connection: Connection, reach: Reach) -> AsyncIterator[None]:
+    outer = wall.entered.get(connection)
+    await connection.execute(ENTER, (*reach.said, wall.reader))
+    wall.entered[connection] = reach
+    try:
+        yield
+    finally:
+        if outer is None:
+            wall.entered.pop(connection, None)
+        else:
+            wall.entered[connection] = outer
+        # After an error of the database there is only rolling back, which undoes it too.
+        if connection.info.transaction_status == TransactionStatus.INTRANS:
+            back = (LEAVE, (wall.server,)) if outer is None else (ENTER, (*outer.said, wall.reader))
+            await connection.execute(*back)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ terms, so what decides it lies in the database: the secret itself, sealed, or, w
 file holds that, a fingerprint by which a wrong file is known.
 """
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ WHERE installation.fingerprint IS NULL
 """
 
 _READ = "SELECT root, terms_key, fingerprint FROM installation"
+_KEPT = "SELECT EXISTS (SELECT FROM installation WHERE root IS NOT NULL)"
 # One that was stored before secrets were sealed.
 _SEAL = "UPDATE installation SET root = %s WHERE root = %s"
 
@@ -53,15 +55,16 @@ async def keys(
     connection is in autocommit.
     """
     first = given or secrets.token_bytes(SHORTEST)
-    new = None if given else _sealed(first, data_keys)
+    new = None if given else await asyncio.to_thread(_sealed, first, data_keys)
     await connection.execute(_SETTLE, {"root": new, "fingerprint": _fingerprint(first)})
     row = await (await connection.execute(_READ)).fetchone()
     if row is None:
         raise Conflict("The database has resources and no secret: a table was not restored")
     kept, terms, fingerprint = row
     if kept is not None and data_keys is not None and len(kept) == SHORTEST:
-        await connection.execute(_SEAL, (_sealed(kept, data_keys), kept))
-    root = given or (None if kept is None else _opened(kept, data_keys))
+        sealed = await asyncio.to_thread(_sealed, kept, data_keys)
+        await connection.execute(_SEAL, (sealed, kept))
+    root = given or (None if kept is None else await asyncio.to_thread(_opened, kept, data_keys))
     if root is None:
         raise Conflict("The database's secret is in a file; name it by the setting secret_file")
     if _fingerprint(root) != fingerprint:
@@ -69,19 +72,29 @@ async def keys(
     return Keys(terms or derived(root, "index terms"), derived(root, "page links"))
 
 
+async def keeps_secret(connection: Connection) -> bool:
+    """Return whether the database keeps its secret, so that no file need give it."""
+    row = await (await connection.execute(_KEPT)).fetchone()
+    return bool(row and row[0])
+
+
 async def reseal(connection: Connection, data_keys: DataKeys) -> int:
     """Seal the secret under the present data key; return 1 if it was not, in autocommit."""
     row = await (await connection.execute(_READ)).fetchone()
     kept = row[0] if row else None
-    if kept is None or _is_present(kept, data_keys):
+    new = None if kept is None else await asyncio.to_thread(_renewed, kept, data_keys)
+    if new is None:
         return 0
-    new = _sealed(_opened(kept, data_keys), data_keys)
     return (await connection.execute(_SEAL, (new, kept))).rowcount
 
 
-def _is_present(kept: bytes, data_keys: DataKeys) -> bool:
-    text = kept.decode("ascii", "replace")
-    return len(kept) != SHORTEST and texts.key_id(text) == data_keys.current().id
+def _renewed(kept: bytes, data_keys: DataKeys) -> bytes | None:
+    """Return the secret as its column is to have it, None where it has it so."""
+    if len(kept) != SHORTEST:
+        found = texts.key_id(kept.decode("ascii", "replace"))
+        if found == data_keys.current().id:
+            return None
+    return _sealed(_opened(kept, data_keys), data_keys)
 
 
 def _sealed(root: bytes, data_keys: DataKeys | None) -> bytes:

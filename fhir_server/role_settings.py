@@ -1,6 +1,11 @@
 """Settings of roles, care relationships and emergency access (`[security]`)."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Address = Annotated[str, Field(pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$", max_length=254)]
+"""An e-mail address, without a name."""
 
 
 class _Group(BaseModel):
@@ -32,6 +37,28 @@ class CareSettings(_Group):
     )
 
 
+class MailSettings(_Group):
+    """Mail to those who review emergency access; it says that something waits, and nothing more."""
+
+    host: str = Field(min_length=1, description="The mail server (SMTP).")
+    port: int = Field(587, ge=1, le=65535, description="Its port.")
+    tls: Literal["starttls", "implicit"] = Field(
+        "starttls", description="How it begins TLS, without which nothing is sent."
+    )
+    ca_file: str = Field("", description="PEM file with further authorities of its certificate.")
+    user: str = Field("", description="As whom this server logs in there; empty: it does not.")
+    password_file: str = Field("", description="File with the password for that.")
+    sender: Address = Field(description="From whom the mail is.")
+    to: tuple[Address, ...] = Field(min_length=1, description="To whom it goes.")
+    seconds: float = Field(20, gt=0, description="Time of a mail.")
+
+    @model_validator(mode="after")
+    def _has_a_password(self) -> Self:
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError("user and password_file are given together")
+        return self
+
+
 class GlassSettings(_Group):
     """Emergency access by breaking the glass."""
 
@@ -49,4 +76,7 @@ class GlassSettings(_Group):
         "",
         description="Whom each opening is reported to, as `Practitioner/1` or `Organization/1`; "
         "empty: the CommunicationRequest names nobody.",
+    )
+    mail: MailSettings | None = Field(
+        None, description="Mail that an opening waits for its review; without it there is none."
     )

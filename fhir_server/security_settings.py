@@ -56,7 +56,7 @@ class HttpTls(_Group):
 
 
 class RateSettings(_Group):
-    """Requests in a minute, of each process; more are answered 429; 0: any number."""
+    """Requests in a minute, in all processes together; more are answered 429; 0: any number."""
 
     client: int = Field(60_000, ge=0, description="Of one app.")
     user: int = Field(6_000, ge=0, description="Of one person.")
@@ -70,8 +70,8 @@ class RateSettings(_Group):
     absent: int = Field(
         600,
         ge=0,
-        description="For what is not there or not allowed (403, 404, 410), of one caller, before "
-        "that is logged and counted as an alarm.",
+        description="For what is not there, not allowed or taken (403, 404, 409, 410), of one "
+        "caller, before that is logged and counted as an alarm.",
     )
 
 
@@ -102,9 +102,9 @@ class SecuritySettings(_Group):
         "unknown id, or that they would have to break the glass.",
     )
     second_wall: Literal["where possible", "required"] = Field(
-        "where possible",
-        description="Whether a server starts on a database of which restricted callers would read "
-        "without row policies; `sangam status` says what is missing.",
+        "required",
+        description="Whether a server refuses a database_url of which restricted callers would "
+        "read without row policies; `--demo` does not by itself, the embedded PostgreSQL has them.",
     )
     restricted_update_create: bool = Field(
         False,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fhir_server.at_rest.keys import Keys
@@ -14,6 +14,7 @@ from fhir_server.database import Database
 from fhir_server.profiles.profiles import Profiles
 from fhir_server.profiles.stored import StoredDefinitions
 from fhir_server.r4.definitions import Definitions
+from fhir_server.search.expected import Expected
 from fhir_server.search.registry import Registry
 from fhir_server.validation.structure import Validator
 from terminology.choosing import Choices
@@ -52,8 +53,9 @@ class Server:
 
     `base` is the FHIR base URL without a trailing slash; `bases` are all URLs
     (base and aliases) under which an absolute reference counts as local. `tenant` is
-    whose handle it is, `default` in an installation without tenants; `afford` raises
-    Throttled where its quotas are used up, and is None where it has none.
+    whose handle it is, `default` in an installation without tenants; `afford` is told how
+    many resources are to be stored, raises Throttled where its quotas are used up, and is
+    None where it has none.
     """
 
     settings: Settings
@@ -75,8 +77,9 @@ class Server:
     new_id: Callable[[], str]
     new_key: Callable[[], int]
     data_keys: Keys
+    expected: Expected = field(default_factory=Expected)
     tenant: str = DEFAULT
-    afford: Callable[[], Awaitable[None]] | None = None
+    afford: Callable[[int], Awaitable[None]] | None = None
 
     @property
     def registry(self) -> Registry:

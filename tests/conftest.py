@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from filelock import FileLock
@@ -27,6 +28,10 @@ from fhir_server.main import migrate, postgres, wiring
 from fhir_server.server import Server
 from tests import sessions
 from tests.cluster import QUICK, lay
+
+# What an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 BASE = "http://testserver/fhir"
 TEMPLATE = "sangam_template"

@@ -5,6 +5,7 @@ the `noqa` comments, so that no module can excuse itself.
 """
 
 import ast
+import gc
 import json
 import re
 import subprocess
@@ -28,6 +29,17 @@ READ_PATH = {
     "fhir_server.interactions.search",
     "fhir_server.interactions.vread",
 }
+ANSWERING = {
+    "adapters.dicom.operators",
+    "adapters.dicom.viewer",
+    "adapters.dicom.web",
+    "adapters.hl7.operators",
+    "fhir_server.api",
+    "fhir_server.interactions",
+    "fhir_server.operations",
+}
+FETCHING = {"current", "currents", "referring", "version", "versions"}
+LENDING = {"aside", "connection", "statement", "transaction"}
 ENGINES = {"create_engine", "create_async_engine", "Session", "sessionmaker"}
 OFFSET = re.compile(r"\bOFFSET\s*($|[%$:\d])")
 
@@ -110,6 +122,7 @@ def vague(module: Module) -> Iterator[int]:
     {
         "fhir_server.search.words": "34 languages take 0.1 s, and most processes need none",
         "adapters.dicom.storage.tiered": "the client of S3 takes 0.4 s, and few need it",
+        "fhir_server.main.late": "all of the server takes 2 s, and a command needs little of it",
     },
 )
 def late(module: Module) -> Iterator[int]:
@@ -193,6 +206,69 @@ def parses(module: Module) -> Iterator[int]:
             yield node.lineno
 
 
+@rule(
+    "who answers a caller reads by a connection that knows the caller",
+    {
+        "adapters.dicom.operators": "what studies wait for; insight.py says whose are shown",
+        "adapters.dicom.web.access": "which studies somebody may see is asked here",
+        "adapters.dicom.web.auditing": "records",
+        "adapters.dicom.web.frames": "where frames lie in a file of a study that may be seen",
+        "adapters.dicom.web.holdings": "studies that access.py lets through, and looks for",
+        "adapters.dicom.web.kept": "metadata of a study that may be seen",
+        "adapters.dicom.web.reject": "writes",
+        "adapters.dicom.web.search": "studies that access.py lets through, and looks for",
+        "adapters.dicom.web.stow": "writes",
+        "adapters.dicom.web.uri": "what kind of an instance that may be seen",
+        "adapters.hl7.operators": "the inbox; insight.py says whose messages are shown",
+        "fhir_server.api.ops": "health and figures",
+        "fhir_server.api.rest": "records",
+        "fhir_server.interactions.access_report": "of AuditEvents an excerpt that is the patient's",
+        "fhir_server.interactions.asynchronous": "requests of the requester",
+        "fhir_server.interactions.auditing": "a job",
+        "fhir_server.interactions.consents": "a job",
+        "fhir_server.interactions.data_key_rotation": "a job",
+        "fhir_server.interactions.erasure": "a job, and operators",
+        "fhir_server.interactions.glass": "openings, of the person or for who reviews them",
+        "fhir_server.interactions.reindex": "a job",
+        "fhir_server.interactions.retention": "a job",
+        "fhir_server.interactions.roles": "the role table",
+        "fhir_server.interactions.search_parameter": "definitions, for the registry",
+        "fhir_server.operations.reindex": "how far a job is",
+        "fhir_server.operations.terminology": "closures and caches, of who made them",
+    },
+)
+def foreign(module: Module) -> Iterator[int]:
+    if not module.within(ANSWERING):
+        return
+    for node in module.nodes():
+        match node:
+            case ast.Call(func=ast.Attribute(value=of, attr=name)) if name in LENDING:
+                if ast.unparse(of).endswith("database"):
+                    yield node.lineno
+
+
+@rule(
+    "bodies are fetched behind the second wall",
+    {
+        "fhir_server.interactions.coded": "value sets, on a connection that is lent",
+        "fhir_server.interactions.erasure": "a job, and operators",
+        "fhir_server.interactions.glass": "whether somebody is stored",
+        "fhir_server.interactions.held": "for adapters' senders, whom nothing restricts",
+        "fhir_server.interactions.past": "on the connection of history and vread",
+        "fhir_server.interactions.proxies": "who a RelatedPerson acts for",
+        "fhir_server.interactions.referring": "for adapters' senders, whom nothing restricts",
+    },
+)
+def bare(module: Module) -> Iterator[int]:
+    if not module.within(ANSWERING) or "fhir_server.access.reach" in module.text:
+        return
+    for node in module.nodes():
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="store" | "read"), attr=name)):
+                if name in FETCHING:
+                    yield node.lineno
+
+
 @cache
 def modules() -> tuple[Module, ...]:
     paths = sorted(path for place in PLACES for path in (ROOT / place).rglob("*.py"))
@@ -221,7 +297,10 @@ def _ruff(path: Path, text: str | None = None) -> list[tuple[str, str, int]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def forgetting() -> Iterator[None]:
+    # To look for garbage among the trees takes three times as long as to parse them.
+    gc.disable()
     yield
+    gc.enable()
     # The trees of all modules are 300 MB.
     _nodes.cache_clear()
 
@@ -272,6 +351,21 @@ SAMPLES = [
     (parses, "fhir_server.store.find", "READ = msgspec.json.Decoder(dict)", [1]),
     (parses, "fhir_server.store.text", "import msgspec\nmsgspec.json.encode(name)", []),
     (parses, "fhir_server.interactions.create", "from fhir_server.r4 import json", []),
+    (foreign, "fhir_server.interactions.draw", "async with s.database.connection() as c: ...", [1]),
+    (foreign, "adapters.dicom.web.draw", "web.server.database.transaction()", [1]),
+    (foreign, "fhir_server.operations.draw", "database.statement()", [1]),
+    (foreign, "fhir_server.interactions.draw", "async with reading(server, who) as c: ...", []),
+    (foreign, "fhir_server.interactions.draw", "connection.transaction()", []),
+    (foreign, "fhir_server.identity.login", "server.database.connection()", []),
+    (bare, "fhir_server.interactions.draw", "found = await store.currents(c, places)", [1]),
+    (bare, "fhir_server.operations.draw", "await read.current(c, 1, id_)", [1]),
+    (bare, "fhir_server.interactions.draw", "await store.lock(c, places, 'UPDATE')", []),
+    (
+        bare,
+        "fhir_server.interactions.draw",
+        "from fhir_server.access.reach import reading\nstore.current(c, 1, id_)",
+        [],
+    ),
 ]
 
 

@@ -3,36 +3,30 @@
 https://dicom.nema.org/medical/dicom/current/output/html/part08.html#sect_9.1
 """
 
-import ipaddress
 import logging
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 
 from adapters.dicom import metrics
-from adapters.dicom.network.association import (
-    MAX_REQUEST,
-    Association,
-    Desk,
-    Patience,
-    Peer,
-    nobody,
-)
+from adapters.dicom.network.association import MAX_REQUEST, Association
+from adapters.dicom.network.desk import Desk, Patience, nobody
 from adapters.dicom.network.negotiate import LOCAL_LIMIT_EXCEEDED, Rejected
+from adapters.dicom.network.peer import UNKNOWN, Peer
 from adapters.dicom.network.wire import Wire
 from adapters.dicom.places import Limits, Places
 from adapters.dicom.query.calling import accepting
-from adapters.dicom.serving import Guests, Room, Rooms
+from adapters.dicom.serving import Guests, Permits, Room, Rooms
+from adapters.dicom.studies import disclosing
 from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
+from fhir_server.networks import LOOPBACK, Networks, address, networks, within
 from fhir_server.server import Server
 
 log = logging.getLogger(__name__)
-
-UNKNOWN = "-"
-"""The AE title of who was refused before saying one."""
 
 THREAD = "dicom-association"
 """Name of the threads that serve associations."""
@@ -45,12 +39,6 @@ _POLL_SECONDS = 0.2
 _LOBBY = 2
 
 Secure = Callable[[socket.socket], socket.socket]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_LOOPBACK: tuple[Network, ...] = (
-    ipaddress.ip_network("127.0.0.0/8"),
-    ipaddress.ip_network("::1/128"),
-)
 
 
 def serve(
@@ -61,12 +49,14 @@ def serve(
     with_tls: bool = False,
     upkeep: bool = True,
     guests: Guests | None = None,
+    permits: Permits | None = None,
 ) -> None:
     """Accept associations on the listening socket until `stop` is set.
 
     Messages under way are then finished; idle associations are aborted. Raises OSError
     where a file of TLS is missing or wrong. One process of several has the `upkeep`.
-    `guests` are the tenants whose AE titles are answered to as well.
+    `guests` are the tenants whose AE titles are answered to as well, `permits` says what may go
+    to peers of other organisations: without it nothing does.
     """
     secure = accepting(server.settings.dicom) if with_tls else None
     listen(
@@ -74,10 +64,11 @@ def serve(
         secure=secure,
         upkeep=upkeep,
         guests=guests,
+        permits=permits,
     )
 
 
-def listen(
+def listen(  # noqa: PLR0913  (what a process is told)
     settings: Settings,
     conninfo: str,
     blobs: Blobs,
@@ -87,6 +78,7 @@ def listen(
     secure: Secure | None = None,
     upkeep: bool = True,
     guests: Guests | None = None,
+    permits: Permits | None = None,
 ) -> None:
     """Serve with the database of `conninfo` and an archive under the server's `blobs`.
 
@@ -95,9 +87,10 @@ def listen(
     """
     dicom = settings.dicom
     limits = Limits(dicom.max_associations, dicom.max_associations_per_host)
-    own = Room(settings, conninfo, blobs, upkeep=upkeep)
+    permit = partial(permits, "") if permits else disclosing.nothing
+    own = Room(settings, conninfo, blobs, upkeep=upkeep, permit=permit)
     places = Places(settings.data_dir / PLACES, limits)
-    rooms = Rooms(guests or dict, upkeep=upkeep)
+    rooms = Rooms(guests or dict, upkeep=upkeep, permits=permits)
     listener = Listener(
         desk=own.desk,
         networks=networks(dicom.allow_hosts),
@@ -125,8 +118,8 @@ class Listener:
         self,
         *,
         desk: Desk,
-        networks: tuple[Network, ...],
-        plain: tuple[Network, ...] = (),
+        networks: Networks,
+        plain: Networks = (),
         places: Places,
         patience: Patience,
         secure: Secure | None = None,
@@ -236,12 +229,7 @@ def _done(give_back: Callable[[], None] | None) -> None:
         give_back()
 
 
-def networks(said: Iterable[str]) -> tuple[Network, ...]:
-    """Return networks as settings name them."""
-    return tuple(ipaddress.ip_network(text) for text in said)
-
-
-def unwanted(host: str, networks: tuple[Network, ...], plain: tuple[Network, ...] | None) -> str:
+def unwanted(host: str, networks: Networks, plain: Networks | None) -> str:
     """Return why nobody may connect from a host, "" where somebody may.
 
     `plain` are the networks beyond this machine that may do without TLS, None where there
@@ -249,16 +237,14 @@ def unwanted(host: str, networks: tuple[Network, ...], plain: tuple[Network, ...
     """
     if not allowed(host, networks):
         return "Its address is not allowed"
-    if plain is not None and not allowed(host, (*_LOOPBACK, *plain)):
+    if plain is not None and not allowed(host, (*LOOPBACK, *plain)):
         return "It does without TLS"
     return ""
 
 
-def allowed(host: str, networks: tuple[Network, ...]) -> bool:
+def allowed(host: str, networks: Networks) -> bool:
     """Return whether a host may connect; without networks, loopback and private ones may."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if not networks:
-        return address.is_loopback or address.is_private
-    return any(address in network for network in networks)
+    if networks:
+        return within(host, networks)
+    found = address(host)
+    return found.is_loopback or found.is_private

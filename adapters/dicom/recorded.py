@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import psycopg
 
-from adapters.dicom.network.association import Note, Peer
+from adapters.dicom.network.peer import Note, Peer
 from fhir_server.audit.peers import Refusals, System, question, refusal
 from fhir_server.audit.record import keep_beside, written
 

@@ -5,7 +5,7 @@ https://dicom.nema.org/medical/dicom/current/output/html/part08.html#sect_7.1.1
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,12 +14,13 @@ import psycopg
 from adapters.dicom.commitment import provide as commitment
 from adapters.dicom.mpps import provide as mpps
 from adapters.dicom.network import classes
-from adapters.dicom.network.association import Desk, Service, by_class, echo
 from adapters.dicom.network.command import Field
+from adapters.dicom.network.desk import Desk
 from adapters.dicom.network.negotiate import TEMPORARY_CONGESTION, Rejected, policy
+from adapters.dicom.network.services import Service, by_class, echo
 from adapters.dicom.pixels.pool import Pool as Decoders
 from adapters.dicom.pixels.whole import transcoder
-from adapters.dicom.query import backfill
+from adapters.dicom.query import backfill, peers
 from adapters.dicom.query.calling import call
 from adapters.dicom.query.find import Pool, Queries, find
 from adapters.dicom.query.find import pool as query_pool
@@ -32,6 +33,8 @@ from adapters.dicom.storage.quota import Quota, Reserve, Sessions, recount
 from adapters.dicom.storage.store import Archive, store
 from adapters.dicom.storage.sweep import sweep
 from adapters.dicom.storage.tiered import archive_blobs, tend
+from adapters.dicom.studies import disclosing
+from adapters.dicom.studies.disclosing import Permit
 from adapters.dicom.worklist import find as worklist
 from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
@@ -53,6 +56,9 @@ class Guest:
     served: bool = True
 
 
+Permits = Callable[[str, str, Collection[str]], Collection[str]]
+"""Returns for a tenant (empty: the installation itself) what its `disclosing.Permit` does."""
+
 Guests = Callable[[], Mapping[str, Guest]]
 """Returns the tenants by name, as they are now. Raises psycopg.Error when that is not known."""
 
@@ -60,7 +66,15 @@ Guests = Callable[[], Mapping[str, Guest]]
 class Room:
     """The archive, the index and the rules by which one tenant's associations are served."""
 
-    def __init__(self, settings: Settings, conninfo: str, own: Blobs, *, upkeep: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        conninfo: str,
+        own: Blobs,
+        *,
+        upkeep: bool,
+        permit: Permit = disclosing.nothing,
+    ) -> None:
         dicom = settings.dicom
         self._queries = query_pool(
             conninfo, connections=dicom.query_connections, seconds=dicom.find_seconds
@@ -73,6 +87,7 @@ class Room:
         )
         blobs = archive_blobs(own, dicom)
         render = dicom.render
+        self._upkeep = upkeep
         self._decoders = Decoders(
             workers=render.workers, memory=render.memory_bytes, seconds=render.seconds
         )
@@ -90,7 +105,7 @@ class Room:
         self._beside = [threading.Thread(target=one, daemon=True) for one in beside]
         self.desk = Desk(
             policy(settings),
-            _services(settings, archive, self._queries, self._decoders),
+            _services(settings, archive, self._queries, self._decoders, permit),
             admission(self._queries.connection, unlisted(settings)),
             noting(self._queries.connection),
         )
@@ -99,8 +114,19 @@ class Room:
         """Connect, and begin what goes on beside the associations."""
         self._index.open()
         self._queries.open()
+        if self._upkeep:
+            self._warn()
         for thread in self._beside:
             thread.start()
+
+    def _warn(self) -> None:
+        """Say of which peers nothing is sent, as that would be in the clear."""
+        try:
+            with self._queries.connection() as session:
+                for title, why in peers.unprotected(session):
+                    log.error("peer %s is not called: %s", title, why)
+        except psycopg.Error as error:
+            log.warning("the peers were not looked at: %s", type(error).__name__)
 
     def close(self) -> None:
         """End what goes on beside the associations, and close the connections."""
@@ -116,8 +142,9 @@ class Room:
 class Rooms:
     """The rooms of the tenants that have AE titles, as the register has them now."""
 
-    def __init__(self, guests: Guests, *, upkeep: bool) -> None:
+    def __init__(self, guests: Guests, *, upkeep: bool, permits: Permits | None = None) -> None:
         self._guests = guests
+        self._permits = permits
         self._upkeep = upkeep
         self._rooms: dict[str, tuple[Guest, Room]] = {}
         self._desks: Mapping[str, Desk | Rejected] = {}
@@ -162,7 +189,9 @@ class Rooms:
 
     def _enter(self, name: str, guest: Guest) -> None:
         try:
-            room = Room(guest.settings, guest.conninfo, guest.blobs, upkeep=self._upkeep)
+            permit = partial(self._permits, name) if self._permits else disclosing.nothing
+            given = (guest.settings, guest.conninfo, guest.blobs)
+            room = Room(*given, upkeep=self._upkeep, permit=permit)
             room.open()
         except Exception as error:  # noqa: BLE001  (what is wrong with one is no other's matter)
             log.error("tenant %s has no DICOM now: %s", name, type(error).__name__)  # noqa: TRY400  (no values)
@@ -183,11 +212,12 @@ class Rooms:
 
 
 def _services(
-    settings: Settings, archive: Archive, queries: Pool, decoders: Decoders
+    settings: Settings, archive: Archive, queries: Pool, decoders: Decoders, permit: Permit
 ) -> Mapping[int, Service]:
     """Return what answers each request; C-FIND, C-MOVE and C-GET by the SOP class."""
     calling = partial(call, settings.dicom)
-    retrievals = Retrievals(queries, archive.blobs, calling, transcoder(decoders, decoders.workers))
+    decoding = transcoder(decoders, decoders.workers)
+    retrievals = Retrievals(queries, archive.blobs, calling, decoding, permit)
     asked = Queries(queries, settings.dicom.find_limit)
     finding, scheduled = partial(find, asked), partial(worklist.find, asked)
     steps = mpps.Steps(queries, settings.dicom.mpps_strict)

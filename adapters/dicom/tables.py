@@ -262,6 +262,9 @@ peer = Table(
     Column("heard_at", DateTime(timezone=True)),
     Column("reached_at", DateTime(timezone=True)),
     Column("failure", Text),
+    # The Organization (a reference) whose it is, where that is another.
+    Column("discloses_to", Text),
+    Column("plain", Boolean, nullable=False, server_default=text("false")),
 )
 
 # What an order of this code is to a modality. `system` "": a code of no system. `requested` is

@@ -1,24 +1,22 @@
-"""What is recorded of senders: what they were answered, and that they were refused.
+"""What is recorded of other systems: what they were answered, and sent.
 
 https://profiles.ihe.net/ITI/TF/Volume2/ITI-21.html
+https://dicom.nema.org/medical/dicom/current/output/html/part15.html#sect_A.5.3.5
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-
-import psycopg
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
 
 from adapters.hl7.profiles.origin import Origin
-from fhir_server.audit.peers import Refusals, System, question, refusal
-from fhir_server.audit.record import keep, written
+from fhir_server.audit.happening import EXPORTED
+from fhir_server.audit.peers import System, question
+from fhir_server.audit.record import Record, keep, who, written
+from fhir_server.caller import trusted
 from fhir_server.database import Connection
-from fhir_server.errors import SangamError
-from fhir_server.server import Server
 
-Note = Callable[[System, str], Awaitable[None]]
-"""Takes note of who was refused, and why, in words of ours. Never raises."""
-
-_log = logging.getLogger(__name__)
+_SENDER: Final = trusted("hl7", "outbound")
+_PATIENT: Final = "Patient/"
 
 
 def system(sender: str, origin: Origin) -> System:
@@ -43,17 +41,42 @@ async def asked(
     await keep(connection, [written(said)])
 
 
-def noting(server: Server) -> Note:
-    """Return what records that a sender was refused; one that cannot be is refused all the same."""
-    refusals = Refusals()
+@dataclass(slots=True)
+class Sent:
+    """What systems are about to be sent without asking, until it is recorded.
 
-    async def note(who: System, reason: str) -> None:
-        if not refusals.is_news(who, reason):
-            return
-        try:
-            async with server.database.statement() as connection:
-                await keep(connection, [written(refusal(who, reason))])
-        except (SangamError, psycopg.Error) as error:
-            _log.error("a refusal was not recorded: %s", type(error).__name__)
+    It is recorded in the transaction that queues it, so that a message which goes out
+    twice is recorded once, and none goes out without.
+    """
 
-    return note
+    _told: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+
+    def add(self, to: str, about: Iterable[str], organization: str = "") -> None:
+        """Note that a system is sent something about these (references).
+
+        `organization` is whose it is, where that is another.
+        """
+        named = [one for one in about if one]
+        patients = [one for one in named if one.startswith(_PATIENT)]
+        others = [one for one in (*named, organization) if one and one not in patients]
+        for patient in patients or [""]:
+            told = self._told.setdefault((to, patient), {})
+            told.update(dict.fromkeys(others))
+
+    async def record(self, connection: Connection) -> None:
+        """Record it, one event for each system and patient; raises as the database does."""
+        if self._told:
+            await keep(connection, [written(_export(*one)) for one in self._told.items()])
+            self._told.clear()
+
+
+def _export(about: tuple[str, str], others: Iterable[str]) -> Record:
+    to, patient = about
+    named = [patient, *others] if patient else list(others)
+    return Record(
+        "happening",
+        who(_SENDER),
+        happening=EXPORTED,
+        about=named,
+        detail=f"HL7 v2 or ASTM to {to}",
+    )

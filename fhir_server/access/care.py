@@ -5,10 +5,10 @@ https://hl7.org/fhir/R4/careteam.html
 
 from collections.abc import Mapping
 
-from fhir_server.access import glasses
-from fhir_server.access.glasses import GLASS
+from fhir_server.access import openers
 from fhir_server.access.inside import PATIENT
 from fhir_server.access.matching import compiled as matching
+from fhir_server.access.openers import GLASS
 from fhir_server.rights import Having, Matching, Opened, Related
 from fhir_server.role_settings import CareSettings
 from fhir_server.search.care import Kind
@@ -46,7 +46,7 @@ def opened(server: Server, limit: Opened, type_name: str) -> Condition:
     `CLOSED` where it is known that the person has none open.
     """
     found = _caring(server, (f"{GLASS}{limit.user}",), type_name)
-    is_closed = found != NEVER and glasses.are_closed(server, (limit.user,))
+    is_closed = found != NEVER and openers.have_none(server, (limit.user,))
     return CLOSED if is_closed else found
 
 

@@ -6,13 +6,13 @@ While a record is open there is a care relationship of a kind of its own, which 
 https://profiles.ihe.net/ITI/BALP/content.html
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from fhir_server.access.glasses import GLASS
+from fhir_server.access.openers import GLASS
 from fhir_server.database import Connection
 from fhir_server.rights import ANY, Opened, Rights
 from fhir_server.search.care import Kind
@@ -133,14 +133,35 @@ async def under_way(connection: Connection, actor: str) -> list[Opening]:
     return await _openings(connection, statement, (actor,))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRecord:
+    """A patient's record (an id) that a person had open, from one time until before another."""
+
+    patient: str
+    since: datetime
+    until: datetime
+
+
+async def open_between(
+    connection: Connection, actors: Collection[str], first: datetime, last: datetime
+) -> dict[str, list[OpenRecord]]:
+    """Return by person what was open at some time from `first` to `last`."""
+    cursor = await connection.execute(
+        "SELECT actor, patient, opened_at, coalesce(ended_at, until) FROM break_glass"
+        " WHERE actor = ANY(%s) AND until > %s AND opened_at <= %s"
+        " AND coalesce(ended_at, until) > %s",
+        (list(actors), first, last, first),
+    )
+    found: dict[str, list[OpenRecord]] = {}
+    for actor, patient, since, until in await cursor.fetchall():
+        found.setdefault(actor, []).append(OpenRecord(patient, since, until))
+    return found
+
+
 async def open_at(connection: Connection, actor: str, at: datetime) -> frozenset[str]:
     """Return the ids of the patients whose records a person had open at a time."""
-    cursor = await connection.execute(
-        "SELECT patient FROM break_glass"
-        " WHERE actor = %s AND opened_at <= %s AND coalesce(ended_at, until) > %s",
-        (actor, at, at),
-    )
-    return frozenset(row[0] for row in await cursor.fetchall())
+    found = await open_between(connection, (actor,), at, at)
+    return frozenset(one.patient for one in found.get(actor, ()))
 
 
 async def unsigned(connection: Connection, limit: int) -> list[Opening]:

@@ -17,13 +17,15 @@ from fhir_server.access import binary, inside
 from fhir_server.access.unanswerable import UnanswerableError
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
-from fhir_server.rights import ANY, Grant, Inside, Rights, Wall
+from fhir_server.rights import ANY, BEFORE, Grant, Inside, Rights, Wall
 from fhir_server.search.condition import ALWAYS, NEVER, Condition, Either, Ids, Terms
 from fhir_server.search.registry import Registry
 from fhir_server.second_wall import Reach
 from fhir_server.server import Server
 
 _READS = frozenset("rs")
+# What a writer finds lying there: he may be shown, or may change, what it becomes.
+_CHANGES = _READS | {"u", BEFORE, "d"}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _MOST = 2048
 
@@ -36,7 +38,7 @@ class _Bounds:
     roots: set[str] = field(default_factory=set)
 
 
-_kept: OrderedDict[tuple[int, int], tuple[Registry, Rights, Reach]] = OrderedDict()
+_kept: OrderedDict[tuple[int, int, bool], tuple[Registry, Rights, Reach]] = OrderedDict()
 
 
 @asynccontextmanager
@@ -48,7 +50,7 @@ async def reading(
     With `kept` plans of what rights add are made once, which are long to plan.
     """
     if not caller.rights.walls:
-        async with server.database.connection() as connection:
+        async with server.database.connection(kept=kept) as connection:
             yield connection
         return
     async with server.database.restricted(reach(server, caller.rights), kept=kept) as connection:
@@ -56,35 +58,40 @@ async def reading(
 
 
 @asynccontextmanager
-async def within(server: Server, connection: Connection, caller: Caller) -> AsyncIterator[None]:
-    """Put what a transaction reads for a restricted caller behind the second wall meanwhile."""
+async def within(
+    server: Server, connection: Connection, caller: Caller, *, changing: bool = False
+) -> AsyncIterator[None]:
+    """Put what a transaction reads for a restricted caller behind the second wall meanwhile.
+
+    With `changing` it may also fetch what the caller may change without reading it.
+    """
     if not caller.rights.walls:
         yield
         return
-    async with server.database.behind(connection, reach(server, caller.rights)):
+    async with server.database.behind(connection, reach(server, caller.rights, changing=changing)):
         yield
 
 
-def reach(server: Server, rights: Rights) -> Reach:
-    """Return what may be read with these rights at most."""
+def reach(server: Server, rights: Rights, *, changing: bool = False) -> Reach:
+    """Return what may be read with these rights at most, or be found by who is `changing` it."""
     registry = server.registry
     # By identity, as restrictions are: to hash what a role grants takes longer.
-    key = (id(registry), id(rights))
+    key = (id(registry), id(rights), changing)
     known = _kept.get(key)
     if known is not None:
         return known[2]
-    found = _reach(server, rights)
+    found = _reach(server, rights, _CHANGES if changing else _READS)
     _kept[key] = (registry, rights, found)
     if len(_kept) > _MOST:
         _kept.popitem(last=False)
     return found
 
 
-def _reach(server: Server, rights: Rights) -> Reach:
+def _reach(server: Server, rights: Rights, letters: frozenset[str]) -> Reach:
     free: list[int] = []
     bound: list[int] = []
     whole = _Bounds()
-    walls = [_by_type(wall) for wall in rights.walls]
+    walls = [_by_type(wall, letters) for wall in rights.walls]
     for name in server.definitions.resource_types:
         limits = [_limits(server, wall, name) for wall in walls]
         if any(one is False for one in limits):
@@ -106,10 +113,10 @@ def _array(values: Iterable[object]) -> str:
     return f"{{{','.join(map(str, values))}}}"
 
 
-def _by_type(wall: Wall) -> Mapping[str, list[Grant]]:
+def _by_type(wall: Wall, letters: frozenset[str]) -> Mapping[str, list[Grant]]:
     found: dict[str, list[Grant]] = {}
     for grant in wall:
-        if _READS & set(grant.letters):
+        if letters & set(grant.letters):
             found.setdefault(grant.type, []).append(grant)
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from fhir_server.access import binary, glasses
+from fhir_server.access import binary, openers
 from fhir_server.access.care import CLOSED
 from fhir_server.access.compiling import compiled
 from fhir_server.access.inside import is_outside
@@ -180,7 +180,7 @@ def _entry(server: Server, rights: Rights) -> _Kept:
         _kept.move_to_end(key)
         if len(_kept) > _MOST:
             _kept.popitem(last=False)
-    if kept.openers and kept.closed != glasses.are_closed(server, kept.openers):
+    if kept.openers and kept.closed != openers.have_none(server, kept.openers):
         kept.closed = not kept.closed
         kept.forget()
     return kept

@@ -4,6 +4,7 @@ The table that Sangam ships is role_table.toml, which explains its fields; a ten
 roles of it.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -20,7 +21,11 @@ CARE, WARD, OWN = "care", "ward", "own"
 USER = "{user}"
 """Stands for the reference of who asks."""
 
+TREATMENT = "TREAT"
+"""What records are asked for where a role says nothing else."""
+
 _CLEARANCES = "ULMNRV"
+_PURPOSE = re.compile(r"[A-Z]{2,16}")
 _ALWAYS_SHOWN = frozenset(
     ("contained", "extension", "id", "implicitRules", "meta", "modifierExtension", "resourceType")
 )
@@ -50,7 +55,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a role may do, and what is asked of who has it."""
+    """What a role may do, and what is asked of who has it.
+
+    Who has one that `delegates` may register services with rights that they have not; `purpose`
+    is a code of v3-PurposeOfUse.
+    """
 
     title: str
     grants: tuple[Rule, ...] = ()
@@ -59,6 +68,8 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     sensitivities: tuple[str, ...] = ()
     operator: tuple[str, ...] = ()
     break_glass: tuple[str, ...] = ()
+    delegates: bool = False
+    purpose: str = TREATMENT
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +122,10 @@ def written(role: Role) -> bytes:
     lines = [f"title = {_text(role.title)}", f"clearance = {_text(role.clearance)}"]
     if not role.staff:
         lines.append("staff = false")
+    if role.delegates:
+        lines.append("delegates = true")
+    if role.purpose != TREATMENT:
+        lines.append(f"purpose = {_text(role.purpose)}")
     names = ("sensitivities", "operator", "break_glass")
     lines += [f"{name} = {_texts(found)}" for name in names if (found := getattr(role, name))]
     for rule in role.grants:
@@ -160,6 +175,8 @@ def faults(table: RoleTable, role: Role, types: Collection[str], flags: Collecti
         found.append("break_glass names the types that may be read")
     if len(role.clearance) != 1 or role.clearance not in _CLEARANCES:
         found.append(f"clearance is one of {', '.join(_CLEARANCES)}")
+    if not _PURPOSE.fullmatch(role.purpose):
+        found.append("purpose is a code of v3-PurposeOfUse, as TREAT")
     return next(filter(None, found), "")
 
 
@@ -173,6 +190,8 @@ def is_within(role: Role, other: Role) -> bool:
         all({*getattr(role, one)} <= {*getattr(other, one)} for one in parts)
         and _CLEARANCES.index(role.clearance) <= _CLEARANCES.index(other.clearance)
         and (role.staff or not other.staff)
+        and role.delegates <= other.delegates
+        and role.purpose == other.purpose
     )
 
 

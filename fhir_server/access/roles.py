@@ -11,7 +11,7 @@ from itertools import product
 import msgspec
 
 from fhir_server.access import scopes
-from fhir_server.access.role_table import CARE, OWN, USER, WARD, RoleTable, Rule
+from fhir_server.access.role_table import CARE, OWN, TREATMENT, USER, WARD, RoleTable, Rule
 from fhir_server.errors import Forbidden
 from fhir_server.rights import (
     AFTER,
@@ -84,6 +84,18 @@ def clearance(table: RoleTable, names: Iterable[str]) -> tuple[str, tuple[str, .
     known = [role for name in names if (role := table.roles.get(name))]
     highest = max((role.clearance for role in known), key=_ORDER.index, default="N")
     return highest, tuple(sorted({one for role in known for one in role.sensitivities}))
+
+
+def may_delegate(table: RoleTable, names: Iterable[str]) -> bool:
+    """Return whether a role lets a service be given rights on records that one has not oneself."""
+    known = (table.roles.get(name) for name in names)
+    return any(role is not None and role.delegates for role in known)
+
+
+def purpose(table: RoleTable, names: Iterable[str]) -> str:
+    """Return what records are asked for (v3-PurposeOfUse): treatment where roles say several."""
+    found = {role.purpose for name in names if (role := table.roles.get(name))}
+    return found.pop() if len(found) == 1 else TREATMENT
 
 
 _ORDER = "ULMNRV"

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from fhir_server.api.answer import Answer
 from fhir_server.api.place import Place
 from fhir_server.api.request import Request, Scope
-from fhir_server.audit.record import HIDING, MINOR, Record, who
+from fhir_server.audit.record import MINOR, Record, refuses, who
 from fhir_server.audit_settings import AuditSettings
 from fhir_server.caller import Caller, Trail
 
@@ -80,7 +80,7 @@ def _whole(
         return None
     # The code of a Bundle's route comes first as `batch`; either may be meant.
     code = codes[0]
-    if answer.status in HIDING:
+    if refuses(answer.status, caller):
         absent = answer.status in _ABSENT and _left_out(settings, where)
         return None if absent else _refused(caller, request, where, code)
     if answer.status >= _ERROR or _is_deferred(answer):

@@ -15,7 +15,7 @@ from importlib.resources import files
 import msgspec
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from fhir_server.api import rest
@@ -43,6 +43,11 @@ _PAGE = {
     "deepLinking": True,
     "tryItOutEnabled": True,
 }
+# On a phone the link beside a type's name goes below it.
+_NARROW = b"""<style>@media (max-width: 600px) {
+.swagger-ui .opblock-tag { flex-wrap: wrap; overflow-wrap: anywhere }
+.swagger-ui .opblock-tag small { padding: 0 }
+}</style>"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,8 @@ async def _page(_: Request) -> Response:
         swagger_favicon_url="docs/favicon-32x32.png",
         swagger_ui_parameters=_PAGE,
     )
-    page.headers["Content-Security-Policy"] = _policy(bytes(page.body))
-    return page
+    whole = bytes(page.body).replace(b"</head>", _NARROW + b"</head>")
+    return HTMLResponse(whole, headers={"Content-Security-Policy": _policy(whole)})
 
 
 def _policy(page: bytes) -> str:

@@ -241,7 +241,7 @@ async def _version_answer(
     if place.type == BINARY:
         headers["Vary"] = "Accept"
         if formats.accepted_content(request) is None:
-            return raw.answer(server, request, body, headers)
+            return await raw.answer(server, request, body, headers)
         if part.elements:
             body = await whole(server, body)
     public = place.type in PUBLIC

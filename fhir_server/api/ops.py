@@ -23,6 +23,7 @@ from fhir_server.database import Connection
 from fhir_server.errors import Unavailable
 from fhir_server.figures import Figure
 from fhir_server.identity.doors import PUBLIC, Door, marked
+from fhir_server.networks import networks
 from fhir_server.server import Server
 
 Figures: TypeAlias = Callable[[Connection, CollectorRegistry], Awaitable[None]]
@@ -51,7 +52,7 @@ def routes(server: Server, figures: Sequence[Figures] = ()) -> Sequence[Route]:
             return JSONResponse({"status": "the database is away"}, status_code=503)
         if not writable:
             return JSONResponse({"status": "the database cannot be written"}, status_code=503)
-        return JSONResponse({"status": "ready"})
+        return await _ready(server)
 
     async def metrics(_: Request) -> Response:
         """Answer with what the processes count and what waits in the database.
@@ -62,11 +63,21 @@ def routes(server: Server, figures: Sequence[Figures] = ()) -> Sequence[Route]:
         text = counted + await _waiting(server, figures)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    watching = Door("metrics", networks=server.settings.security.metrics_from)
+    watching = Door("metrics", networks=networks(server.settings.security.metrics_from))
     return [
         *marked([Route("/health/live", live), Route("/health/ready", ready)], PUBLIC),
         *marked([Route("/metrics", metrics)], watching),
     ]
+
+
+async def _ready(server: Server) -> Response:
+    """Answer that the server is ready, and whether the database restricts what callers read."""
+    try:
+        wall = await server.database.wall()
+    except Unavailable:
+        return JSONResponse({"status": "the second wall is missing"}, status_code=503)
+    said = {"status": "ready"}
+    return JSONResponse(said if wall else said | {"warning": "there is no second wall"})
 
 
 async def _is_writable(connection: Connection) -> bool:

@@ -15,11 +15,10 @@ from starlette.responses import JSONResponse
 from fhir_server.api.answer import Send
 from fhir_server.api.request import Receive
 from fhir_server.config import Settings
-from fhir_server.identity.doors import within
+from fhir_server.networks import LOOPBACK, Networks, networks, within
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
-_LOOPBACK = ("127.0.0.0/8", "::1/128")
 _HEALTH = "/health/"
 
 
@@ -29,7 +28,7 @@ def behind_proxies(app: Asgi, settings: Settings) -> Asgi:
     A port without TLS answers such proxies and this machine alone; of others only whether
     it is healthy.
     """
-    trusted = settings.security.trusted_proxies
+    trusted = networks(settings.security.trusted_proxies)
     if settings.demo or (settings.security.tls is not None and not trusted):
         return app
     plain = settings.security.tls is None
@@ -38,10 +37,10 @@ def behind_proxies(app: Asgi, settings: Settings) -> Asgi:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        peer = scope["client"][0] if scope.get("client") else None
+        peer = scope["client"][0] if scope.get("client") else ""
         if within(peer, trusted):
             scope = {**scope, "client": (_forwarded(scope, peer, trusted), 0)}
-        elif plain and not within(peer, _LOOPBACK) and not scope["path"].startswith(_HEALTH):
+        elif plain and not within(peer, LOOPBACK) and not scope["path"].startswith(_HEALTH):
             refusal = JSONResponse({"detail": "This port takes TLS by a proxy only"}, 403)
             await refusal(scope, receive, send)
             return
@@ -50,7 +49,7 @@ def behind_proxies(app: Asgi, settings: Settings) -> Asgi:
     return peers
 
 
-def _forwarded(scope: Any, peer: str | None, trusted: tuple[str, ...]) -> str | None:  # noqa: ANN401
+def _forwarded(scope: Any, peer: str, trusted: Networks) -> str:  # noqa: ANN401
     """Return the nearest address that is no trusted proxy: those before it anyone may write."""
     given = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     named = [one.strip() for one in b",".join(given).decode("latin-1").split(",") if one.strip()]

@@ -131,7 +131,7 @@ def _small(resource: dict[str, Any], content: bytes) -> Sent:
     return Sent(json.encode({**resource, "data": b64encode(content).decode()}))
 
 
-def answer(server: Server, request: Request, text: bytes, headers: dict[str, str]) -> Answer:
+async def answer(server: Server, request: Request, text: bytes, headers: dict[str, str]) -> Answer:
     """Return the content of the Binary in `text`, or the range of it that is asked for."""
     found = binary.content(text)
     media = found.media_type if _MEDIA_TYPE.match(found.media_type) else OCTETS
@@ -140,13 +140,13 @@ def answer(server: Server, request: Request, text: bytes, headers: dict[str, str
         headers["X-Security-Context"] = found.context
     wanted = _range(request, found.size)
     if wanted is None:
-        return _part(server, found, (0, found.size), Answer(200, b"", headers, media=media))
+        return await _part(server, found, (0, found.size), Answer(200, b"", headers, media=media))
     first, last = wanted
     if first > last:
         issue = Issue("error", "value", "The range is beyond the content", "Range")
         return Answer(416, operation_outcome([issue]), {"Content-Range": f"bytes */{found.size}"})
     headers["Content-Range"] = f"bytes {first}-{last}/{found.size}"
-    return _part(server, found, (first, last + 1), Answer(206, b"", headers, media=media))
+    return await _part(server, found, (first, last + 1), Answer(206, b"", headers, media=media))
 
 
 def _range(request: Request, size: int) -> tuple[int, int] | None:
@@ -170,11 +170,11 @@ def _range(request: Request, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last or size - 1), size - 1)
 
 
-def _part(server: Server, found: Content, part: tuple[int, int], empty: Answer) -> Answer:
+async def _part(server: Server, found: Content, part: tuple[int, int], empty: Answer) -> Answer:
     start, end = part
     data = found.data
     if isinstance(data, bytes):
         return Answer(empty.status, data[start:end], empty.headers, media=empty.media)
-    binary.require(server, data)
+    await binary.require(server, data)
     stream = Stream(end - start, lambda: binary.read(server, data, start, end))
     return Answer(empty.status, b"", empty.headers, media=empty.media, stream=stream)

@@ -29,7 +29,7 @@ from fhir_server.api.encoding import takes_gzip
 from fhir_server.api.limits import InFlight
 from fhir_server.api.place import Place, place
 from fhir_server.api.request import Receive, Request, Scope, read_request, request_id
-from fhir_server.audit.record import HIDING, Recorder, keep, written
+from fhir_server.audit.record import Recorder, keep, refuses, written
 from fhir_server.caller import Caller, Trail
 from fhir_server.errors import BadRequest, MethodNotAllowed, SangamError
 from fhir_server.identity.doors import Doors
@@ -188,7 +188,7 @@ async def serve(
         given = found.request.id if found.request else request_id(scope)
         always = doors.headers
         await send_answer(send, answer, given, head=scope["method"] == "HEAD", always=always)
-    if answer.status in HIDING:
+    if refuses(answer.status, found.caller):
         doors.rates.answered(answer.status, auditing.address(scope), found.caller)
     shape = found.where.shape if found.where else "none"
     metrics.note(shape, scope["method"], answer.status, time.perf_counter() - began)
@@ -313,7 +313,7 @@ async def _shown(
 async def _whole(server: Server, answer: Answer, *, streams: bool) -> Answer:
     """Return the answer with the data of a large Binary."""
     if streams:
-        found = in_base64(server, answer.body)
+        found = await in_base64(server, answer.body)
         return answer if found is None else replace(answer, body=b"", stream=Stream(*found))
     return replace(answer, body=await whole(server, answer.body))
 

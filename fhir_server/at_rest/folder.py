@@ -1,17 +1,21 @@
 """A folder of files that leaves the installation, sealed under a key of its own.
 
 Each file is sealed for its name in the folder. SHA256SUMS lists every other one with the SHA-256
-of its content, so that one that is missing is found.
+of its content, so that one that is missing is found. KEY, where it is, is the key in an envelope
+(envelope.py), and stands for itself.
 """
 
 import hashlib
 import io
-from collections.abc import Iterator
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
-from fhir_server.at_rest import master
+from fhir_server.at_rest import envelope, master
 from fhir_server.at_rest.keys import ID_BYTES, Damaged, DataKey
 from fhir_server.at_rest.sealed import HEADER, MAGIC, SealedFile, Sealer, file_key, key_id
 from fhir_server.errors import Conflict
@@ -21,6 +25,10 @@ SUMS: Final = "SHA256SUMS"
 
 _PIECE: Final = 1 << 20
 _BUFFER: Final = 1 << 16
+# Of some four million files.
+_LONGEST_SUMS: Final = 1 << 29
+_PART: Final = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}"
+_LINE: Final = re.compile(rf"([0-9a-f]{{64}})  ({_PART}(?:/{_PART}){{0,2}})")
 
 
 class Writing:
@@ -56,10 +64,14 @@ class Folder:
         """Lend a new file of this name below the folder. Raises OSError."""
         place = self.root / name
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with place.open("wb", buffering=_BUFFER) as file:
-            made = Writing(file, self._key)
-            yield made
-            self._sums[name] = made.finish(name)
+        try:
+            with open(place, "wb", _BUFFER, opener=_for_us) as file:
+                made = Writing(file, self._key)
+                yield made
+                self._sums[name] = made.finish(name)
+        except BaseException:
+            place.unlink(missing_ok=True)  # what breaks off leaves none
+            raise
 
     def close(self) -> None:
         """Write the list of the files; the folder is whole then."""
@@ -68,12 +80,16 @@ class Folder:
             file.write("".join(lines).encode())
 
 
+def _for_us(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def new_key(path: Path) -> DataKey:
     """Make the key of a folder, and its file. Conflict when that is there already."""
     key = master.new()
     if not master.write(path, [key], fresh=True):
         raise Conflict(f"The key file {path} is there already; name a new one")
-    return _named(key)
+    return named(key)
 
 
 def unsealed(sealed: Path, key_file: Path, out: Path) -> int:
@@ -82,42 +98,111 @@ def unsealed(sealed: Path, key_file: Path, out: Path) -> int:
     Damaged when one was changed, moved or is missing, or the key is another's; Conflict when
     `out` is there already.
     """
-    key = _named(master.read(key_file).keys[0])
+    key = named(master.read(key_file).keys[0])
+    return write_out(Reading(sealed, key), out)
+
+
+def write_out(reading: "Reading", out: Path) -> int:
+    """Write all files of a sealed folder to a new one, and return how many; as `unsealed`."""
     try:
         out.mkdir(mode=0o700, parents=True)
     except FileExistsError as error:
         raise Conflict("The folder is there already; name a new one") from error
-    found: dict[str, str] = {}
-    for place in sorted(sealed.rglob("*")):
-        if place.is_file():
-            name = str(place.relative_to(sealed))
-            found[name] = _opened(place, name, key, out / name)
-    if SUMS not in found:
-        raise Damaged(f"The folder has no {SUMS}: it was not written to its end")
-    del found[SUMS]
-    lines = [f"{digest}  {name}\n" for name, digest in sorted(found.items())]
-    if (out / SUMS).read_text() != "".join(lines):
-        raise Damaged(f"The files are not those of {SUMS}")
-    return len(found)
+    with reading.open(SUMS) as sums, _copy(out / SUMS) as copy:
+        while piece := sums.read(_PIECE):
+            copy.write(piece)
+    for name in reading.sums:
+        with _copy(out / name) as copy:
+            reading.check(name, copy.write)
+    return len(reading.sums)
 
 
-def _opened(place: Path, name: str, key: DataKey, out: Path) -> str:
-    digest = hashlib.sha256()
-    out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with io.FileIO(place) as file:
-        header = file.read(HEADER.size)
-        if not header.startswith(MAGIC) or key_id(header) != key.id:
-            raise Damaged(f"{name} is not sealed under this key")
-        content = SealedFile(file, header, file_key(key, header))
-        content.check(_bound(name))
-        with io.BufferedReader(content) as reader, out.open("xb") as copy:
-            while piece := reader.read(_PIECE):
+def _copy(place: Path) -> BinaryIO:
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place.open("xb")
+
+
+class Reading:
+    """A sealed folder that is read: what it holds is what was sealed under its key.
+
+    `sums` are the SHA-256 of its files by name. A file that is away, one more, a link, or a name
+    that would lead out of the folder is found before anything is read: Damaged.
+    """
+
+    def __init__(self, root: Path, key: DataKey) -> None:
+        self.root = root
+        self._key = key
+        found = set(_files(root))
+        if SUMS not in found:
+            raise Damaged(f"The folder has no {SUMS}: it was not written to its end")
+        self.sums = self._read_sums()
+        if found - {SUMS, envelope.NAME} != self.sums.keys():
+            raise Damaged(f"The files are not those of {SUMS}")
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Lend the content of a file; Damaged, at once or while it is read, if it was changed."""
+        descriptor = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with io.FileIO(descriptor) as file:
+            header = file.read(HEADER.size)
+            if not header.startswith(MAGIC) or key_id(header) != self._key.id:
+                raise Damaged(f"{name} is not sealed under this key")
+            content = SealedFile(file, header, file_key(self._key, header))
+            content.check(_bound(name))
+            with io.BufferedReader(content, _PIECE) as reader:
+                yield cast("BinaryIO", reader)
+
+    def check(self, name: str, take: Callable[[bytes], object] = len) -> None:
+        """Read a whole file and give its pieces to `take`; Damaged unless it is as it was."""
+        digest = hashlib.sha256()
+        with self.open(name) as file:
+            while piece := file.read(_PIECE):
                 digest.update(piece)
-                copy.write(piece)
-    return digest.hexdigest()
+                take(piece)
+        if digest.hexdigest() != self.sums[name]:
+            raise Damaged(f"{name} is not the file of {SUMS}")
+
+    def text(self, name: str, most: int) -> bytes:
+        """Return a small file; Damaged when it has more than `most` bytes."""
+        with self.open(name) as file:
+            found = file.read(most + 1)
+        if len(found) > most:
+            raise Damaged(f"{name} is too long")
+        return found
+
+    def size(self, name: str) -> int:
+        """Return how many bytes a file has on disk."""
+        return (self.root / name).stat().st_size
+
+    def digest(self) -> str:
+        """Return a digest of the whole folder, by which two people may compare theirs."""
+        lines = (f"{digest}  {name}\n" for name, digest in sorted(self.sums.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def _read_sums(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in self.text(SUMS, _LONGEST_SUMS).decode("ascii", "replace").splitlines():
+            said = _LINE.fullmatch(line)
+            if said is None or said[2] in found:
+                raise Damaged(f"{SUMS} is not as it is written here")
+            found[said[2]] = said[1]
+        return found
 
 
-def _named(key: bytes) -> DataKey:
+def _files(root: Path) -> Iterator[str]:
+    """Yield the names of all files; a link or a device leads elsewhere and is refused."""
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            place = Path(folder, name)
+            mode = place.lstat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise Damaged(f"{place.relative_to(root)} is a link, which no export has")
+            if stat.S_ISREG(mode):
+                yield place.relative_to(root).as_posix()
+
+
+def named(key: bytes) -> DataKey:
+    """Return the key of a folder with its id."""
     return DataKey(hashlib.sha256(key).digest()[:ID_BYTES], key)
 
 

@@ -1,5 +1,7 @@
 """The data keys of a tenant: wrapped in its database, opened in each of its processes."""
 
+import asyncio
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Any, Final
 import psycopg
 
 from fhir_server.at_rest import master
+from fhir_server.at_rest.custody import Custody, custody
 from fhir_server.at_rest.keys import Damaged, DataKey, new
 from fhir_server.config import Settings
 from fhir_server.database import Connection
@@ -55,6 +58,8 @@ DELETE FROM data_key WHERE NOT "current" AND id = ANY(%s) RETURNING encode(id, '
 
 _HEX: Final = "[0-9a-f][0-9a-f]"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class _State:
@@ -65,13 +70,17 @@ class _State:
 
 
 class Keyring:
-    """The keys as this process knows them; it looks again when it has to."""
+    """The keys as this process knows them; it looks again when it has to.
 
-    def __init__(self, conninfo: str, tenant: str, path: Path, files: Path) -> None:
+    Looking waits for the database: what runs on an event loop calls `look`, `current`, `of` and
+    `plain`, and what calls these, in a thread beside it.
+    """
+
+    def __init__(self, conninfo: str, tenant: str, held: Custody, files: Path) -> None:
         """Read nothing yet; `files` is the folder below which sealed files lie."""
         self._conninfo = conninfo
         self._tenant = tenant
-        self._path = path
+        self._held = held
         self._files = files
         self._state = _State()
         self._looking = threading.Lock()
@@ -85,16 +94,16 @@ class Keyring:
         if not rows:
             async with connection.transaction():
                 await connection.execute(_BESIDE, (WRAPPING,))
-                await connection.execute(_SETTLE, self._first())
+                await connection.execute(_SETTLE, await asyncio.to_thread(self._first))
             rows = await (await connection.execute(_READ)).fetchall()
-        self._take(rows)
+        await asyncio.to_thread(self._take, rows)
 
     async def rotate(self, connection: Connection) -> str:
         """Make a new key that seals from now on, inside a transaction; return its id in hex."""
         made = new()
         await connection.execute(_BESIDE, (WRAPPING,))
         await connection.execute(_RETIRE)
-        await connection.execute(_ADD, (made.id, self._wrapped(made)))
+        await connection.execute(_ADD, (made.id, await asyncio.to_thread(self._wrapped, made)))
         return made.id.hex()
 
     def look(self) -> None:
@@ -142,6 +151,8 @@ class Keyring:
         return self._state.plain
 
     def _look(self) -> None:
+        if _on_event_loop():
+            log.error("the data keys are read on an event loop, which waits", stack_info=True)
         try:
             with psycopg.connect(
                 self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
@@ -160,18 +171,20 @@ class Keyring:
 
     def _first(self) -> tuple[bytes, bytes, bool]:
         """Return the row of a first key, and whether files are there that are not sealed."""
-        master.make(self._path)
+        self._held.make()
         key = new()
         return key.id, self._wrapped(key), _has_files(self._files)
 
     def _wrapped(self, key: DataKey) -> bytes:
-        return master.read(self._path).wrapped(self._tenant, key)
+        return self._held.read().wrapped(self._tenant, key)
 
     def _take(self, rows: Sequence[tuple[Any, ...]]) -> None:
         keys = {id_: key for id_, key in self._state.keys.items() if any(id_ == r[0] for r in rows)}
         missing = [(id_, wrapped) for id_, wrapped, *_ in rows if id_ not in keys]
         if missing:
-            opening = master.read(self._path)
+            opening = self._held.read()
+            if not all(opening.opens(said) for _, said in missing):
+                opening = self._held.read(fresh=True)
             keys |= {id_: opening.unwrapped(self._tenant, id_, said) for id_, said in missing}
         current = next((keys[row[0]] for row in rows if row[2]), None)
         self._state = _State(keys, current, any(row[3] for row in rows), time.monotonic())
@@ -202,15 +215,17 @@ async def drop(connection: Connection, ids: Sequence[bytes]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def place(settings: Settings) -> Path:
-    """Return where the master key is by these settings of an installation."""
-    given = settings.security.at_rest.master_key_file
-    return Path(given) if given else settings.data_dir / master.FILE
-
-
 def keyring(settings: Settings, conninfo: str, tenant: str) -> Keyring:
     """Return the keyring of a tenant, which reads the keys when they are first needed."""
-    return Keyring(conninfo, tenant, place(settings), settings.data_dir / FOLDER)
+    return Keyring(conninfo, tenant, custody(settings), settings.data_dir / FOLDER)
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _has_files(root: Path) -> bool:

@@ -5,7 +5,6 @@ wrapped, so that a key can be changed while servers run.
 """
 
 import base64
-import binascii
 import os
 import secrets
 import stat
@@ -26,6 +25,8 @@ FILE: Final = "master.key"
 
 _NONCE: Final = 12
 _MARK: Final = 8
+# Digits of a mark by which operators tell keys apart.
+_SHOWN: Final = 8
 _OTHERS: Final = stat.S_IROTH | stat.S_IWOTH | stat.S_IXOTH | stat.S_IWGRP
 
 
@@ -53,11 +54,18 @@ class Master:
                         "A data key of this database was changed, or is another tenant's"
                     ) from None
                 return DataKey(id_, opened)
+        there = ", ".join(mark(one).hex()[:_SHOWN] for one in self.keys)
         raise Conflict(
             "The master key file does not hold the key under which this database's data are "
-            "sealed. Put the right file in its place (security.at_rest.master_key_file, else "
-            f"{FILE} in the data directory); docs/security-encryption.md says more."
+            f"sealed: that is {mark_of(wrapped).hex()[:_SHOWN]}, and there is {there}. Put the "
+            f"right file in its place (security.at_rest.master_key_file, else {FILE} in the data "
+            "directory), or have the command print it; docs/security-encryption.md says more. "
+            "Nothing was changed."
         )
+
+    def opens(self, wrapped: bytes) -> bool:
+        """Return whether a key of these has wrapped this."""
+        return any(mark(one) == wrapped[:_MARK] for one in self.keys)
 
     def wraps(self, wrapped: bytes) -> bool:
         """Return whether the first key has wrapped this."""
@@ -81,19 +89,28 @@ def read(path: Path) -> Master:
     """
     try:
         mode = path.stat().st_mode
-        lines = path.read_text("ascii").splitlines()
+        said = path.read_bytes()
     except FileNotFoundError:
         raise Conflict(
             f"There is no master key at {path}, and this database's data are sealed under one. "
             "Bring the file back from where it is kept: without it they cannot be read."
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Conflict(f"The master key {path} cannot be read ({type(error).__name__})") from None
     if mode & _OTHERS:
         raise Conflict(f"Other accounts may read or change the master key: chmod 0400 {path}")
-    keys = [_key(line, path) for line in lines if line.strip() and not line.startswith("#")]
+    return parsed(said, f"The master key file {path}")
+
+
+def parsed(said: bytes, where: str) -> Master:
+    """Return the keys in the lines of a file, or of what a command printed. Conflict without one.
+
+    `where` begins the sentence that tells what is wrong.
+    """
+    lines = said.decode("ascii", "replace").splitlines()
+    keys = [_key(line, where) for line in lines if line.strip() and not line.startswith("#")]
     if not keys:
-        raise Conflict(f"There is no key in the master key file {path}")
+        raise Conflict(f"{where} holds no key")
     return Master(tuple(keys))
 
 
@@ -132,13 +149,13 @@ def write(path: Path, keys: Sequence[bytes], *, fresh: bool = False) -> bool:
     return True
 
 
-def _key(line: str, path: Path) -> bytes:
+def _key(line: str, where: str) -> bytes:
     try:
         found = base64.b64decode(line.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:
         found = b""
     if len(found) != KEY_BYTES:
-        raise Conflict(f"A line of the master key file {path} is no key: 32 bytes in base64")
+        raise Conflict(f"{where} has a line that is no key: 32 bytes in base64")
     return found
 
 

@@ -34,7 +34,8 @@ data_key = Table(
 )
 
 # `plain`: files that are not sealed are believed. The rest is of the last rotation: `place` is
-# behind which it goes on, `renewed` and `failed` count files of this pass, `seen` those of all.
+# behind which it goes on in one of so many `stores`, `seen`, `renewed` and `failed` count files of
+# this pass, `sealed` those sealed anew since it began.
 data_key_rotation = Table(
     "data_key_rotation",
     metadata,
@@ -48,4 +49,6 @@ data_key_rotation = Table(
     Column("began_at", DateTime(timezone=True)),
     Column("pass_at", DateTime(timezone=True)),
     Column("ended_at", DateTime(timezone=True)),
+    Column("sealed", BigInteger, nullable=False, server_default="0"),
+    Column("stores", SmallInteger, nullable=False, server_default="1"),
 )

@@ -29,6 +29,7 @@ class Happening:
 _AUTHENTICATION: Final = ("110114", "User Authentication")
 _ALERT: Final = ("110113", "Security Alert")
 _EXPORT: Final = ("110106", "Export")
+_IMPORT: Final = ("110107", "Import")
 
 LOGIN: Final = "login"
 LOGOUT: Final = "logout"
@@ -40,6 +41,7 @@ USERS_CHANGED: Final = "users-changed"
 CLIENTS_CHANGED: Final = "clients-changed"
 SETTINGS_CHANGED: Final = "settings-changed"
 EXPORTED: Final = "exported"
+IMPORTED: Final = "imported"
 ERASURE: Final = "erasure"
 PEER_REFUSED: Final = "peer-refused"
 
@@ -55,6 +57,7 @@ HAPPENINGS: Final = {
     SETTINGS_CHANGED: Happening(*_ALERT, "110131", "Security Configuration"),
     PEER_REFUSED: Happening(*_ALERT, "110126", "Node Authentication"),
     EXPORTED: Happening(*_EXPORT, "110106", "Export", "R"),
+    IMPORTED: Happening(*_IMPORT, "110107", "Import", "C"),
     ERASURE: Happening("110110", "Patient Record", "110105", "Erasure", "D"),
 }
 """By the names above."""

@@ -27,6 +27,8 @@ SUCCESS, MINOR, SERIOUS = 0, 4, 8
 HIDING: Final = frozenset((401, 403, 404, 410))
 """Statuses that keep something from who asked, or hide that it is there."""
 
+_CONFLICT: Final = 409
+
 _INSERT: Final = """
 INSERT INTO audit_record (position, said) VALUES (nextval('audit_position'), %s)
 """
@@ -35,6 +37,16 @@ INSERT INTO audit_record (position, said) VALUES (nextval('audit_position'), %s)
 _PATIENCE: Final = 0.5
 _LONGEST: Final = 0.005
 _AWAY: Final = "The access cannot be recorded, so nothing is shown"
+
+
+def refuses(status: int, caller: Caller | None) -> bool:
+    """Return whether an answer keeps something from who asked, so that it is recorded and counted.
+
+    To who does not see everything a conflict, as of an identifier that another resource has
+    alone, tells that there is one.
+    """
+    restricted = caller is not None and bool(caller.rights.walls)
+    return status in HIDING or (status == _CONFLICT and restricted)
 
 
 class Who(msgspec.Struct, omit_defaults=True):

@@ -8,24 +8,32 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from fhir_server.access.scope_words import in_words
 from fhir_server.audit.happening import USERS_CHANGED, happened
+from fhir_server.database import Connection
 from fhir_server.errors import BadRequest
 from fhir_server.identity import (
     grants,
+    login,
     login_pages,
+    passkey_pages,
+    passkeys,
     passwords,
+    review_pages,
     second_factor,
     sessions,
     users,
     visiting,
     web,
+    webauthn,
 )
+from fhir_server.identity.passkeys import Kept
 from fhir_server.identity.sessions import Session, Visitor
 from fhir_server.server import Server
 
@@ -41,6 +49,7 @@ _SYSTEMS: Final = (
     ("Mac OS X", "Mac"),
     ("Linux", "Linux"),
 )
+_NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _CONTROLS: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -50,6 +59,15 @@ async def show(server: Server, request: Request) -> Response:
     if visitor is None:
         return web.redirect(web.login_url(server, f"{server.root}/auth/manage"))
     return await _page(server, visitor)
+
+
+async def me(server: Server, request: Request) -> Response:
+    """Answer our own pages with who is logged in, and by what they log out; `{}` for nobody."""
+    visitor = await sessions.visitor(server, request.headers.get("cookie"))
+    if visitor is None:
+        return JSONResponse({}, 200, _NO_STORE)
+    csrf = sessions.csrf(server, visitor.session)
+    return JSONResponse({"name": visitor.user.display, "csrf": csrf}, 200, _NO_STORE)
 
 
 async def change(server: Server, request: Request) -> Response:
@@ -65,6 +83,8 @@ async def change(server: Server, request: Request) -> Response:
         return web.redirect(web.login_url(server, account, again=True))
     if "device" in given:
         return await login_pages.new_device(server, visitor, f"{server.root}/auth/manage")
+    if "passkey" in given:
+        return await passkey_pages.new(server, visitor, f"{server.root}/auth/manage")
     if "codes" in given:
         return await _codes(server, visitor)
     carry = next((_CHANGES[name] for name in given if name in _CHANGES), None)
@@ -124,13 +144,46 @@ async def _set_password(server: Server, visitor: Visitor, given: Mapping[str, st
     )
 
 
+async def _remove_phone(server: Server, visitor: Visitor, _: Mapping[str, str]) -> str:
+    return await _without(
+        server, visitor, partial(second_factor.forget_phone, user_id=visitor.user.id)
+    )
+
+
+async def _remove_passkey(server: Server, visitor: Visitor, given: Mapping[str, str]) -> str:
+    remove = partial(passkeys.remove, user_id=visitor.user.id, id_=given["key"])
+    return await _without(server, visitor, remove)
+
+
+async def _without(
+    server: Server, visitor: Visitor, remove: Callable[[Connection], Awaitable[object]]
+) -> str:
+    """Take a factor away; BadRequest when it is the last of who has to have one."""
+    needed = await login.must_have_second_factor(server, visitor.user)
+    async with server.database.transaction() as connection:
+        await users.locked(connection, visitor.user.id)
+        await remove(connection)
+        user = await users.by_id(connection, visitor.user.id)
+        if user is None or not user.has_factor:
+            if needed:
+                raise BadRequest("This is your only second factor: set up another one first")
+            await second_factor.forget(connection, visitor.user.id)  # its recovery codes
+        # Whoever found the device may be logged in by it.
+        await sessions.end_all(connection, visitor.user.id, visitor.session.id)
+        caller = await visiting.caller(server, visitor, visitor.session.address)
+        await happened(connection, caller, USERS_CHANGED, about=[visitor.user.name])
+    return "It was removed. Everywhere else you are logged out."
+
+
 _CHANGES: Mapping[str, Change] = {
     "session": _end_session,
     "others": _end_others,
     "grant": _end_grant,
     "password": _set_password,
+    "key": _remove_passkey,
+    "phone": _remove_phone,
 }
-_ALONE: Final = frozenset(("password", "device", "codes"))
+_ALONE: Final = frozenset(("password", "device", "codes", "passkey", "key", "phone"))
 
 
 async def _page(
@@ -140,14 +193,18 @@ async def _page(
         user = await users.by_id(connection, visitor.user.id)
         held = await grants.held(connection, visitor.user.id)
         found = await sessions.of_user(server, connection, visitor.user.id)
+        keys = await passkeys.listed(connection, visitor.user.id)
     values = {
         "user": user or visitor.user,
         "grants": [_grant(one, app) for one, app in held],
         "sessions": [_session(one, visitor.session) for one in found],
+        "keys": [_key(one) for one in keys],
+        "has_place": webauthn.place(web.own_origin(server)) is not None,
         "csrf": sessions.csrf(server, visitor.session),
         "shortest": server.settings.security.identity.password.shortest,
         "told": told,
         "wrong": wrong,
+        "reviews": await review_pages.may_review(server, user or visitor.user),
     }
     return web.page(server, "manage", values, status=status)
 
@@ -171,6 +228,16 @@ def _session(one: Session, here: Session) -> dict[str, Any]:
         "since": _when(one.created_at),
         "seen": _when(one.seen_at),
         "here": one.id == here.id,
+    }
+
+
+def _key(one: Kept) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "since": _when(one.created_at),
+        "used": _when(one.used_at) if one.used_at else "",
+        "synced": one.synced,
     }
 
 

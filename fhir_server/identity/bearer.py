@@ -125,7 +125,7 @@ class Bearers:
             roles=known.roles if known is not None else (),
             client=said.client,
             patient=said.patient,
-            purpose=caller_of.purpose(settings, known),
+            purpose=caller_of.purpose(settings, table, known),
             token=said.jti,
             authenticated=int(said.authenticated) if said.authenticated is not None else None,
         )
@@ -207,7 +207,8 @@ def _sources(server: Server) -> list[_Source]:
             server.base, server.base, server.base, server.tenant, leeway=security.leeway_seconds
         )
         fetch: Callable[[], Awaitable[Published]] = partial(_ours, server)
-        found.append(_Source(expected, (signing.ALGORITHM,), Keys(fetch)))
+        # Another process may have made a key this moment, and asking costs next to nothing.
+        found.append(_Source(expected, (signing.ALGORITHM,), Keys(fetch, pause=0.0)))
     return found
 
 

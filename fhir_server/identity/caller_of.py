@@ -22,8 +22,6 @@ from fhir_server.security_settings import SecuritySettings
 OWN: Final = ("Patient", "RelatedPerson")
 """Who asks for the own record, or that of a patient for whom they may act."""
 
-_PAYMENT: Final = frozenset(("BILLING_STAFF",))
-
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -33,13 +31,13 @@ class Known:
     person: Person
 
 
-def purpose(settings: SecuritySettings, known: Known | None) -> str:
+def purpose(settings: SecuritySettings, table: RoleTable, known: Known | None) -> str:
     """Return what somebody asks for records for, as a code of v3-PurposeOfUse."""
     if known is None:
         return settings.system_purpose
     if is_own(known.person.user):
         return "PATRQT" if (known.person.user or "").startswith("Patient/") else "FAMRQT"
-    return "HPAYMT" if set(known.roles) == _PAYMENT else "TREAT"
+    return roles.purpose(table, known.roles)
 
 
 def is_own(user: str | None) -> bool:
@@ -80,7 +78,7 @@ def of_person(
     if not known.roles:
         raise Forbidden("You have no role here")
     person = known.person
-    asked_for = purpose(settings, known)
+    asked_for = purpose(settings, table, known)
     walls: tuple[Wall, ...] = (
         roles.wall(table, known.roles, person, role_store.flags(settings.roles)),
         labels.wall(*roles.clearance(table, known.roles), person.user),

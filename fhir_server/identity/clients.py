@@ -25,6 +25,13 @@ GRANTS: Final = ("authorization_code", "refresh_token", "client_credentials")
 POWERS: Final = ("launch", "introspection")
 """What a client may be let do beside: open apps with a patient, ask of any token."""
 
+MOST: Final = 100
+"""Redirect URIs, origins and keys of a client, of each."""
+
+LONGEST_URI: Final = 2_048
+LONGEST_SCOPE: Final = 20_000
+_PORTS: Final = {"https": 443, "http": 80}
+
 # What every reader of URLs takes for the same host, and the same path.
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:.]+")
 _PATH: Final = re.compile(r"(/(?!\.{1,2}(/|\Z)|\.?%2[EeFf])[\w.~!$&'()*+,;=:@%-]*)*", re.ASCII)
@@ -122,6 +129,7 @@ async def allows_origin(connection: Connection, origin: str, *, demo: bool) -> b
 
 def check(client: Client) -> None:
     """Refuse a client that could not be used, or not safely; BadRequest names what."""
+    _check_size(client)
     if client.authentication not in METHODS:
         raise BadRequest(f"A client authenticates by one of {', '.join(METHODS)}")
     if unknown := set(client.grants) - {*GRANTS, *POWERS}:
@@ -139,6 +147,16 @@ def check(client: Client) -> None:
         check_redirect(one)
     if not client.scope.split():
         raise BadRequest("A client has at least one scope that it may ask for")
+
+
+def _check_size(client: Client) -> None:
+    """Refuse what each request of the app would have to be compared with for long."""
+    keys = (client.keys or {}).get("keys", ())
+    if max(len(client.redirects), len(client.origins), len(keys)) > MOST:
+        raise BadRequest(f"A client has at most {MOST} redirect URIs, origins and keys")
+    texts = (*client.redirects, *client.origins, client.name, client.launch_url or "")
+    if max(map(len, texts)) > LONGEST_URI or len(client.scope) > LONGEST_SCOPE:
+        raise BadRequest("A name, a URI or the scope of the client is too long")
 
 
 def check_redirect(uri: str) -> None:
@@ -190,9 +208,13 @@ def redirects_to(client: Client, uri: str) -> bool:
 
 
 def origin(uri: str) -> str:
-    """Return the origin of a URI, or the scheme of one that has no host."""
+    """Return the origin of a URI as browsers write it, or the scheme of one that has no host."""
     found = urlsplit(uri)
-    return f"{found.scheme}://{found.netloc}" if found.netloc else f"{found.scheme}:"
+    if not found.hostname:
+        return f"{found.scheme}:"
+    host = f"[{found.hostname}]" if ":" in found.hostname else found.hostname
+    is_usual = found.port in {None, _PORTS.get(found.scheme)}
+    return f"{found.scheme}://{host}" + ("" if is_usual else f":{found.port}")
 
 
 def origins_of(uris: Sequence[str]) -> tuple[str, ...]:

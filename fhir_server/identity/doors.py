@@ -10,7 +10,6 @@ https://www.rfc-editor.org/rfc/rfc6750
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,8 +19,9 @@ from fhir_server.caller import Caller, trusted
 from fhir_server.errors import Forbidden, Unauthenticated
 from fhir_server.identity import clients, sessions
 from fhir_server.identity.bearer import Bearers
-from fhir_server.identity.rates import Rates
+from fhir_server.identity.rate_sums import Sums
 from fhir_server.identity.visitors import Visitors
+from fhir_server.networks import Networks, within
 from fhir_server.rights import ANY
 from fhir_server.server import Server
 
@@ -34,6 +34,8 @@ CALLER: Final = "sangam.caller"
 _READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _SCHEME: Final = "bearer"
 _HEALTH: Final = "/health/"
+# What pages of others are made of, where many people come from one address.
+_PARTS: Final = frozenset(("/auth/me", "/auth/me.js", "/auth/page.css", "/auth/passkey.js"))
 _CHALLENGE: Final = "Bearer"
 
 Headers = Mapping[bytes, bytes]
@@ -47,14 +49,14 @@ class Door:
 
     `*` asks for all of them, "" for none: any caller does. A `public` door takes everyone.
     At one with `session` browsers are known by their session, and led to the login. Scripts of
-    registered apps may call where `shared` is set (CORS). From `networks` (CIDR) anyone comes.
+    registered apps may call where `shared` is set (CORS). From `networks` anyone comes.
     """
 
     operator: str = ANY
     public: bool = False
     session: bool = False
     shared: bool = False
-    networks: tuple[str, ...] = ()
+    networks: Networks = ()
 
 
 CLOSED: Final = Door()
@@ -111,7 +113,7 @@ class Doors:
         self._bearers = Bearers(server)
         self._visitors = Visitors(server)
         self._own = clients.origin(server.base)
-        self.rates = Rates(server.settings.security.rates)
+        self.rates = Sums(server).rates
         self.headers = always(server)
         self._origins: dict[str, bool] = {}
         self._generation = 0
@@ -138,12 +140,14 @@ class Doors:
         """
         address = scope["client"][0] if scope.get("client") else None
         if door.public:
-            if not scope["path"].startswith(_HEALTH):
+            if scope["path"] in _PARTS:
+                self.rates.arrive(address)
+            elif not scope["path"].startswith(_HEALTH):
                 self.rates.knock(address)
             return None
         headers = dict(scope["headers"])
         self._check_site(scope["method"], headers, shared=door.shared)
-        if within(address, door.networks):
+        if within(address or "", door.networks):
             return None
         found = await self._visitor(door, headers)
         if found is None:
@@ -221,15 +225,6 @@ _MOST_ORIGINS: Final = 1_000
 def is_own(own: str, origin: str, headers: Headers) -> bool:
     """Return whether a page of this server asks: by the base URL, or by how it was called."""
     return origin == own or urlsplit(origin).netloc == headers.get(b"host", b"").decode("latin-1")
-
-
-def within(address: str | None, networks: Sequence[str]) -> bool:
-    """Return whether an address lies in one of the networks (CIDR)."""
-    try:
-        found = ip_address(address or "")
-    except ValueError:
-        return False
-    return any(found in ip_network(one) for one in networks)
 
 
 @lru_cache(maxsize=256)

@@ -38,13 +38,14 @@ class Published:
 
 @dataclass(slots=True)
 class Keys:
-    """The keys of one issuer. A key that is not known is asked for, once in `PAUSE`.
+    """The keys of one issuer. A key that is not known is asked for, once in `pause` seconds.
 
     All requests that lack it wait for the one that asks.
     """
 
     fetch: Callable[[], Awaitable[Published]]
     clock: Callable[[], float] = time.monotonic
+    pause: float = PAUSE
     known: Mapping[tuple[str, str], Key] = field(default_factory=dict)
     fetched: float = -math.inf
     until: float = -math.inf
@@ -73,7 +74,7 @@ class Keys:
             now = self.clock()
             if now < self.until and wanted in self.known:
                 return
-            if now - self.tried >= PAUSE:
+            if now - self.tried >= self.pause:
                 self.tried = now
                 try:
                     self._take(await self.fetch(), now)

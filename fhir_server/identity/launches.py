@@ -24,6 +24,9 @@ _ID_CHARACTERS: Final = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
 )
 _LONGEST_ID: Final = 64
+# Of an object of fhirContext, one at least, and what else it may say.
+_NAMING: Final = frozenset(("reference", "canonical", "identifier"))
+_CONTEXT_MEMBERS: Final = _NAMING | {"type", "role"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,21 @@ def is_id(value: object) -> bool:
 
 
 def _is_context(definitions: Definitions, value: object) -> bool:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not _NAMING.intersection(value):
         return False
-    if isinstance(value.get("reference"), str):
-        type_name, _, id_ = value["reference"].partition("/")
+    return set(value) <= _CONTEXT_MEMBERS and all(
+        _is_member(definitions, name, one) for name, one in value.items()
+    )
+
+
+def _is_member(definitions: Definitions, name: str, value: object) -> bool:
+    if name == "identifier":
+        return isinstance(value, dict) and isinstance(value.get("value"), str)
+    if not isinstance(value, str) or not value:
+        return False
+    if name == "type":
+        return value in definitions.type_ids
+    if name == "reference":
+        type_name, _, id_ = value.partition("/")
         return type_name in definitions.type_ids and is_id(id_)
-    return isinstance(value.get("canonical"), str) or isinstance(value.get("identifier"), dict)
+    return True

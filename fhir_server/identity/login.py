@@ -16,12 +16,22 @@ from fhir_server.audit.record import MINOR
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Unauthenticated
-from fhir_server.identity import opaque, passwords, second_factor, throttle, users
+from fhir_server.identity import (
+    address_groups,
+    opaque,
+    passkeys,
+    passwords,
+    second_factor,
+    throttle,
+    users,
+)
 from fhir_server.identity.users import User
+from fhir_server.identity.webauthn import Place
 from fhir_server.server import Server
 
 DOOR: Final = "login"
 WRONG: Final = "The name or the password is not right"
+LATE: Final = "That took too long; log in again"
 WRONG_CODE: Final = "This code is not right, or was used already"
 _HALF: Final = "half a login"
 _HALF_SECONDS: Final = 600
@@ -86,11 +96,12 @@ async def by_code(server: Server, user: User, code: str, address: str) -> str:
 
 
 async def by_new_device(
-    server: Server, user: User, seed: str, code: str, address: str
+    server: Server, user: User, seed: str, code: str, address: str, *, first: bool = False
 ) -> list[str]:
     """Set up a device by its first code and return recovery codes; Unauthenticated if wrong.
 
     Counted as each attempt is: else it would end a delay that others' passwords have brought.
+    One that is to be the `first` is taken while there is no other.
     """
     keys = _keys(server, user.name, address)
     async with server.database.statement() as connection:
@@ -99,12 +110,69 @@ async def by_new_device(
         step = second_factor.step_of(seed, code, time.time())
         if step is None:
             raise Unauthenticated(WRONG_CODE)
+        await _locked(connection, user, first=first)
         await second_factor.enrol(server, connection, user, seed, step)
         codes = await second_factor.new_codes(server, connection, user.id)
         await throttle.clear(connection, *keys)
-        caller = Caller(f"user/{user.id}", DOOR, user=user.fhir_user, address=address)
-        await happened(connection, caller, USERS_CHANGED, about=[user.name])
+        await _changed(connection, user, address)
     return codes
+
+
+async def by_passkey(server: Server, here: Place, user: User, answer: str, address: str) -> str:
+    """Return how a key of an authenticator proved the second factor; else Unauthenticated."""
+    keys = _keys(server, user.name, address)
+    async with server.database.statement() as connection:
+        await throttle.count(connection, server.settings.security.identity, *keys)
+        try:
+            method = await passkeys.used(connection, here, user, answer)
+        except Unauthenticated:
+            await _failed(server, user.name, address)
+            raise
+        await throttle.clear(connection, *keys)
+    return method
+
+
+@dataclass(frozen=True, slots=True)
+class NewPasskey:
+    """A browser's answer with a new key; one to be the `first` factor is so while there is none."""
+
+    answer: str
+    name: str
+    first: bool
+
+
+async def by_new_passkey(
+    server: Server, here: Place, user: User, new: NewPasskey, address: str
+) -> tuple[str, list[str]]:
+    """Set up a key; return how it proves the second factor, and recovery codes with the first.
+
+    Unauthenticated when the answer is not to us, BadRequest for a key that is known.
+    """
+    keys = _keys(server, user.name, address)
+    async with server.database.statement() as connection:
+        await throttle.count(connection, server.settings.security.identity, *keys)
+        key = await passkeys.made(connection, here, user, new.answer)
+    async with server.database.transaction() as connection:
+        now = await _locked(connection, user, first=new.first)
+        await passkeys.add(connection, server.new_id(), user.id, key, new.name)
+        codes: list[str] = []
+        if not now.has_factor:
+            codes = await second_factor.new_codes(server, connection, user.id)
+        await throttle.clear(connection, *keys)
+        await _changed(connection, user, address)
+    return passkeys.method(key), codes
+
+
+async def _locked(connection: Connection, user: User, *, first: bool) -> User:
+    now = await users.locked(connection, user.id)
+    if now is None or (first and now.has_factor):
+        raise Unauthenticated(LATE)
+    return now
+
+
+async def _changed(connection: Connection, user: User, address: str) -> None:
+    caller = Caller(f"user/{user.id}", DOOR, user=user.fhir_user, address=address)
+    await happened(connection, caller, USERS_CHANGED, about=[user.name])
 
 
 async def _failed(server: Server, name: str, address: str) -> None:
@@ -115,8 +183,13 @@ async def _failed(server: Server, name: str, address: str) -> None:
 
 async def needs_second_factor(server: Server, user: User) -> bool:
     """Return whether a password alone does not do for this user, as the roles are now."""
-    if user.seed is not None or user.demo:
-        return user.seed is not None
+    return user.has_factor or await must_have_second_factor(server, user)
+
+
+async def must_have_second_factor(server: Server, user: User) -> bool:
+    """Return whether a user has to set up a second factor, as the roles are now."""
+    if user.demo:
+        return False
     if server.settings.security.identity.second_factor == "all":
         return True
     return roles.is_staff(await role_store.in_force(server), user.roles)
@@ -137,15 +210,15 @@ async def opened(server: Server, connection: Connection, text: str) -> tuple[Use
     raw = opaque.unsealed(server, _HALF, "", text)
     found = msgspec.json.decode(raw, type=Half) if raw else None
     if found is None or time.time() - found.at > _HALF_SECONDS:
-        raise Unauthenticated("That took too long; log in again")
+        raise Unauthenticated(LATE)
     user = await users.by_id(connection, found.user_id)
     if (
         user is None
         or not may_log_in(server, user)
         or found.password != _mark(user)
-        or (found.seed and user.seed and not found.renewing)
+        or (found.seed and user.has_factor and not found.renewing)
     ):
-        raise Unauthenticated("That took too long; log in again")
+        raise Unauthenticated(LATE)
     return user, found
 
 
@@ -156,5 +229,5 @@ def _mark(user: User) -> str:
 def _keys(server: Server, name: str, address: str) -> tuple[bytes, bytes]:
     return (
         opaque.keyed(server, "attempt", f"account {users.normal(name)}"),
-        opaque.keyed(server, "attempt", f"address {address}"),
+        opaque.keyed(server, "attempt", f"address {address_groups.of(address)}"),
     )

@@ -14,7 +14,16 @@ from starlette.responses import Response
 from fhir_server.audit.happening import LOGIN, LOGOUT, happened
 from fhir_server.caller import Caller
 from fhir_server.errors import SangamError, Throttled, Unauthenticated
-from fhir_server.identity import clients, login, samples, second_factor, sessions, web
+from fhir_server.identity import (
+    clients,
+    login,
+    passkeys,
+    samples,
+    second_factor,
+    sessions,
+    web,
+    webauthn,
+)
 from fhir_server.identity.clients import Client
 from fhir_server.identity.login import Half
 from fhir_server.identity.sessions import Visitor
@@ -54,11 +63,11 @@ async def submit(server: Server, request: Request) -> Response:
         found.headers.update(refused.headers)
         return found
     if not await login.needs_second_factor(server, user):
-        return await _welcome(server, request, user, ("pwd",), onward)
+        return await welcome(server, request, user, ("pwd",), onward)
     half = login.half(user)
-    if user.seed is None:
-        return await _enrolment(server, user, replace(half, seed=second_factor.new_seed()), onward)
-    return await _second_factor(server, user, half, onward)
+    if not user.has_factor:
+        return await enrolment(server, user, replace(half, seed=second_factor.new_seed()), onward)
+    return await asked_again(server, user, half, onward)
 
 
 async def submit_code(server: Server, request: Request) -> Response:
@@ -70,10 +79,8 @@ async def submit_code(server: Server, request: Request) -> Response:
     try:
         method = await login.by_code(server, user, given.get("code", ""), web.address(request))
     except (Unauthenticated, Throttled) as refused:
-        found = await _second_factor(server, user, half, onward, refused)
-        found.headers.update(refused.headers)
-        return found
-    return await _welcome(server, request, user, ("pwd", method), onward)
+        return await asked_again(server, user, half, onward, refused)
+    return await welcome(server, request, user, ("pwd", method), onward)
 
 
 async def submit_device(server: Server, request: Request) -> Response:
@@ -88,14 +95,32 @@ async def submit_device(server: Server, request: Request) -> Response:
         raise Unauthenticated("Log in again")
     try:
         codes = await login.by_new_device(
-            server, user, half.seed, given.get("code", ""), web.address(request)
+            server,
+            user,
+            half.seed,
+            given.get("code", ""),
+            web.address(request),
+            first=not half.renewing,
         )
     except (Unauthenticated, Throttled) as refused:
-        return await _enrolment(server, user, half, onward, wrong=refused.text)
+        return await enrolment(server, user, half, onward, refused)
+    return await enrolled(server, request, user, codes, ("pwd", "otp"), onward)
+
+
+async def enrolled(
+    server: Server,
+    request: Request,
+    user: User,
+    codes: Sequence[str],
+    methods: Sequence[str],
+    onward: str,
+) -> Response:
+    """Show the recovery codes, in a session that stands on the factor set up just now."""
+    visitor = await sessions.visitor(server, request.headers.get("cookie"))
     async with server.database.transaction() as connection:
         # Wherever else somebody is, it was without this device.
-        await sessions.end_all(connection, user.id, here)
-    cookie = await _session(server, request, user, ("pwd", "otp"), visitor)
+        await sessions.end_all(connection, user.id, visitor.session.id if visitor else "")
+    cookie = await _session(server, request, user, methods, visitor)
     found = web.page(server, "recovery", {"codes": codes, "next": onward})
     found.headers.append("Set-Cookie", cookie)
     return found
@@ -104,7 +129,7 @@ async def submit_device(server: Server, request: Request) -> Response:
 async def new_device(server: Server, visitor: Visitor, onward: str) -> Response:
     """Show the page on which another device is set up, which then takes the place of the former."""
     half = login.half(visitor.user, second_factor.new_seed(), visitor.session.id)
-    return await _enrolment(server, visitor.user, half, onward)
+    return await enrolment(server, visitor.user, half, onward)
 
 
 async def start(server: Server, _: Request) -> Response:
@@ -122,9 +147,10 @@ async def log_out(server: Server, request: Request) -> Response:
     return web.redirect(f"{server.root}/auth/login", sessions.cookie(server, ""))
 
 
-async def _welcome(
+async def welcome(
     server: Server, request: Request, user: User, methods: Sequence[str], onward: str
 ) -> Response:
+    """Lead on who proved who they are by these methods, with a cookie for it."""
     former = await sessions.visitor(server, request.headers.get("cookie"))
     return web.redirect(onward, await _session(server, request, user, methods, former))
 
@@ -176,23 +202,35 @@ async def _login_page(
     return web.page(server, "login", whole, status=status, targets=targets(app, onward))
 
 
-async def _second_factor(
+async def asked_again(
     server: Server, user: User, half: Half, onward: str, refused: SangamError | None = None
 ) -> Response:
+    """Show the page that asks for the second factor: a code, or a passkey."""
+    options = ""
+    here = webauthn.place(web.own_origin(server))
+    if here is not None and user.passkeys:
+        async with server.database.statement() as connection:
+            options = await passkeys.to_use(connection, here, user)
     values = {
         "display": user.display,
         "half": login.sealed(server, half),
         "next": onward,
-        "wrong": refused.text if refused else "",
+        "phone": user.seed is not None,
+        "passkey": options,
     }
     onto = targets(await _app(server, onward), onward)
-    status = refused.status if refused else 200
-    return web.page(server, "second_factor", values, status=status, targets=onto)
+    return _asking(server, "second_factor", values, refused, targets=onto, script=bool(options))
 
 
-async def _enrolment(
-    server: Server, user: User, half: Half, onward: str, wrong: str = ""
+async def enrolment(
+    server: Server, user: User, half: Half, onward: str, refused: SangamError | None = None
 ) -> Response:
+    """Show the page on which the second factor is set up."""
+    options = ""
+    here = webauthn.place(web.own_origin(server))
+    if here is not None and not half.renewing:
+        async with server.database.statement() as connection:
+            options = await passkeys.to_make(connection, here, user)
     seed = half.seed or ""
     address = second_factor.address(seed, user.name, ISSUER)
     values = {
@@ -200,9 +238,25 @@ async def _enrolment(
         "key": " ".join(seed[i : i + 4] for i in range(0, len(seed), 4)),
         "half": login.sealed(server, half),
         "next": onward,
-        "wrong": wrong,
+        "passkey": options,
     }
-    return web.page(server, "enrol", values, status=401 if wrong else 200)
+    return _asking(server, "enrol", values, refused, script=bool(options))
+
+
+def _asking(
+    server: Server,
+    template: str,
+    values: Mapping[str, Any],
+    refused: SangamError | None,
+    *,
+    targets: Sequence[str] = (),
+    script: bool = False,
+) -> Response:
+    whole = {**values, "wrong": refused.text if refused else ""}
+    status = refused.status if refused else 200
+    found = web.page(server, template, whole, status=status, targets=targets, script=script)
+    found.headers.update(refused.headers if refused else {})
+    return found
 
 
 async def _app(server: Server, onward: str) -> Client | None:

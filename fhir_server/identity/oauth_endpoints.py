@@ -26,12 +26,16 @@ from fhir_server.r4 import json
 from fhir_server.server import Server
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-_OPEN: Final = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
+_KEPT_SECONDS: Final = 300
+_OPEN: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Cache-Control": f"public, max-age={_KEPT_SECONDS}",
+}
 STYLE: Final = {
     "color_background": "#f6f7f9",
     "color_error": "#b3261e",
     "color_highlight": "#0b5cad",
-    "color_modal_backdrop": "",
+    "color_modal_backdrop": "rgba(27, 36, 48, 0.5)",
     "color_success": "#1b6e3c",
     "color_text": "#1b2430",
     "dim_border_radius": "10px",
@@ -82,7 +86,10 @@ async def register(server: Server, request: Request) -> Response:
 
 async def jwks(server: Server, _: Request) -> Response:
     """Answer with our public keys."""
-    return JSONResponse(await signing.published(server), 200, _OPEN)
+    # Whoever keeps them has to have a new key before it signs.
+    seconds = min(_KEPT_SECONDS, server.settings.security.identity.key_lead_seconds)
+    headers = {**_OPEN, "Cache-Control": f"public, max-age={seconds}"}
+    return JSONResponse(await signing.published(server), 200, headers)
 
 
 async def smart_configuration(server: Server, _: Request) -> Response:

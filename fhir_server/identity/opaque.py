@@ -49,13 +49,23 @@ async def stored(server: Server, purpose: str, bound: str, content: bytes) -> st
 
 
 def unsealed(server: Server, purpose: str, bound: str, text: str) -> bytes | None:
-    """Return the content; None when it was sealed otherwise, or was changed."""
-    if texts.is_sealed(text):
-        try:
-            return texts.unseal(server.data_keys, purpose, bound, text)
-        except Damaged:
-            return None
+    """Return what `sealed` sealed; None when it was sealed otherwise, or was changed."""
     return seal.unseal(_root(server), purpose, bound, text)
+
+
+async def brought(server: Server, purpose: str, bound: str, text: str) -> bytes | None:
+    """Return the content of a column of the database, which `stored` sealed, or `sealed` before.
+
+    None when it was sealed otherwise, or was changed; raises OSError when its key cannot be asked
+    for.
+    """
+    if not texts.is_sealed(text):
+        return unsealed(server, purpose, bound, text)
+    try:
+        # A key that another process made has to be asked of the database (at_rest/keyring.py).
+        return await asyncio.to_thread(texts.unseal, server.data_keys, purpose, bound, text)
+    except Damaged:
+        return None
 
 
 def _root(server: Server) -> bytes:

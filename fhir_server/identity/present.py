@@ -11,7 +11,7 @@ from fhir_server.access import role_store
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import Unauthenticated
-from fhir_server.identity import caller_of, persons
+from fhir_server.identity import caller_of, persons, standing
 from fhir_server.identity.caller_of import Known
 from fhir_server.rights import Consented, Limit, Related, Rights, Wall
 from fhir_server.server import Server
@@ -31,11 +31,9 @@ WHERE token.jti = %(jti)s
 # Who is named as by our own tokens had one, of which nothing is known any more.
 _REVOKED: Final = """
 SELECT EXISTS (SELECT FROM revoked_token WHERE jti = %(jti)s)
-    OR EXISTS (SELECT FROM identity_user WHERE fhir_user = %(user)s AND NOT active)
     OR EXISTS (SELECT FROM identity_user WHERE 'user/' || id = %(name)s)
     OR EXISTS (SELECT FROM identity_client WHERE 'client/' || id = %(name)s)
 """
-_ROLES: Final = "SELECT roles FROM identity_user WHERE fhir_user = %(user)s AND active AND NOT demo"
 _ENDED: Final = "Who asked may not any more: the access was ended since"
 
 
@@ -71,10 +69,13 @@ async def _of_theirs(
     row = await (await connection.execute(_REVOKED, given)).fetchone()
     if not issuers or row is None or row[0]:
         raise Unauthenticated(_ENDED)
+    if caller.user is None:
+        return caller
+    kept = await standing.here(connection, caller.user)
+    if kept is None:
+        raise Unauthenticated(_ENDED)
     if not caller.roles:
         return caller
-    rows = await (await connection.execute(_ROLES, given)).fetchall()
-    kept = set(rows[0][0]) if len(rows) == 1 else set[str]()
     # Which issuer it was is not carried: where one tells of roles, these may be its.
     told = any(one.roles_claim for one in issuers)
     roles = tuple(one for one in caller.roles if told or one in kept)

@@ -6,7 +6,7 @@ https://www.rfc-editor.org/rfc/rfc7591
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fhir_server.access import coverage
+from fhir_server.access import delegating, role_store, roles
 from fhir_server.access.scopes import operators, parse, scopes
 from fhir_server.audit.happening import CLIENTS_CHANGED, happened
 from fhir_server.caller import Caller
@@ -16,9 +16,6 @@ from fhir_server.identity.clients import Client
 from fhir_server.interactions import fresh_login
 from fhir_server.rights import ANY
 from fhir_server.server import Server
-
-ADMIN: Final = "ADMIN"
-"""The role whose holders may register a service with rights that they have not themselves."""
 
 _TEXTS: Final = ("redirect_uris", "grant_types", "response_types", "contacts")
 
@@ -69,12 +66,12 @@ def client_of(
 async def register(server: Server, metadata: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     """Store a client and return what it is registered as, with its secret, shown only now.
 
-    Forbidden where it would be given rights that the caller has not; an administrator may give
-    them right after a login (else Unauthenticated), but no operator scopes.
+    Forbidden where it would be given rights that the caller has not; who has a role that
+    delegates may give them right after a login (else Unauthenticated), but no operator scopes.
     """
     secret = opaque.new()
     client = client_of(metadata, server.new_id(), secret)
-    _within(server, caller, client)
+    await _require_within(server, caller, client)
     async with server.database.transaction() as connection:
         await clients.add(connection, client, caller.name)
         await happened(connection, caller, CLIENTS_CHANGED, about=[client.id])
@@ -84,7 +81,7 @@ async def register(server: Server, metadata: Mapping[str, Any], caller: Caller) 
     return answer
 
 
-def _within(server: Server, caller: Caller, client: Client) -> None:
+async def _require_within(server: Server, caller: Caller, client: Client) -> None:
     """Refuse a client that may do more by itself than who registers it, who could then be it.
 
     What an app does for a user is within what that user may.
@@ -93,9 +90,9 @@ def _within(server: Server, caller: Caller, client: Client) -> None:
     if ANY not in held and not operators(client.scope) <= held:
         raise Forbidden("A client is given no operator scope that you have not")
     asked = [one for one in scopes(client.scope) if one.context == "system"]
-    if coverage.covers(caller.rights, asked):
+    if delegating.covers(caller.rights, asked):
         return
-    if ADMIN not in caller.roles:
+    if not roles.may_delegate(await role_store.in_force(server), caller.roles):
         raise Forbidden("A service is given no rights on records that you have not")
     fresh_login.require(server, caller, "to register a service with rights that you have not")
 

@@ -34,7 +34,7 @@ async def reseal(server: Server) -> int:
             for bound, text in await (await connection.execute(find)).fetchall():
                 if texts.is_sealed(text) and texts.key_id(text) == present:
                     continue
-                content = opaque.unsealed(server, purpose, bound, text)
+                content = await opaque.brought(server, purpose, bound, text)
                 if content is not None:
                     new = await opaque.stored(server, purpose, bound, content)
                     done += (await connection.execute(replace, (new, bound, text))).rowcount

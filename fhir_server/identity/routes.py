@@ -18,6 +18,8 @@ from fhir_server.identity import (
     doors,
     login_pages,
     oauth_endpoints,
+    passkey_pages,
+    review_pages,
     web,
 )
 from fhir_server.server import Server
@@ -31,12 +33,19 @@ _PAGES: Final[Mapping[tuple[str, str], web.Handler]] = {
     ("login", "POST"): login_pages.submit,
     ("second-factor", "GET"): login_pages.start,
     ("second-factor", "POST"): login_pages.submit_code,
+    ("passkey", "GET"): login_pages.start,
+    ("passkey", "POST"): passkey_pages.submit,
+    ("new-passkey", "GET"): login_pages.start,
+    ("new-passkey", "POST"): passkey_pages.submit_new,
     ("enrol", "GET"): login_pages.start,
     ("enrol", "POST"): login_pages.submit_device,
     ("logout", "GET"): login_pages.start,
     ("logout", "POST"): login_pages.log_out,
+    ("me", "GET"): account_pages.me,
     ("manage", "GET"): account_pages.show,
     ("manage", "POST"): account_pages.change,
+    ("reviews", "GET"): review_pages.show,
+    ("reviews", "POST"): review_pages.sign,
     ("apps", "GET"): app_pages.show,
     ("apps", "POST"): app_pages.open_app,
 }
@@ -56,7 +65,7 @@ WELL_KNOWN: Final[Mapping[str, web.Handler]] = {
 }
 """What lies below `[base]/.well-known/`."""
 
-_STYLE_HEADERS: Final = {
+_FILE_HEADERS: Final = {
     "Cache-Control": "public, max-age=3600",
     "X-Content-Type-Options": "nosniff",
 }
@@ -85,7 +94,9 @@ def routes(server: Server) -> Sequence[BaseRoute]:
             Route(f"/auth/{name}", oauth_endpoints.guarded(server, handler))
             for name, handler in _READ.items()
         ),
-        Route("/auth/page.css", _style()),
+        Route("/auth/page.css", _file("page.css", "text/css")),
+        Route("/auth/me.js", _file("me.js", "text/javascript")),
+        Route("/auth/passkey.js", _file("passkey.js", "text/javascript")),
         Route("/auth/{name:path}", web.guarded(server, _nothing)),
     ]
 
@@ -122,10 +133,10 @@ def _posted(server: Server, name: str, handler: web.Handler) -> Route:
     return Route(f"/auth/{name}", oauth_endpoints.guarded(server, handler), methods=["POST"])
 
 
-def _style() -> Callable[[Request], Awaitable[Response]]:
-    content = (files("fhir_server.identity") / "pages" / "page.css").read_bytes()
+def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    content = (files("fhir_server.identity") / "pages" / name).read_bytes()
 
     async def serve(_: Request) -> Response:
-        return Response(content, media_type="text/css", headers=_STYLE_HEADERS)
+        return Response(content, media_type=kind, headers=_FILE_HEADERS)
 
     return serve

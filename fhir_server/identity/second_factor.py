@@ -1,4 +1,4 @@
-"""The second factor: codes of time, and recovery codes for who lost the device.
+"""The second factor as a code: of time, or of recovery for who lost the device.
 
 https://www.rfc-editor.org/rfc/rfc6238
 """
@@ -70,10 +70,16 @@ async def enrol(server: Server, connection: Connection, user: User, seed: str, s
 
 
 async def forget(connection: Connection, user_id: str) -> None:
-    """Forget the device and the codes of a user, who then sets up another at the next login."""
+    """Forget every device, key and code of a user, who sets up another at the next login."""
+    await forget_phone(connection, user_id)
+    await connection.execute("DELETE FROM identity_passkey WHERE user_id = %s", (user_id,))
+    await connection.execute("UPDATE identity_user SET recovery = '{}' WHERE id = %s", (user_id,))
+
+
+async def forget_phone(connection: Connection, user_id: str) -> None:
+    """Forget the device that makes codes, and nothing else."""
     await connection.execute(
-        "UPDATE identity_user SET seed = NULL, step = NULL, recovery = '{}' WHERE id = %s",
-        (user_id,),
+        "UPDATE identity_user SET seed = NULL, step = NULL WHERE id = %s", (user_id,)
     )
 
 
@@ -84,9 +90,9 @@ async def spend(
 
     Each code counts once, also when two requests bring it at the same time.
     """
-    if user.seed is None:
+    if not user.has_factor:
         return None
-    seed = opaque.unsealed(server, SEED, user.id, user.seed)
+    seed = await opaque.brought(server, SEED, user.id, user.seed) if user.seed else None
     step = step_of(seed.decode(), code, clock()) if seed else None
     if step is not None:
         cursor = await connection.execute(

@@ -64,7 +64,7 @@ _LEEWAY: Final = 120
 async def sign(server: Server, claims: Mapping[str, Any], kind: str) -> str:
     """Return the claims as a signed JWT; `kind` is its `typ` (`JWT`, `at+jwt`)."""
     kid, sealed = await _current(server)
-    key = _opened(server, kid, sealed)
+    key = await _opened(server, kid, sealed)
     header = {"alg": ALGORITHM, "kid": kid, "typ": kind}
     return await asyncio.to_thread(jwt.encode, header, dict(claims), key)
 
@@ -141,8 +141,8 @@ def _loaded(kid: str, raw: bytes) -> RSAKey:
     return RSAKey.import_key({**msgspec.json.decode(raw), "kid": kid})
 
 
-def _opened(server: Server, kid: str, sealed: str) -> RSAKey:
-    raw = opaque.unsealed(server, SEAL, kid, sealed)
+async def _opened(server: Server, kid: str, sealed: str) -> RSAKey:
+    raw = await opaque.brought(server, SEAL, kid, sealed)
     if raw is None:
         raise Unavailable("The signing key was sealed by another secret")
     return _loaded(kid, raw)

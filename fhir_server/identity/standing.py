@@ -52,21 +52,31 @@ async def of_ours(connection: Connection, claims: Claims, *, demo: bool) -> Stan
 async def of_theirs(connection: Connection, claims: Claims) -> Standing:
     """Return the standing behind a token of another issuer; Unauthenticated for one revoked.
 
-    A user of whom the issuer tells no roles has those of the one user here who is the same
-    person, else none. Who is blocked here is refused whatever the issuer says.
+    A user of whom the issuer tells no roles has those of `here`. Who is blocked here is refused
+    whatever the issuer says.
     """
     row = await (await connection.execute(_REVOKED, (claims.issuer, claims.jti))).fetchone()
     if row is None or row[0]:
         refuse("The access token was revoked")
     if claims.user is None:
         return Standing(None)
-    rows = await (await connection.execute(_OF_USER, (claims.user,))).fetchall()
+    own = await here(connection, claims.user)
+    if own is None:
+        refuse("The user may not log in here")
+    return Standing(own if claims.roles is None else claims.roles)
+
+
+async def here(connection: Connection, person: str) -> tuple[str, ...] | None:
+    """Return the roles that a person (a reference) has by a user here; None for who is blocked.
+
+    Of several users the active ones count: who was blocked by all that there are is blocked.
+    Roles are those of the one active user; none where there are several, or there is none.
+    """
+    rows = await (await connection.execute(_OF_USER, (person,))).fetchall()
     let_in = [tuple(roles) for roles, active in rows if active]
     if rows and not let_in:
-        refuse("The user may not log in here")
-    if claims.roles is not None:
-        return Standing(claims.roles)
-    return Standing(let_in[0] if len(let_in) == 1 else ())
+        return None
+    return let_in[0] if len(let_in) == 1 else ()
 
 
 async def revoke(connection: Connection, issuer: str, jti: str) -> None:

@@ -111,6 +111,35 @@ session = Table(
     Index("identity_session_created_ix", "created_at"),
 )
 
+# Keys of authenticators (WebAuthn): `credential` is the key's id, `attested` what the
+# authenticator said of it, with the public key, `count` its counter of signatures, `synced`
+# whether it may be on several devices.
+passkey = Table(
+    "identity_passkey",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _of("user_id", "identity_user"),
+    Column("credential", LargeBinary, nullable=False, unique=True),
+    Column("attested", LargeBinary, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("synced", Boolean, nullable=False),
+    Column("name", Text, nullable=False),
+    _at("created_at"),
+    _once("used_at"),
+    Index("identity_passkey_user_ix", "user_id"),
+)
+
+# What an authenticator was asked to sign; its row goes when an answer comes.
+challenge = Table(
+    "identity_challenge",
+    metadata,
+    Column("secret", LargeBinary, primary_key=True),
+    _of("user_id", "identity_user"),
+    Column("purpose", Text, nullable=False),
+    _until("expires_at"),
+    Index("identity_challenge_expires_ix", "expires_at"),
+)
+
 # `authentication` is one of `none`, `client_secret_basic`, `private_key_jwt`; `scope` all that
 # it may ask for; `grants` the grant types, and `launch`, `introspection` for who may do that.
 # `preapproved`: the organisation has agreed, so that users are not asked.
@@ -247,4 +276,15 @@ access_change = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     _at("at"),
+)
+
+# Requests of a minute (since 1970) under keyed hashes of who sent them, summed over all
+# processes. It is not logged: after a crash the minute begins anew.
+request_rate = Table(
+    "request_rate",
+    metadata,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    prefixes=["UNLOGGED"],
 )

@@ -26,6 +26,7 @@ AND NOT EXISTS (SELECT FROM identity_grant AS one WHERE one.session_id = old.id)
 # Table and key of what has ended, and since when it may go.
 _ENDED: Final = (
     ("identity_launch", "secret", "expires_at < clock_timestamp() - interval '1 day'"),
+    ("identity_challenge", "secret", "expires_at < clock_timestamp()"),
     ("identity_refresh", "secret", "expires_at < clock_timestamp() - interval '1 day'"),
     # A request that was accepted with it may be carried out later, if it still stands.
     (

@@ -15,7 +15,7 @@ PATIENT: Final = "PATIENT"
 
 _COLUMNS: Final = (
     "id, name, display, fhir_user, roles, password, seed, demo, active, cardinality(recovery),"
-    " created_at"
+    " created_at, (SELECT count(*) FROM identity_passkey WHERE user_id = identity_user.id)"
 )
 
 
@@ -23,8 +23,9 @@ _COLUMNS: Final = (
 class User:
     """A person who logs in by `name`; `fhir_user` is the reference to who it is in FHIR.
 
-    `seed` is the sealed secret of the second factor, None before one is set up; `codes` how
-    many recovery codes are left. `demo`: one of the sample users, of demo mode alone.
+    `seed` is the sealed secret of the phone that makes codes, None where none is set up;
+    `codes` how many recovery codes are left, `passkeys` how many keys of authenticators there
+    are. `demo`: one of the sample users, of demo mode alone.
     """
 
     id: str
@@ -38,6 +39,12 @@ class User:
     active: bool
     codes: int
     created_at: datetime
+    passkeys: int
+
+    @property
+    def has_factor(self) -> bool:
+        """Return whether a second factor is set up."""
+        return self.seed is not None or self.passkeys > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +74,16 @@ async def by_id(connection: Connection, id_: str) -> User | None:
     return await _one(connection, "id = %(value)s", id_)
 
 
+async def locked(connection: Connection, id_: str) -> User | None:
+    """Return the user with that id, whom nobody else changes until the transaction ends."""
+    await connection.execute("SELECT FROM identity_user WHERE id = %s FOR NO KEY UPDATE", (id_,))
+    return await by_id(connection, id_)
+
+
 async def listed(connection: Connection) -> list[User]:
     """Return all users by name."""
     cursor = await connection.execute(f"SELECT {_COLUMNS} FROM identity_user ORDER BY name")
     return [_user(row) for row in await cursor.fetchall()]
-
-
-async def exist(connection: Connection) -> bool:
-    """Return whether there is an active user who is not a sample."""
-    cursor = await connection.execute(
-        "SELECT EXISTS (SELECT FROM identity_user WHERE active AND NOT demo)"
-    )
-    row = await cursor.fetchone()
-    return bool(row and row[0])
 
 
 async def add(connection: Connection, id_: str, draft: Draft) -> None:

@@ -24,7 +24,7 @@ async def caller(
         rights=caller_of.of_person(settings, table, known),
         user=user.fhir_user,
         roles=user.roles,
-        purpose=caller_of.purpose(settings, known),
+        purpose=caller_of.purpose(settings, table, known),
         session=session.id,
         authenticated=int(session.authenticated_at.timestamp()),
         address=address,

@@ -1,6 +1,6 @@
 """Requests and answers of the login's pages: forms, same origin, templates, headers.
 
-There is no script on any page.
+There is no script but the one that asks a browser for a passkey, on pages that do.
 
 https://www.w3.org/TR/CSP3/
 """
@@ -47,14 +47,17 @@ def page(
     *,
     status: int = 200,
     targets: Sequence[str] = (),
+    script: bool = False,
 ) -> HTMLResponse:
     """Return a page; its forms may lead to `targets` (origins) beside this server.
 
-    A browser holds `form-action` against the redirects too that follow a form.
+    A browser holds `form-action` against the redirects too that follow a form. Where there may
+    be a `script`, it is one of our files.
     """
     leading = " ".join(["'self'", *targets])
+    scripts = "script-src 'self'; " if script else ""
     policy = (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+        f"default-src 'none'; {scripts}style-src 'self'; img-src 'self' data:; base-uri 'none'; "
         f"frame-ancestors 'none'; form-action {leading}"
     )
     text = _environment().get_template(f"{template}.html").render(root=server.root, **values)

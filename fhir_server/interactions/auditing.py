@@ -115,12 +115,12 @@ async def _fold(server: Server, connection: Connection) -> int:
             break
     known = await concerned(server, connection, [record for _, record in found])
     writes: list[Write] = []
-    glasses: dict[tuple[str, datetime], Collection[str]] = {}
+    users = {record.who.user for _, record in found if record.who.user}
+    times = [at for at, _ in found]
+    glasses = await glass.open_between(connection, users, min(times), max(times)) if users else {}
     for at, record in found:
-        user = record.who.user
-        if user and (user, at) not in glasses:
-            glasses[user, at] = await glass.open_at(connection, user, at)
-        opened = glasses[user, at] if user else ()
+        records = glasses.get(record.who.user or "", ())
+        opened = {one.patient for one in records if one.since <= at < one.until}
         writes += _writes(server, at, record, known, opened)
     for start in range(0, len(writes), _WRITTEN_AT_ONCE):
         piece = writes[start : start + _WRITTEN_AT_ONCE]
@@ -166,7 +166,7 @@ def _write(server: Server, event: dict[str, Any]) -> Write:
 
 async def empty(server: Server) -> None:
     """Empty the days of the ring whose AuditEvents are made, but for the last ones."""
-    async with server.database.transaction() as connection:
+    async with server.database.keeping() as connection:
         if not await chain.alone(connection):
             return
         place = await feed_readers.place(connection, READER)

@@ -124,7 +124,9 @@ def content(text: bytes) -> Content:
     return Content(str(data["contentType"]), reference, held)
 
 
-def in_base64(server: Server, text: bytes) -> tuple[int, Callable[[], AsyncIterator[bytes]]] | None:
+async def in_base64(
+    server: Server, text: bytes
+) -> tuple[int, Callable[[], AsyncIterator[bytes]]] | None:
     """Return length and pieces of a text whose data are a blob, None for any other.
 
     The pieces together are what `whole` returns.
@@ -133,7 +135,7 @@ def in_base64(server: Server, text: bytes) -> tuple[int, Callable[[], AsyncItera
     if found is None:
         return None
     head, blob = found
-    require(server, blob)
+    await require(server, blob)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield head + b',"data":"'
@@ -158,8 +160,13 @@ async def read(server: Server, blob: Blob, start: int, end: int) -> AsyncIterato
             yield piece
 
 
-def require(server: Server, blob: Blob) -> None:
+async def require(server: Server, blob: Blob) -> None:
     """Raise Unavailable when the blob is not there, or not whole: before an answer begins."""
+    # The disk may be slow, and its key one that has to be asked of the database.
+    await asyncio.to_thread(_looked_at, server, blob)
+
+
+def _looked_at(server: Server, blob: Blob) -> None:
     with _told():
         server.blobs.open(blob.digest).close()
 

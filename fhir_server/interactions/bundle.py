@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from fhir_server.audit.record import HIDING
+from fhir_server.audit.record import refuses
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Issue, SangamError, TooLarge
@@ -207,7 +207,7 @@ def _told(error: Exception) -> SangamError:
 
 def _note_refusal(caller: Caller, text: msgspec.Raw, error: Exception) -> None:
     """Note, to be audited, what an entry asked for and was not given."""
-    hidden = isinstance(error, SangamError) and error.status in HIDING
+    hidden = isinstance(error, SangamError) and refuses(error.status, caller)
     if not hidden or caller.trail is None:
         return
     with suppress(msgspec.ValidationError):

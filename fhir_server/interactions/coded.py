@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fhir_server.access import glasses, restriction
+from fhir_server.access import openers, restriction
 from fhir_server.caller import Caller
 from fhir_server.codings import Basis, Kept
 from fhir_server.database import Connection
@@ -50,7 +50,7 @@ async def answer_rights(server: Server, connection: Connection, caller: Caller) 
     if not caller.rights.walls:
         return
     if restriction.may_open(server, caller.rights):
-        await glasses.learn(server, connection)
+        await openers.learn(server, connection)
     asked = restriction.unanswered(server, caller.rights)
     if not asked:
         return

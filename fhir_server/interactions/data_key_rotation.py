@@ -1,5 +1,7 @@
 """A new data key, and the job that seals everything under it until nothing needs the old ones.
 
+Files of before, which are not sealed, are sealed by the same job, of itself.
+
 The job walks through all files again and again, going on behind the last folder that it has
 noted. Once a pass that began when every process knew the new key has found nothing to do, no
 other key is needed, and those are removed.
@@ -9,12 +11,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fhir_server import installation
 from fhir_server.at_rest import keyring
 from fhir_server.at_rest.keyring import STALE_SECONDS, Keyring
+from fhir_server.at_rest.progress import progress
 from fhir_server.blobs import Blobs
 from fhir_server.database import Connection
 from fhir_server.errors import Conflict
@@ -29,22 +32,20 @@ SETTLED_SECONDS: Final = 2 * STALE_SECONDS
 """Nothing is sealed any more under a key that was replaced so long ago."""
 
 _BATCH_SECONDS: Final = 5.0
+# What could not be opened is tried again at a start after so long: somebody may have mended it.
+_AGAIN_AFTER: Final = timedelta(days=1)
 _PLACE: Final = "{}:{}"
 
 _BEGIN: Final = """
 INSERT INTO data_key_rotation (id, plain, pass, began_at, pass_at)
 VALUES (1, true, 1, clock_timestamp(), clock_timestamp())
 ON CONFLICT (id) DO UPDATE SET place = '', pass = 1, seen = 0, renewed = 0, failed = 0,
-  began_at = clock_timestamp(), pass_at = clock_timestamp(), ended_at = NULL
-"""
-_READ: Final = """
-SELECT place, pass, seen, renewed, failed, began_at, ended_at, plain,
-  coalesce(extract(epoch FROM pass_at - (SELECT max(retired_at) FROM data_key)), 1e9)::float8
-FROM data_key_rotation WHERE id = 1
+  sealed = 0, began_at = clock_timestamp(), pass_at = clock_timestamp(), ended_at = NULL
 """
 _NOTE: Final = """
 UPDATE data_key_rotation SET place = %(place)s, seen = seen + %(seen)s,
-  renewed = renewed + %(renewed)s, failed = failed + %(failed)s WHERE id = 1
+  renewed = renewed + %(renewed)s, failed = failed + %(failed)s,
+  sealed = sealed + %(renewed)s, stores = %(stores)s WHERE id = 1
 """
 _AGAIN: Final = """
 UPDATE data_key_rotation SET place = '', pass = pass + 1, seen = 0, renewed = 0, failed = 0,
@@ -75,31 +76,6 @@ Resealer = Callable[[Server], Awaitable[int]]
 """Seals secrets in columns under the present key; returns how many were not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a rotation is: its pass, the share of the folders that it is through.
-
-    `seen`, `renewed` and `failed` count files of the pass; `plain`: files that are not sealed
-    are believed; `settled` are the seconds from the last new key to the pass.
-    """
-
-    place: str
-    number: int
-    seen: int
-    renewed: int
-    failed: int
-    began: datetime | None
-    ended: datetime | None
-    plain: bool
-    settled: float
-
-
-async def progress(connection: Connection) -> Progress | None:
-    """Return how far the last rotation is, None before there were keys."""
-    row = await (await connection.execute(_READ)).fetchone()
-    return None if row is None else Progress(*row)
-
-
 async def begin(server: Server) -> str:
     """Make a new data key the present one, and have everything sealed under it; return its id.
 
@@ -108,7 +84,7 @@ async def begin(server: Server) -> str:
     ring = _keyring(server)
     async with server.database.transaction() as connection:
         before = await progress(connection)
-        if before and before.began and not before.ended:
+        if before and before.under_way and before.replaced:
             raise Conflict("A rotation is under way; `sangam keys data` shows how far it is")
         made = await ring.rotate(connection)
         await _begun(connection)
@@ -119,6 +95,16 @@ async def again(server: Server) -> None:
     """Have everything that is not sealed under the present key sealed under it."""
     async with server.database.transaction() as connection:
         await _begun(connection)
+
+
+async def of_itself(server: Server) -> None:
+    """Have files of before sealed, if there may be any, and that was not tried within a day."""
+    async with server.database.transaction() as connection:
+        state = await progress(connection)
+        if state is None or not state.plain or state.under_way:
+            return
+        if state.ended is None or datetime.now(UTC) - state.ended > _AGAIN_AFTER:
+            await _begun(connection)
 
 
 async def _begun(connection: Connection) -> None:
@@ -134,15 +120,17 @@ def job(
     async def run(server: Server, _: dict[str, Any]) -> None:
         await asyncio.to_thread(_keyring(server).look)
         every = [Store(server.blobs), *(make(server) for make in stores)]
-        end = time.monotonic() + _BATCH_SECONDS
+        begun = time.monotonic()
         async with server.database.statement() as connection:
             state = await progress(connection)
             if state is None or state.ended or not state.began:
                 return
             async for number, folder in _walk(connection, every, state.place):
                 await _folder(connection, every, number, folder)
-                if time.monotonic() > end:
-                    await enqueue(connection, [JOB])
+                spent = time.monotonic() - begun
+                if spent > _BATCH_SECONDS:
+                    pause = spent / server.settings.security.at_rest.sealing_share - spent
+                    await enqueue(connection, [Job(KIND, {}, KIND, pause)])
                     return
         async with server.database.statement() as connection:
             moved = await installation.reseal(connection, server.data_keys)
@@ -179,13 +167,14 @@ async def _folder(
     digests |= set(await asyncio.to_thread(lambda: list(local(store.blobs, folder))))
     await asyncio.to_thread(renew, store.blobs, sorted(digests), tally)
     counted = {"seen": tally.seen, "renewed": tally.renewed, "failed": tally.failed}
-    await connection.execute(_NOTE, {"place": _PLACE.format(number, folder), **counted})
+    reached = {"place": _PLACE.format(number, folder), "stores": len(stores)}
+    await connection.execute(_NOTE, {**reached, **counted})
 
 
 async def _passed(server: Server, every: Sequence[Blobs], moved: int) -> None:
     """End the rotation if this pass had nothing to do, else begin the next one."""
     ring = _keyring(server)
-    present = {ring.current().id}
+    present = {(await asyncio.to_thread(ring.current)).id}
     arriving = [await asyncio.to_thread(arriving_under, one) for one in every]
     busy = any(found - present for found in arriving) or any(one.waiting() for one in every)
     async with server.database.transaction() as connection:

@@ -7,6 +7,7 @@ Every step comes to the same when it is done twice, so that a job that was kille
 The patient goes last, as it tells which messages and images are his.
 """
 
+import asyncio
 import json as reports
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -197,7 +198,7 @@ async def erase_patient(server: Server, patient: str, erasers: Sequence[Eraser])
 
 async def _end_of_audit(server: Server, erased: Erased) -> None:
     """Forget the records of which AuditEvents were made, and name nobody in later ones."""
-    async with server.database.transaction() as connection:
+    async with server.database.keeping() as connection:
         reached = await feed_readers.place(connection, auditing.READER)
         if reached is not None:
             await connection.execute(_FOLDED, (str(reached.feed_xid), reached.position))
@@ -299,7 +300,7 @@ async def drop_blobs(
     texts = [one.text.encode() for versions in removed for one in versions]
     for blob in {found[1].digest for text in texts if (found := marked(text))}:
         if not await erase.is_held(connection, type_id, blob):
-            server.blobs.remove(blob)
+            await asyncio.to_thread(server.blobs.remove, blob)
 
 
 async def _redact(server: Server, keys: Sequence[int], erased: Erased) -> None:
@@ -308,7 +309,7 @@ async def _redact(server: Server, keys: Sequence[int], erased: Erased) -> None:
 
 
 async def _pseudonymise(server: Server, keys: Sequence[int], erased: Erased) -> None:
-    async with server.database.transaction() as connection:
+    async with server.database.keeping() as connection:
         await redaction.pseudonymise(server, connection, CALLER, keys, erased.patient)
 
 

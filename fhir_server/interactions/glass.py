@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from fhir_server.access import glass, glasses
+from fhir_server.access import glass, openers
 from fhir_server.access.glass import Asked, Opening
 from fhir_server.audit.happening import EMERGENCY_STARTED, EMERGENCY_STOPPED, happened
 from fhir_server.caller import Caller, is_service, trusted
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, NotFound
-from fhir_server.interactions import fresh_login
+from fhir_server.interactions import fresh_login, glass_mail
 from fhir_server.interactions.entry import Entry
 from fhir_server.interactions.transaction import transaction
+from fhir_server.jobs import enqueue
 from fhir_server.rights import ANY
 from fhir_server.server import Server
 from fhir_server.store import read as store
@@ -67,12 +68,13 @@ async def open_record(
             notice=notice,
         )
         opening = await glass.open_record(connection, asked)
+        await enqueue(connection, glass_mail.jobs_of(server.settings))
         about = [f"Patient/{patient}"]
         await happened(connection, caller, EMERGENCY_STARTED, about=about, detail=words)
         return opening
 
     opening = await atomically(server.database, work)
-    glasses.forget(server)
+    openers.forget(server)
     return opening
 
 
@@ -95,7 +97,7 @@ async def close_record(server: Server, caller: Caller, patient: str) -> list[Ope
 async def listed(server: Server, caller: Caller, limit: int) -> list[Opening]:
     """Return the openings to review, oldest first; to others what they have open themselves."""
     async with server.database.connection() as connection:
-        if _reviews(caller):
+        if reviews(caller):
             return await glass.unsigned(connection, limit)
         if caller.user is None:
             raise Forbidden("Only a person has opened a record")
@@ -104,7 +106,7 @@ async def listed(server: Server, caller: Caller, limit: int) -> list[Opening]:
 
 async def sign(server: Server, caller: Caller, key: int) -> Opening:
     """Note that the caller has reviewed an opening of another; NotFound where there is no such."""
-    if not _reviews(caller) or is_service(caller):
+    if not reviews(caller) or is_service(caller):
         raise Forbidden("Openings are signed by a person who reviews them")
 
     async def work(connection: Connection) -> Opening:
@@ -116,7 +118,8 @@ async def sign(server: Server, caller: Caller, key: int) -> Opening:
     return await atomically(server.database, work)
 
 
-def _reviews(caller: Caller) -> bool:
+def reviews(caller: Caller) -> bool:
+    """Return whether somebody reviews what others have opened."""
     return bool(caller.rights.operator & {ANY, REVIEW})
 
 

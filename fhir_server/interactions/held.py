@@ -40,16 +40,20 @@ class Held:
 
 
 async def named(
-    server: Server, connection: Connection, wanted: Iterable[Named]
+    server: Server,
+    connection: Connection,
+    wanted: Iterable[Named],
+    new: Collection[str] = (),
 ) -> dict[Named, tuple[str, ...]]:
     """Return the ids of the resources that have each identifier, in their order.
 
     Identifiers that nothing has are held: nobody else makes a resource with them by a
-    conditional request until this transaction ends. Of more than 20 resources with one
-    identifier, 20 are found.
+    conditional request until this transaction ends. So are those of the types of which most
+    are `new`, which are looked for once instead of before and after. Of more than 20
+    resources with one identifier, 20 are found.
     """
     asked = list(dict.fromkeys(wanted))
-    found = await _find(server, connection, asked)
+    found = await _find(server, connection, [one for one in asked if one[0] not in new])
     missing = [one for one in asked if one not in found]
     await lock(connection, [_criteria(*one) for one in missing])
     return found | await _find(server, connection, missing)

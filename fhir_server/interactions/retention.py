@@ -92,7 +92,7 @@ async def _drop(server: Server, connection: Connection, keys: Sequence[int]) -> 
 async def _audit(server: Server, days: int) -> int:
     count = 0
     while True:
-        async with server.database.transaction() as connection:
+        async with server.database.keeping() as connection:
             row = await (await connection.execute(_OLD_DAYS, (days,))).fetchone()
             if row is None:
                 return count

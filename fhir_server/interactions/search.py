@@ -15,12 +15,13 @@ from psycopg.pq import TransactionStatus
 from fhir_server.access import binding, operators
 from fhir_server.access.queries import SEARCH, guarded, there
 from fhir_server.access.reach import reading
-from fhir_server.access.restriction import restriction
+from fhir_server.access.restriction import restriction, unanswered
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Forbidden, Issue, NotFound, Unavailable
 from fhir_server.interactions import binary, coded, including, searchset
 from fhir_server.interactions.searchset import Asked
+from fhir_server.search import compile as compiled
 from fhir_server.search.compartment import Compartment
 from fhir_server.search.compile import Position
 from fhir_server.search.condition import Condition, Keys, is_met_by_few
@@ -50,9 +51,11 @@ async def search(
     NotSupported name the parameter at fault; `lenient` ignores unknown parameters
     and says so in the Bundle. NotFound when the compartment's root is not stored.
     """
-    asked = Asked(type_name, pairs, compartment, lenient)
-    async with reading(server, caller) as connection:
-        return await _answer(server, connection, caller, asked)
+    asked = _resumed(server, caller, Asked(type_name, pairs, compartment, lenient))
+    parsed = _parsed(server, asked)
+    kept = _is_planned_once(server, caller, parsed)
+    async with reading(server, caller, kept=kept) as connection:
+        return await _answer(server, connection, caller, asked, parsed)
 
 
 async def search_on(
@@ -65,13 +68,26 @@ async def search_on(
     compartment: Compartment | None = None,
 ) -> bytes:
     """Return the same on an open connection, strictly."""
-    return await _answer(server, connection, caller, Asked(type_name, pairs, compartment))
+    asked = _resumed(server, caller, Asked(type_name, pairs, compartment))
+    return await _answer(server, connection, caller, asked, _parsed(server, asked))
 
 
-async def _answer(server: Server, connection: Connection, caller: Caller, asked: Asked) -> bytes:
-    asked = _resumed(server, caller, asked)
+def _is_planned_once(server: Server, caller: Caller, parsed: Query) -> bool:
+    """Return whether the query, with the caller's rights, is for a session that keeps plans."""
+    if not caller.rights.walls:
+        return compiled.is_planned_once(parsed)
+    if len(parsed.type_ids) != 1 or unanswered(server, caller.rights):
+        return False
+    (type_id,) = parsed.type_ids
+    top = there(server, caller.rights, server.definitions.type_names[type_id], SEARCH)
+    return compiled.is_planned_once(replace(parsed, top=top))
+
+
+async def _answer(
+    server: Server, connection: Connection, caller: Caller, asked: Asked, parsed: Query
+) -> bytes:
     await coded.answer_rights(server, connection, caller)
-    query = guarded(server, caller.rights, _parsed(server, asked))
+    query = guarded(server, caller.rights, parsed)
     if asked.compartment is not None:
         await _require_root(server, connection, caller, asked.compartment)
     if isinstance(asked.page, Rest):
@@ -244,7 +260,7 @@ def _told(query: Query, counted: int) -> int | None:
 
 def _reach(server: Server) -> Reach:
     search = server.settings.search
-    return Reach(search.total_cap, search.total_cost)
+    return Reach(search.total_cap, search.total_cost, server.expected)
 
 
 async def _total(

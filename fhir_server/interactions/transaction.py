@@ -230,7 +230,10 @@ async def _standing_there(
     async with within(server, connection, caller) if places else nullcontext():
         found = await store.currents(connection, places, wall)
     others = [place for place in standing.values() if place not in set(places)]
-    return found | await store.currents(connection, others)
+    if others:
+        async with within(server, connection, caller, changing=True):
+            found |= await store.currents(connection, others)
+    return found
 
 
 def _only_stands(one: Step) -> bool:

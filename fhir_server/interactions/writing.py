@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#update
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fhir_server.access.reach import within
 from fhir_server.caller import Caller
 from fhir_server.database import Connection
 from fhir_server.errors import BadRequest, Gone, MethodNotAllowed, NotFound
@@ -87,7 +88,10 @@ async def patch(
 ) -> None:
     """Make updates of patches: the stored resources, which are locked, with the patches applied."""
     wanted = [(one.present.type_id, one.present.id) for one in steps if one.present]
-    stored = await store.currents(connection, wanted)
+    if not wanted:
+        return
+    async with within(server, connection, caller, changing=True):
+        stored = await store.currents(connection, wanted)
     for step, place in zip(steps, wanted, strict=True):
         type_name, asked = step.target.type, step.entry.resource
         with step.refusals():

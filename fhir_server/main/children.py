@@ -10,10 +10,9 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from multiprocessing.connection import Connection as Pipe
 
 import uvicorn
@@ -23,6 +22,7 @@ from adapters.dicom import listener as dicom
 from adapters.dicom.studies import serve as studies
 from adapters.dicom.worklist import serve as worklist
 from adapters.hl7.astm import listener as astm
+from adapters.hl7.astm import own_port
 from adapters.hl7.inbox.assist import assist
 from adapters.hl7.law import serve as law
 from adapters.hl7.mllp import channels as mllp
@@ -32,11 +32,12 @@ from fhir_server.api.app import Asgi, create_app
 from fhir_server.api.by_tenant import by_tenant
 from fhir_server.api.peers import behind_proxies
 from fhir_server.bases import DEFAULT
-from fhir_server.config import Settings
 from fhir_server.identity import doors, tidying
-from fhir_server.interactions import auditing, retention
-from fhir_server.main import tenants
+from fhir_server.interactions import auditing, data_key_rotation, retention
+from fhir_server.main import heads, https, tenants
+from fhir_server.main.entry import Context
 from fhir_server.main.log import configure
+from fhir_server.main.permits import permits
 from fhir_server.main.wiring import BESIDE, FIGURES, JOBS, running
 from fhir_server.server import Server
 from fhir_server.tenancy.handles import Opener, Register, attend, handles
@@ -49,23 +50,13 @@ NICE = 5
 _GARBAGE, _GROUP_GARBAGE = 50_000, 500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every child is told. `alive` closes when the supervisor is gone."""
-
-    settings: Settings
-    conninfo: str
-    base: str
-    alive: Pipe
-
-
 def web(context: Context, listening: socket.socket | None) -> None:
     """Answer HTTP until SIGTERM."""
     _begin(context, "web")
 
     async def main() -> None:
         async with (
-            running(context.settings, context.conninfo, context.base) as server,
+            _running(context) as server,
             handles(_register(server), _opener(context), _application) as served,
         ):
             server.validator.warm()
@@ -76,7 +67,7 @@ def web(context: Context, listening: socket.socket | None) -> None:
                     by_tenant(_application(server), served.of, doors.always(server)),
                     server.settings,
                 ),
-                http="httptools",
+                http=heads.Bounded,
                 lifespan="off",
                 access_log=False,
                 log_config=None,
@@ -84,16 +75,19 @@ def web(context: Context, listening: socket.socket | None) -> None:
                 date_header=False,  # each answer has its own
                 proxy_headers=False,  # api/peers.py knows which proxies are trusted
                 timeout_graceful_shutdown=5,
-                ssl_certfile=tls.certificate if tls else None,
-                ssl_keyfile=tls.key if tls else None,
             )
             config.load()
-            if config.ssl is not None:
-                config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+            if tls is not None and listening is not None:
+                await https.serve(server, config, listening, tls)
+                return
             sockets = [listening] if listening else None
             await uvicorn.Server(config).serve(sockets=sockets)
 
     uvloop.run(main())
+
+
+def _running(context: Context) -> AbstractAsyncContextManager[Server]:
+    return running(context.settings, context.conninfo, context.base, size=context.pools)
 
 
 def _application(server: Server) -> Asgi:
@@ -111,7 +105,7 @@ def _opener(context: Context) -> Opener:
 
 
 def messages(context: Context, listening: socket.socket | None) -> None:
-    """Take, answer and send HL7 v2 messages over MLLP until SIGTERM."""
+    """Take, answer and send HL7 v2 messages until SIGTERM: over MLLP, of tenants by ASTM too."""
 
     async def serve(server: Server, stop: asyncio.Event) -> None:
         plain = listening if server.tenant == DEFAULT else None
@@ -119,6 +113,7 @@ def messages(context: Context, listening: socket.socket | None) -> None:
             mllp.serve(server, plain, stop, dialogue(server)),
             outbound.serve(server, stop),
             law.serve(server, stop),
+            *(() if server.tenant == DEFAULT else (own_port.serve(server, stop),)),
         )
 
     _for_all(context, "mllp", serve)
@@ -137,6 +132,7 @@ def worker(context: Context, _: socket.socket | None) -> None:
 
     async def serve(server: Server, stop: asyncio.Event) -> None:
         await retention.begin(server)
+        await data_key_rotation.of_itself(server)
         await tidying.begin(server)
         beside = (
             worklist.serve(server, stop),
@@ -170,7 +166,7 @@ def images(
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     async def main() -> None:
-        async with running(context.settings, context.conninfo, context.base) as server:
+        async with _running(context) as server:
             gc.freeze()
             guests = tenants.guests(context.settings, context.conninfo)
             await asyncio.to_thread(
@@ -179,6 +175,7 @@ def images(
                 with_tls=with_tls,
                 upkeep=upkeep,
                 guests=guests,
+                permits=permits(server, _register(server), _opener(context)),
             )
 
     asyncio.run(main())
@@ -204,7 +201,7 @@ def _until_stopped(
     async def main() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        async with running(context.settings, context.conninfo, context.base) as server:
+        async with _running(context) as server:
             gc.freeze()
             await serve(server, stop)
 

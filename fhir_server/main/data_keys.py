@@ -1,23 +1,24 @@
 """Commands of what is sealed at rest: the data keys of a tenant, and the master key of all."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fhir_server.at_rest.keyring import Listed, listed, place
+from fhir_server.at_rest.custody import custody
+from fhir_server.at_rest.keyring import Listed, listed
+from fhir_server.at_rest.progress import Progress, progress
 from fhir_server.audit.happening import SETTINGS_CHANGED, happened
 from fhir_server.caller import trusted
-from fhir_server.database import Connection
 from fhir_server.interactions import data_key_rotation
-from fhir_server.interactions.data_key_rotation import Progress
+from fhir_server.main.databases import database_of
 from fhir_server.main.rewrapping import rotated
-from fhir_server.main.target import Target, database_of
+from fhir_server.main.sealing import told
+from fhir_server.main.target import Target
 
 CALLER = trusted("operator", "cli")
-_ALL = 1 << 16
 
 
 def show_data(context: typer.Context) -> None:
@@ -29,7 +30,7 @@ def show_data(context: typer.Context) -> None:
     async def work() -> tuple[list[Listed], Progress | None]:
         target: Target = context.obj
         async with target() as database, database.connection() as connection:
-            return await listed(connection), await data_key_rotation.progress(connection)
+            return await listed(connection), await progress(connection)
 
     keys, state = asyncio.run(work())
     table = Table("data key", "made", "state", "wrapped by")
@@ -82,7 +83,7 @@ def rotate_master(context: typer.Context) -> None:
     settings = target.installation()
     target.present()
     with database_of(settings) as conninfo:
-        count, written = rotated(conninfo, place(settings))
+        count, written = rotated(conninfo, custody(settings))
 
     async def told_of() -> None:
         async with target() as database, database.transaction() as connection:
@@ -90,36 +91,7 @@ def rotate_master(context: typer.Context) -> None:
 
     asyncio.run(told_of())
     console = Console()
-    console.print(f"{count} data keys are wrapped under the first key of {place(settings)}.")
+    console.print(f"{count} data keys are wrapped under the first key of {custody(settings)}.")
     if not written:
-        console.print("Take the other keys out of the file; they open nothing any more.")
-    console.print("Keep a copy of the file apart from the backups: without it all is lost.")
-
-
-async def facts(connection: Connection) -> list[tuple[str, Any]]:
-    """Return what `sangam status` says of what is sealed."""
-    keys, state = await listed(connection), await data_key_rotation.progress(connection)
-    if not keys:
-        return [("sealed at rest", "not yet: no server has run")]
-    one = keys[0]
-    since = f"data key {one.id[:8]} since {one.made:%Y-%m-%d}, master key {one.master[:8]}"
-    return [("sealed at rest", since), *(("", line) for line in told(state))]
-
-
-def told(state: Progress | None) -> list[str]:
-    """Return what there is to be said of a rotation."""
-    if state is None:
-        return []
-    lines = (
-        ["Files that are not sealed are believed: sangam keys rotate-data"] if state.plain else []
-    )
-    if state.began and not state.ended:
-        folder = int(state.place.rpartition(":")[2] or 0)
-        store = int(state.place.partition(":")[0] or 0) + 1
-        lines.append(
-            f"Rotation since {state.began:%Y-%m-%d %H:%M}: pass {state.number}, store {store}, "
-            f"{100 * folder // _ALL} %, {state.seen} files seen, {state.renewed} sealed anew"
-        )
-    if state.failed:
-        lines.append(f"{state.failed} files cannot be opened; the log names them")
-    return lines
+        console.print("Take the other keys out of it; they open nothing any more.")
+    console.print("Keep a copy of the new key apart from the backups: without it all is lost.")

@@ -7,20 +7,24 @@ policy away. They come in by a socket that only the server's account may open, w
 https://www.postgresql.org/docs/18/ddl-rowsecurity.html
 """
 
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from fhir_server import second_wall
+from fhir_server.audit import tables as audit
 from fhir_server.config import Settings
+from fhir_server.main.refused import Refused
 from fhir_server.tenancy.roles import LOGIN as TENANTS
 from fhir_server.tenancy.tables import SCHEMA as TENANCY
 from terminology.postgres.tables import SCHEMA as TERMINOLOGY
 
 OWNER: Final = "sangam_owner"
 SERVER: Final = "sangam_server"
+SERVING: Final = (SERVER, TENANTS)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -52,6 +56,7 @@ WHERE p.proowner = to_regrole(current_user)
 """
 
 _MEMBER: Final = "SELECT WHERE pg_has_role(%s, %s, 'SET')"
+_BELONGS: Final = "SELECT WHERE pg_has_role(%s, %s, 'MEMBER')"
 
 _TENANT_ROLES: Final = f"""
 SELECT r.rolname FROM {TENANCY}.tenant AS t JOIN pg_roles AS r ON r.rolname = t.role
@@ -59,15 +64,50 @@ WHERE NOT EXISTS (SELECT FROM pg_auth_members AS m WHERE m.roleid = r.oid
                   AND m.member = to_regrole('{OWNER}') AND m.admin_option)
 """
 
+APPENDED: Final = (audit.audit_record.name, *audit.PARTITIONS, audit.audit_link.name)
+"""Tables to which who serves adds rows, and in which he changes none."""
+
 _WRITABLE: Final = """
 SELECT c.relname FROM pg_class AS c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-  AND c.relname <> 'alembic_version' AND NOT has_table_privilege(%s, c.oid, 'TRUNCATE')
+  AND c.relname <> 'alembic_version' AND c.relname <> ALL (%s)
+  AND NOT has_table_privilege(%s, c.oid, 'DELETE')
+"""
+_APPENDABLE: Final = """
+SELECT c.relname FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s)
+  AND NOT has_table_privilege(%s, c.oid, 'INSERT')
+"""
+# What versions before gave.
+_EMPTIABLE: Final = """
+SELECT c.relname FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+  AND has_table_privilege(%s, c.oid, 'TRUNCATE')
+"""
+_CHANGEABLE: Final = """
+SELECT c.relname FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s)
+  AND has_table_privilege(%s, c.oid, 'UPDATE, DELETE')
 """
 _COUNTING: Final = """
 SELECT c.relname FROM pg_class AS c
 WHERE c.relnamespace = 'public'::regnamespace AND CASE c.relkind
     WHEN 'S' THEN NOT has_sequence_privilege(%s, c.oid, 'UPDATE') ELSE false END
+"""
+
+
+# The role of a tenant owns what it serves; its sessions could else take triggers and policies away.
+_DEFINITIONS: Final = "sangam_definitions"
+_REFUSE: Final = f"""
+CREATE OR REPLACE FUNCTION {_DEFINITIONS}() RETURNS event_trigger LANGUAGE plpgsql
+  SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF session_user IN ('{SERVER}', '{TENANTS}') THEN
+        RAISE EXCEPTION 'who serves defines nothing' USING ERRCODE = '42501';
+    END IF;
+END
+$$;
+CREATE EVENT TRIGGER {_DEFINITIONS} ON ddl_command_start EXECUTE FUNCTION {_DEFINITIONS}()
 """
 
 
@@ -83,6 +123,8 @@ def settle(conninfo: str) -> str:
         if not _is_any(connection, _MEMBER, SERVER, second_wall.READER):
             second_wall.let(connection, second_wall.READER, SERVER)
             _administer(connection, second_wall.READER)
+        if not _is_any(connection, "SELECT FROM pg_event_trigger WHERE evtname = %s", _DEFINITIONS):
+            connection.execute(_REFUSE)
         _own(connection)
     return make_conninfo(conninfo, user=OWNER)
 
@@ -91,13 +133,34 @@ def serving(settings: Settings, conninfo: str) -> str:
     """Return by which conninfo the migrated database is served, which may do so from now on.
 
     `conninfo` is the owner's. A database that is not ours is served by the login that it is
-    reached by.
+    reached by, unless the settings name one for it: Refused where that is the owner's.
     """
-    if settings.database_url:
+    if settings.database_url and not settings.serving_url:
         return conninfo
-    with psycopg.connect(conninfo) as connection:
-        _let(connection)
-    return make_conninfo(conninfo, user=SERVER)
+    serves = settings.serving_url or make_conninfo(conninfo, user=SERVER)
+    with psycopg.connect(conninfo) as connection, psycopg.connect(serves) as served:
+        login = served.info.user
+        if login == connection.info.user:
+            raise Refused("serving_url is to name another login than database_url, which owns")
+        if not _is_any(connection, _BELONGS, login, second_wall.READER):
+            # Where it may not, there is no second wall, and main/walls.py says so.
+            with suppress(errors.InsufficientPrivilege), connection.transaction():
+                second_wall.let(connection, second_wall.READER, login)
+        _let(connection, login)
+    return serves
+
+
+def keeper(settings: Settings, conninfo: str) -> str:
+    """Return by which conninfo the owner lets go of what was audited, where `conninfo` serves.
+
+    A tenant's has the tenant's role and schema, as that which serves it.
+    """
+    said = conninfo_to_dict(conninfo)
+    if settings.database_url:
+        options = said.get("options")
+        own = {"options": options} if options else {}
+        return make_conninfo(settings.database_url, **own)
+    return make_conninfo(conninfo, user=OWNER) if said.get("user") in SERVING else conninfo
 
 
 def _own(connection: Connection) -> None:
@@ -121,23 +184,25 @@ def _administer(connection: Connection, role: str) -> None:
     connection.execute(_named(f"GRANT {{}} TO {{}} {how}", role, OWNER))
 
 
-def _let(connection: Connection) -> None:
-    """Let the server read and write rows, and count; no more."""
+def _let(connection: Connection, login: str) -> None:
+    """Let who serves read and write rows, and count; no more."""
     for schema in ("public", TERMINOLOGY, TENANCY):
-        connection.execute(_named("GRANT USAGE ON SCHEMA {} TO {}", schema, SERVER))
+        connection.execute(_named("GRANT USAGE ON SCHEMA {} TO {}", schema, login))
     for schema in (TERMINOLOGY, TENANCY):
-        connection.execute(_named("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}", schema, SERVER))
-    connection.execute(_named("GRANT SELECT ON alembic_version TO {}", SERVER))
-    rights = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE"
-    _grant(connection, f"GRANT {rights} ON TABLE {{}} TO {{}}", _WRITABLE)
-    _grant(connection, "GRANT USAGE, SELECT, UPDATE ON SEQUENCE {} TO {}", _COUNTING)
-
-
-def _grant(connection: Connection, statement: str, missing: str) -> None:
-    names = [sql.Identifier(name) for (name,) in connection.execute(missing, (SERVER,)).fetchall()]
-    if names:
-        said = sql.SQL(statement).format(sql.SQL(", ").join(names), sql.Identifier(SERVER))
-        connection.execute(said)
+        connection.execute(_named("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}", schema, login))
+    connection.execute(_named("GRANT SELECT ON alembic_version TO {}", login))
+    appended = list(APPENDED)
+    for statement, tables, values in (
+        ("REVOKE TRUNCATE ON TABLE {} FROM {}", _EMPTIABLE, (login,)),
+        ("REVOKE UPDATE, DELETE ON TABLE {} FROM {}", _CHANGEABLE, (appended, login)),
+        ("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}", _WRITABLE, (appended, login)),
+        ("GRANT SELECT, INSERT ON TABLE {} TO {}", _APPENDABLE, (appended, login)),
+        ("GRANT USAGE, SELECT, UPDATE ON SEQUENCE {} TO {}", _COUNTING, (login,)),
+    ):
+        named = [sql.Identifier(row[0]) for row in connection.execute(tables, values).fetchall()]
+        if named:
+            said = sql.SQL(statement).format(sql.SQL(", ").join(named), sql.Identifier(login))
+            connection.execute(said)
 
 
 def _is_any(connection: Connection, statement: str, *values: str) -> bool:

@@ -6,10 +6,8 @@ https://alembic.sqlalchemy.org/
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
-import psycopg
 from alembic import command
 from alembic.autogenerate import comparators, compare_metadata
 from alembic.autogenerate.api import AutogenContext
@@ -22,24 +20,18 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSequence
 
-import fhir_server
 from adapters.dicom import tables as dicom
 from adapters.hl7 import tables as hl7
 from fhir_server import second_wall, tables
 from fhir_server.access import tables as access
 from fhir_server.at_rest import tables as at_rest
 from fhir_server.audit import tables as audit
-from fhir_server.errors import Unavailable
 from fhir_server.identity import tables as identity
+from fhir_server.main.postgres import connect
+from fhir_server.main.schema import LOCK, SCRIPTS
 from fhir_server.tenancy import tables as tenancy
 from terminology.postgres import tables as terminology
 
-# Any 64-bit number, the same in every version: two starters must meet on it.
-LOCK = 7_261_964_001
-_PACKAGE = Path(fhir_server.__file__).parent
-# Inside the package when installed from a wheel, beside it in a checkout.
-_PLACES = (_PACKAGE / "migrations", _PACKAGE.parent / "migrations")
-SCRIPTS = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 SEQUENCES = (tables.process_node, audit.audit_position)
 SCHEMAS = {None, terminology.SCHEMA, tenancy.SCHEMA}
 _PARTITION = re.compile(r"_\d+$")
@@ -107,6 +99,12 @@ def is_current(conninfo: str) -> bool:
         return set(MigrationContext.configure(connection).get_current_heads()) == set(newest)
 
 
+def knows(revision: str) -> bool:
+    """Say whether a revision is one of this version's; CommandError for what is none at all."""
+    scripts = ScriptDirectory(str(SCRIPTS))
+    return any(one.revision == revision for one in scripts.walk_revisions())
+
+
 def differences(conninfo: str) -> list[Any]:
     """Return what `compare_metadata` finds between the database and the declared tables."""
     with _connected(conninfo) as connection:
@@ -130,20 +128,10 @@ def _config(connection: Connection) -> Config:
 def _connected(conninfo: str) -> Iterator[Connection]:
     """Lend a connection in one transaction, committed at the end."""
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: _connect(conninfo), poolclass=NullPool
+        "postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool
     )
     with engine.begin() as connection:
         yield connection
-
-
-def _connect(conninfo: str) -> psycopg.Connection[Any]:
-    """Return a connection; Unavailable tells how to find out why there is none."""
-    try:
-        return psycopg.connect(conninfo, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        raise Unavailable(
-            "The database cannot be reached; `psql` with the same --database-url says why"
-        ) from error
 
 
 def render_item(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:

@@ -1,33 +1,25 @@
-"""Whether a server may be opened as it is set: to whom, and with what in its database."""
+"""Whether a server may be opened as it is set, and to whom."""
 
-import ipaddress
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from fhir_server.config import Settings
-from fhir_server.second_wall import STANDS
+from fhir_server.main.refused import Refused
+from fhir_server.networks import is_local
 
 _MEANT: Final = frozenset(("disable", "require", "verify-ca", "verify-full"))
 """Modes of libpq that leave nothing to the other side; `require` believes any certificate."""
-
-_PEOPLE: Final = "SELECT EXISTS (SELECT FROM identity_user WHERE active AND NOT demo)"
-_TENANTS: Final = "SELECT EXISTS (SELECT FROM tenancy.tenant)"
-
-
-class Refused(Exception):
-    """The server does not start; the text says what to do."""
 
 
 def check_open(settings: Settings) -> None:
     """Refuse settings under which nobody logs in, or what is said could be overheard."""
     security = settings.security
     if settings.demo:
-        if not is_loopback(settings.host):
+        if not is_local(settings.host):
             raise Refused(
                 "--demo opens the server to everyone who reaches it, so it binds loopback only. "
                 "Leave --host away, or start without --demo: docs/security.md says how."
@@ -46,7 +38,7 @@ def check_open(settings: Settings) -> None:
 
 def _check_http(settings: Settings) -> None:
     security = settings.security
-    if is_loopback(settings.host) or security.tls is not None:
+    if is_local(settings.host) or security.tls is not None:
         return
     if not security.trusted_proxies:
         raise Refused(
@@ -63,7 +55,11 @@ def _check_database(settings: Settings) -> None:
 
     libpq does without TLS where the server has none (`sslmode=prefer`), and says nothing.
     """
-    urls = {"database_url": settings.database_url, "tenants.login_url": settings.tenants.login_url}
+    urls = {
+        "database_url": settings.database_url,
+        "serving_url": settings.serving_url,
+        "tenants.login_url": settings.tenants.login_url,
+    }
     for name, url in urls.items():
         if url and not _is_private(url):
             raise Refused(
@@ -76,7 +72,7 @@ def _is_private(url: str) -> bool:
     given = conninfo_to_dict(url)
     mode = given.get("sslmode") or os.environ.get("PGSSLMODE")
     hosts = str(given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST") or "")
-    local = (not one or one[0] in "/@" or is_loopback(one) for one in hosts.split(","))
+    local = (not one or one[0] in "/@" or is_local(one) for one in hosts.split(","))
     return mode in _MEANT or all(local)
 
 
@@ -98,7 +94,7 @@ class Plain:
 def _check_plain(settings: Settings) -> None:
     """Refuse ports of HL7 v2, ASTM and DICOM that the network may read, unless that is meant."""
     for one in _plain(settings):
-        if not is_loopback(one.host) and not one.said:
+        if not is_local(one.host) and not one.said:
             raise Refused(
                 f"On {one.host} {one.name} would take what is said of patients in the clear. "
                 f"{one.mend}; or, for systems that cannot do TLS, name their networks in "
@@ -120,49 +116,3 @@ def _plain(settings: Settings) -> Iterator[Plain]:
     if dicom.plain_port:
         off = "Set dicom.plain_port = false, and dicom.tls_port"
         yield Plain("the DICOM port", host, dicom.plain_from, "dicom.plain_from", off)
-
-
-def check_people(settings: Settings, conninfo: str) -> None:
-    """Refuse to open what is real to a demonstration, or a server into which nobody can log in."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        people, tenants = _is_any(connection, _PEOPLE), _is_any(connection, _TENANTS)
-    if settings.demo and (people or tenants):
-        raise Refused(
-            "This database has users or tenants of its own, so it is not opened by --demo. "
-            "Start without --demo, or choose another --data-dir."
-        )
-    if not settings.demo and not people and not settings.security.issuers:
-        raise Refused(
-            "Nobody could log in yet: add the first user by `sangam user add NAME --role ADMIN` "
-            "(with the same --data-dir), then start again. --demo shows the server without."
-        )
-
-
-def check_wall(settings: Settings, conninfo: str) -> None:
-    """Refuse a database without a second wall where the settings require one.
-
-    `conninfo` is that by which it is served, of the installation or of a tenant.
-    """
-    if settings.security.second_wall != "required":
-        return
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        if connection.execute(STANDS).fetchone() is None:
-            raise Refused(
-                "The database has no second wall, which security.second_wall requires: "
-                "`sangam status` says what is missing, and docs/security-access.md what to do."
-            )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host to bind is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_any(connection: psycopg.Connection[tuple[Any, ...]], statement: str) -> bool:
-    row = connection.execute(statement).fetchone()
-    return bool(row and row[0])

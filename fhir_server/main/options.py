@@ -14,6 +14,9 @@ DataDir = Annotated[
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="PostgreSQL URL.", show_default="embedded, under --data-dir")
 ]
+BrokerUrl = Annotated[
+    str | None, typer.Option(help="redis://... or amqp://...", show_default="memory://")
+]
 
 
 def given(**flags: Any) -> Settings:  # noqa: ANN401  (each field checks its own)

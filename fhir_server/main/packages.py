@@ -15,8 +15,8 @@ from fhir_server.caller import Caller, trusted
 from fhir_server.config import Settings
 from fhir_server.errors import SangamError
 from fhir_server.main import migrate
+from fhir_server.main.databases import base_of, database_of
 from fhir_server.main.options import DatabaseUrl, DataDir, given
-from fhir_server.main.target import base_of, database_of
 from fhir_server.main.wiring import running
 from fhir_server.packages import record
 from fhir_server.packages.bring import Done, Wish

@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -67,7 +69,9 @@ SETTINGS: Mapping[str, str] = {
     "cluster_name": "sangam",
 }
 
-
+_CONF = "sangam.conf"
+_CONNECTIONS = "max_connections"
+_TAKEN = re.compile(rf"^{_CONNECTIONS} = '(\d+)'$", re.MULTILINE)
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 log = logging.getLogger(__name__)
@@ -106,6 +110,19 @@ def sized(memory: int) -> dict[str, str]:
     }
 
 
+def _ours(directory: Path, connections: int) -> dict[str, str]:
+    most = max(connections, int(SETTINGS[_CONNECTIONS]), _last(directory))
+    return {**SETTINGS, **sized(_memory()), _CONNECTIONS: str(most)}
+
+
+def _last(directory: Path) -> int:
+    """Return how many connections a cluster took before, 0 where that is not known."""
+    with suppress(FileNotFoundError):
+        found = _TAKEN.search((directory / _CONF).read_text())
+        return int(found[1]) if found else 0
+    return 0
+
+
 def _memory() -> int:
     """Return the bytes that this machine has, or this container may use."""
     try:
@@ -114,10 +131,13 @@ def _memory() -> int:
         return psutil.virtual_memory().total
 
 
-def start(directory: Path, settings: Mapping[str, str] | None = None) -> str:
+def start(
+    directory: Path, settings: Mapping[str, str] | None = None, *, connections: int = 0
+) -> str:
     """Start the cluster in `directory`, made when absent, and return its URI.
 
-    It is configured by `settings`, else by ours for this machine's memory. A cluster
+    It is configured by `settings`, else by ours for this machine's memory, and takes
+    so many `connections` or more, no fewer than when it was last started. A cluster
     that still runs (its supervisor was killed) is taken over. The caller holds a
     lock on the directory: two starters at once would race. Unavailable when
     PostgreSQL does not come up.
@@ -127,7 +147,7 @@ def start(directory: Path, settings: Mapping[str, str] | None = None) -> str:
     _forget_stranger(directory)
     found = _answering(directory)
     if found is None:
-        _configure(directory, settings or {**SETTINGS, **sized(_memory())})
+        _configure(directory, settings or _ours(directory, connections))
         _start(directory)
         found = _answering(directory)
     if found is None:
@@ -148,6 +168,16 @@ def stop(directory: Path) -> None:
         _run("pg_ctl", "-D", str(directory), "-m", "immediate", "-w", "stop")
     if running.socket_directory != str(directory):
         shutil.rmtree(running.socket_directory, ignore_errors=True)
+
+
+def connect(conninfo: str) -> psycopg.Connection[Any]:
+    """Return a connection; Unavailable tells how to find out why there is none."""
+    try:
+        return psycopg.connect(conninfo, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise Unavailable(
+            "The database cannot be reached; `psql` with the same --database-url says why"
+        ) from error
 
 
 def ensure_database(server_uri: str, name: str) -> str:
@@ -216,13 +246,13 @@ def _configure(directory: Path, settings: Mapping[str, str]) -> None:
     """Write our settings, and have PostgreSQL read them and then the operator's local.conf."""
     values = {"unix_socket_directories": _socket_directory(directory), **settings}
     lines = [f"{name} = '{value}'\n" for name, value in values.items()]
-    (directory / "sangam.conf").write_text("".join(lines))
+    (directory / _CONF).write_text("".join(lines))
     main = directory / "postgresql.conf"
     include = "\ninclude_if_exists 'sangam.conf'\ninclude_if_exists 'local.conf'\n"
     if include not in main.read_text():
         with main.open("a") as file:
             file.write(include)
-    (directory / "sangam.conf").chmod(0o644)
+    (directory / _CONF).chmod(0o644)
 
 
 def _socket_directory(directory: Path) -> str:

@@ -5,13 +5,13 @@ wherever this breaks off, and whatever a process has read, everything can be ope
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
 from fhir_server.at_rest import master
+from fhir_server.at_rest.custody import Custody
 from fhir_server.at_rest.keyring import WRAPPING
 from fhir_server.at_rest.master import Master
 from fhir_server.bases import DEFAULT
@@ -24,26 +24,32 @@ _WRAP: Final = "UPDATE data_key SET wrapped = %s WHERE id = %s"
 _ALONE: Final = "SELECT pg_advisory_lock(%s)"
 _RELEASED: Final = "SELECT pg_advisory_unlock(%s)"
 
+_IN_FRONT: Final = (
+    "put a line with a new key (32 random bytes in base64) in front of the present one, on each "
+    "machine, and run this again."
+)
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def rotated(conninfo: str, path: Path) -> tuple[int, bool]:
+def rotated(conninfo: str, held: Custody) -> tuple[int, bool]:
     """Wrap every data key under a new master key; return how many, and whether the file was left.
 
-    With several keys in the file the first is taken for the new one. Then, and where the file
-    cannot be written, the operator takes the others out. Conflict when a key cannot be opened.
+    With several keys the first is taken for the new one. Then the operator takes the others out.
+    Conflict when a key cannot be opened, or a new one is to come from the operator.
     """
     with psycopg.connect(conninfo, autocommit=True) as connection:
         # A data key that is made meanwhile would be wrapped under the old one.
         connection.execute(_ALONE, (WRAPPING,))
-        present = master.read(path)
+        present = held.read(fresh=True)
         given = len(present.keys) > 1
         if not given:
             present = Master((master.new(), *present.keys))
-            _write(path, present)
+            if not _write(held, present):
+                raise Conflict(f"A new master key comes from {held}: {_IN_FRONT}")
         with connection.transaction():
             count = sum(_wrapped(connection, name, present) for name in _entered(connection))
-        written = not given and _write(path, Master(present.keys[:1]))
+        written = not given and _write(held, Master(present.keys[:1]))
         connection.execute(_RELEASED, (WRAPPING,))
     return count, written
 
@@ -73,12 +79,10 @@ def _wrapped(connection: Connection, name: str, new: Master) -> int:
     return len(found)
 
 
-def _write(path: Path, keys: Master) -> bool:
+def _write(held: Custody, keys: Master) -> bool:
     try:
-        return master.write(path, keys.keys)
+        return held.replace(keys.keys)
     except OSError as error:
         raise Conflict(
-            f"The master key file {path} cannot be written ({type(error).__name__}). Put a new key "
-            "(32 random bytes in base64) in front of the present one, on each machine, and run "
-            "this again."
+            f"The master key file {held} cannot be written ({type(error).__name__}): {_IN_FRONT}"
         ) from error

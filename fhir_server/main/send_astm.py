@@ -12,8 +12,8 @@ from adapters.hl7.astm.connection import LONGEST
 from adapters.hl7.astm.frames import split
 from adapters.hl7.operators.analyzers import Host, Port
 from adapters.hl7.records.files import messages, records
+from fhir_server.main.databases import running_server
 from fhir_server.main.options import DataDir, fail, given
-from fhir_server.main.target import running_server
 
 
 def send_astm(

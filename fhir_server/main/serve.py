@@ -1,8 +1,10 @@
-"""The supervisor: it starts the database and the listeners, and keeps them alive."""
+"""The supervisor: it starts the database and the listeners, and keeps them alive.
 
-import asyncio
+It imports little. Its processes are forked from one that has imported all that they need, and
+so are those that prepare the database before there are any.
+"""
+
 import errno
-import fcntl
 import json
 import logging
 import multiprocessing
@@ -13,33 +15,25 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from prometheus_client import multiprocess as shared_metrics
 
-from fhir_server.at_rest.keyring import keyring
-from fhir_server.bases import DEFAULT
 from fhir_server.config import Settings
-from fhir_server.errors import Unavailable
-from fhir_server.identity import samples
-from fhir_server.main import children, logins, postgres
-from fhir_server.main.banner import banner
-from fhir_server.main.behind import notice
+from fhir_server.main import postgres
+from fhir_server.main.data_dir import READY_FILE, close_to_others, embedded, locked
+from fhir_server.main.entry import CHILDREN, PREPARING, Answer, Context, Prepared, answer, enter
 from fhir_server.main.log import configure
-from fhir_server.main.migrate import migrate
-from fhir_server.main.opening import Refused, check_open, check_people, check_wall
-from fhir_server.main.tenants import check_walls, migrate_all, settings_of_all
-from fhir_server.main.wiring import opened_keys
+from fhir_server.main.opening import check_open
+from fhir_server.main.refused import Refused
 
-READY_FILE = "serve.json"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 STOP_SECONDS = 8.0
 # A child that keeps dying is started again after 1, 2, 4 ... seconds, at most this.
@@ -53,20 +47,27 @@ BACKLOG = 2048
 
 log = logging.getLogger(__name__)
 
-Entry = Callable[[children.Context, socket.socket | None], None]
-
 
 @dataclass(slots=True)
 class Child:
-    """One supervised process and when it may be started again."""
+    """One supervised process, what it is (children.py), and when it may be started again."""
 
     name: str
-    entry: Entry
+    entry: str
     listening: socket.socket | None
+    how: Mapping[str, bool] = field(default_factory=dict)
     process: BaseProcess | None = None
     deaths: int = 0
     started: float = 0.0
     due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forking:
+    """How processes are made, and whether the supervisor was told to stop."""
+
+    context: ForkServerContext
+    stopped: Callable[[], bool]
 
 
 def serve(settings: Settings) -> None:
@@ -74,87 +75,62 @@ def serve(settings: Settings) -> None:
     configure("supervisor")
     check_open(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(settings.data_dir), _stop_signal() as stopped, database(settings) as conninfo:
-        migrate(conninfo)
-        migrate_all(settings, conninfo)
-        check_secret(settings, conninfo)
-        check_people(settings, conninfo)
-        serving = logins.serving(settings, conninfo)
-        check_wall(settings, serving)
-        check_walls(settings, conninfo)
-        if settings.demo:
-            settle_samples(conninfo)
-        sockets = {
-            "http": _listen(settings.host, settings.http_port, "--http-port"),
-        }
-        if settings.dicom.plain_port:
-            sockets["dicom"] = _listen(settings.host, settings.dicom_port, "--dicom-port")
-        if settings.dicom.tls_port is not None:
-            sockets["dicom-tls"] = _listen(settings.host, settings.dicom.tls_port, "dicom.tls_port")
-        if settings.hl7.plain_port:
-            sockets["mllp"] = _listen(settings.host, settings.mllp_port, "--mllp-port")
-        if settings.astm_port is not None:
-            sockets["astm"] = _listen(settings.host, settings.astm_port, "--astm-port")
-        _supervise(settings, conninfo, serving, sockets, stopped)
+    with locked(settings.data_dir), _stop_signal() as stopped:
+        if settings.database_url:
+            # One that cannot be reached is told at once.
+            postgres.connect(settings.database_url).close()
+        close_to_others(settings.data_dir)
+        _share_metrics(settings.data_dir)
+        forking = Forking(_forkserver(), stopped)
+        with embedded(settings) as own:
+            prepared: Prepared | None = _asked(forking, "prepared", settings, own)
+            if prepared is not None:
+                _supervise(settings, prepared, _sockets(settings), forking)
 
 
-def check_secret(settings: Settings, conninfo: str) -> None:
-    """Refuse to serve a database whose secret or master key is another than the settings have."""
-
-    async def check(own: Settings, conninfo: str, tenant: str) -> None:
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-            await opened_keys(connection, keyring(own, conninfo, tenant), own, tenant)
-
-    async def every() -> None:
-        await check(settings, conninfo, DEFAULT)
-        for own, said, name in settings_of_all(settings, conninfo):
-            await check(own, said, name)
-
-    asyncio.run(every())
-
-
-def settle_samples(conninfo: str) -> None:
-    """Store the users and the app of the demonstration, as far as they are missing."""
-
-    async def settle() -> None:
-        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
-            await samples.settle(connection)
-
-    asyncio.run(settle())
+def _sockets(settings: Settings) -> dict[str, socket.socket]:
+    """Return what the children listen on, by the names of the ports."""
+    sockets = {"http": _listen(settings.host, settings.http_port, "--http-port")}
+    if settings.dicom.plain_port:
+        sockets["dicom"] = _listen(settings.host, settings.dicom_port, "--dicom-port")
+    if settings.dicom.tls_port is not None:
+        sockets["dicom-tls"] = _listen(settings.host, settings.dicom.tls_port, "dicom.tls_port")
+    if settings.hl7.plain_port:
+        sockets["mllp"] = _listen(settings.host, settings.mllp_port, "--mllp-port")
+    if settings.astm_port is not None:
+        sockets["astm"] = _listen(settings.host, settings.astm_port, "--astm-port")
+    return sockets
 
 
-@contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory; the lock ends with the process, however that ends."""
-    with (data_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refused(
-                f"Another server runs on {data_dir}. Stop it, or choose another --data-dir."
-            ) from error
-        yield
+def _asked(forking: Forking, name: str, *arguments: object) -> Any:  # noqa: ANN401  (what it returns)
+    """Have a process do what has this name (preparing.py), and return what it does.
 
-
-@contextmanager
-def database(settings: Settings) -> Iterator[str]:
-    """Lend the URL of the database, its owner's; an embedded one runs meanwhile.
-
-    The caller holds the lock of the data directory.
+    None when the supervisor was told to stop meanwhile. Refused when it is refused, or breaks off.
     """
-    if settings.database_url:
-        yield settings.database_url
-        return
-    directory = settings.data_dir / "postgres"
-    uri = postgres.start(directory)
+    reading, told = forking.context.Pipe(duplex=False)
+    process = forking.context.Process(target=answer, args=(name, told, *arguments))
     try:
-        yield logins.settle(postgres.ensure_database(uri, postgres.DATABASE))
+        process.start()
+    except (OSError, EOFError):
+        # Ctrl-C reaches the process that they are forked from, which may not be ready for it yet.
+        if forking.stopped():
+            return None
+        raise
+    told.close()
+    while not reading.poll(POLL_SECONDS):
+        if forking.stopped():
+            process.terminate()
+            process.join()
+            return None
+    try:
+        said: Answer = reading.recv()
+    except EOFError:
+        raise Refused("The server cannot be prepared; the log says why.") from None
     finally:
-        try:
-            postgres.stop(directory)
-        except Unavailable:
-            # What was committed is safe; the next start takes the cluster over.
-            log.warning("PostgreSQL is slow to stop and is left to end by itself")
+        process.join()
+    if said.refusal:
+        raise Refused(said.refusal)
+    return said.content
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:
@@ -188,40 +164,35 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
 
 
 def _supervise(
-    settings: Settings,
-    conninfo: str,
-    serving: str,
-    sockets: dict[str, socket.socket],
-    stopped: Callable[[], bool],
+    settings: Settings, prepared: Prepared, sockets: dict[str, socket.socket], forking: Forking
 ) -> None:
     ports = {name: one.getsockname()[1] for name, one in sockets.items()}
     scheme = "https" if settings.security.tls else "http"
     own = f"{scheme}://{_written(settings.host)}:{ports['http']}/fhir"
     base = settings.base_url.rstrip("/") or own
-    said = {"base": base, "host": settings.host, "ports": ports, "database": conninfo}
-    _share_metrics(settings.data_dir)
-    family_of = _forkserver()
+    said = {"base": base, "host": settings.host, "ports": ports, "database": prepared.conninfo}
+    family_of = forking.context
     alive, held = family_of.Pipe(duplex=False)
-    context = children.Context(settings, serving, base, alive)
+    context = Context(settings, prepared.serving, base, alive, prepared.pools)
     family = [
-        *(Child(f"http {n}", children.web, sockets["http"]) for n in range(settings.processes)),
-        Child("mllp", children.messages, sockets.get("mllp")),
+        *(Child(f"http {n}", "web", sockets["http"]) for n in range(settings.processes)),
+        Child("mllp", "messages", sockets.get("mllp")),
         *_analyzers(settings, sockets.get("astm")),
         *_images(settings, sockets),
-        Child("worker", children.worker, None),
+        Child("worker", "worker", None),
         # The worker is the first of them.
-        *(Child(f"mapper {n}", children.mapper, None) for n in range(1, settings.hl7.processes)),
+        *(Child(f"mapper {n}", "mapper", None) for n in range(1, settings.hl7.processes)),
     ]
     try:
         for child in family:
             _start(family_of, child, context)
         ready = False
-        while not stopped():
+        while not forking.stopped():
             changed = [child for child in family if _keep_alive(family_of, child, context)]
             if not ready and _answers(settings, ports["http"]):
                 ready = True
-                shown = banner(settings, base, ports) + notice(conninfo)
-                print(shown, flush=True)  # noqa: T201  (for who starts it)
+                shown = _asked(forking, "greeting", settings, base, ports, prepared.conninfo)
+                print(shown or "", flush=True)  # noqa: T201  (for who starts it)
                 _note(settings.data_dir, family, said)
             elif ready and changed:
                 _note(settings.data_dir, family, said)
@@ -240,8 +211,8 @@ def _images(settings: Settings, sockets: dict[str, socket.socket]) -> list[Child
     for port in ("dicom", "dicom-tls"):
         for number in range(settings.dicom.processes if port in sockets else 0):
             name = f"{port} {number}" if number else port
-            entry = partial(children.images, with_tls=port == "dicom-tls", upkeep=not found)
-            found.append(Child(name, entry, sockets[port]))
+            how = {"with_tls": port == "dicom-tls", "upkeep": not found}
+            found.append(Child(name, "images", sockets[port], how))
     return found
 
 
@@ -250,7 +221,7 @@ def _analyzers(settings: Settings, listening: socket.socket | None) -> list[Chil
     dials = settings.astm.connect and bool(settings.hl7.profiles_dir)
     if listening is None and not dials:
         return []
-    return [Child("astm", children.analyzers, listening)]
+    return [Child("astm", "analyzers", listening)]
 
 
 def _written(host: str) -> str:
@@ -278,19 +249,26 @@ def _forkserver() -> ForkServerContext:
     command_line.__spec__ = None
     vars(command_line).pop("__file__", None)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([children.__name__])
+    context.set_forkserver_preload([CHILDREN, PREPARING])
+    # It imports while PostgreSQL starts, and ends with us: Ctrl-C is none of its business.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
     return context
 
 
-def _start(family_of: ForkServerContext, child: Child, context: children.Context) -> None:
+def _start(family_of: ForkServerContext, child: Child, context: Context) -> None:
     child.process = family_of.Process(
-        target=child.entry, args=(context, child.listening), name=f"sangam {child.name}"
+        target=enter,
+        args=(child.entry, context, child.listening),
+        kwargs=child.how,
+        name=f"sangam {child.name}",
     )
     child.process.start()
     child.started = time.monotonic()
 
 
-def _keep_alive(family_of: ForkServerContext, child: Child, context: children.Context) -> bool:
+def _keep_alive(family_of: ForkServerContext, child: Child, context: Context) -> bool:
     """Start a dead child again: at once when it had lived long, else after a pause.
 
     Returns whether it was started.

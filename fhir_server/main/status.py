@@ -8,9 +8,9 @@ from rich.table import Table
 
 from fhir_server import feed_readers
 from fhir_server.database import Connection, Database
-from fhir_server.main import behind, walls
-from fhir_server.main.data_keys import facts as sealed
-from fhir_server.main.target import Running
+from fhir_server.main import catching_up, walls
+from fhir_server.main.databases import Running
+from fhir_server.main.sealing import facts as sealed
 
 _JOBS = "SELECT kind, state, count(*), min(created_at) FROM job GROUP BY 1, 2 ORDER BY 1, 2"
 _INBOX = "SELECT state, coalesce(reason, ''), count(*) FROM hl7_message GROUP BY 1, 2 ORDER BY 1, 2"
@@ -21,6 +21,10 @@ FROM change WHERE feed_xid >= pg_snapshot_xmin(pg_current_snapshot())
 # A negative key is that of a resource contained in another.
 _SIZE = """
 SELECT count(*), pg_size_pretty(pg_database_size(current_database())) FROM resource WHERE key > 0
+"""
+_CONNECTIONS = """
+SELECT count(*), current_setting('max_connections') FROM pg_stat_activity
+WHERE datname = current_database()
 """
 
 
@@ -35,13 +39,15 @@ async def overview(database: Database, server: Running | None) -> RenderableType
             facts.add_row(f"{name} port", str(port))
         facts.add_row("resources", f"{resources:,}")
         facts.add_row("database", size)
+        (open_, most), *_ = await _rows(connection, _CONNECTIONS)
+        facts.add_row("connections", f"{open_} of {most}")
         facts.add_row("second wall", await walls.second_wall(connection))
         for name, value in await sealed(connection):
             facts.add_row(name, value)
         facts.add_row("change feed", f"{waiting} not yet visible, oldest {lag:.1f} s")
         for name, seconds in await feed_readers.lags(connection):
             facts.add_row(f"read by {name}", f"{seconds:.1f} s behind")
-        for what, how in behind.told(await behind.look(connection)):
+        for what, how in catching_up.told(await catching_up.look(connection)):
             facts.add_row(what, how)
         jobs = Table("kind", "state", "jobs", "oldest", title="Jobs")
         for kind, state, count, oldest in await _rows(connection, _JOBS):

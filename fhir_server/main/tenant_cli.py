@@ -1,24 +1,20 @@
 """`sangam tenant`: the hospitals of an installation."""
 
-import asyncio
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fhir_server.at_rest.folder import new_key, unsealed
 from fhir_server.config import Settings
-from fhir_server.main import migrate, tenants
+from fhir_server.main import migrate, tenant_archives, tenants
+from fhir_server.main.databases import base_of
+from fhir_server.main.for_tenants import installation, read_settings
 from fhir_server.main.options import fail
-from fhir_server.main.target import Target, base_of, database_of
-from fhir_server.main.tenant_export import export as write_folder
 from fhir_server.tenancy import roles, tenant, usage
 from fhir_server.tenancy.own_settings import settings_of
 from fhir_server.tenancy.tenant import Connection, Tenant
@@ -27,6 +23,7 @@ app = typer.Typer(
     help="Tenants: hospitals in one installation that see nothing of each other.",
     no_args_is_help=True,
 )
+tenant_archives.register(app)
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="Small letters, digits and hyphens.")]
 SettingsFile: TypeAlias = Annotated[
@@ -55,10 +52,10 @@ def create(
 
     Example: `sangam tenant create north --settings north.toml`
     """
-    with _installation(context) as (settings, conninfo):
+    with installation(context) as (settings, conninfo):
         migrate.migrate(conninfo)
         quotas = {"max_resources": max_resources or None, "max_bytes": max_bytes or None}
-        made = tenants.create(settings, conninfo, name, _read(settings_file), **quotas)
+        made = tenants.create(settings, conninfo, name, read_settings(settings_file), **quotas)
         Console().print(f"The tenant {made.name} is served at {base_of(settings)}/t/{made.name}.")
 
 
@@ -66,7 +63,7 @@ def create(
 def list_tenants(context: typer.Context) -> None:
     """Show all tenants and their states."""
     table = Table("tenant", "state", "AE titles", "MLLP ports", "schema")
-    with _installation(context) as (settings, conninfo), tenants.connected(conninfo) as connection:
+    with installation(context) as (settings, conninfo), tenants.connected(conninfo) as connection:
         for one in tenant.listed(connection):
             own = settings_of(settings, one)
             ports = ", ".join(str(channel.port) for channel in own.hl7.channels)
@@ -77,7 +74,7 @@ def list_tenants(context: typer.Context) -> None:
 @app.command()
 def show(context: typer.Context, name: Name) -> None:
     """Show what a tenant is, what it uses of its quotas, and what it sets for itself."""
-    with _installation(context) as (settings, conninfo), tenants.connected(conninfo) as connection:
+    with installation(context) as (settings, conninfo), tenants.connected(conninfo) as connection:
         one = tenant.named(connection, name)
         used = _usage(conninfo, one)
         folder = settings_of(settings, one).data_dir
@@ -92,6 +89,44 @@ def show(context: typer.Context, name: Name) -> None:
     Console().print(table)
 
 
+@app.command("usage")
+def show_usage(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="One tenant; all without.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show what each tenant has, counted at this moment, and its quotas.
+
+    Example: `sangam tenant usage`
+    """
+    with installation(context) as (settings, conninfo), tenants.connected(conninfo) as connection:
+        found = [one for one in tenant.listed(connection) if one.state in tenants.KEPT]
+        if name is not None:
+            found = [one for one in found if one.name == name]
+            if not found:
+                fail(f"There is no tenant {name} that is whole")
+        told = {one.name: _told(settings, conninfo, one) for one in found}
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    table = Table("what", *told)
+    for what in next(iter(told.values()), {}):
+        figures = [one[what] for one in told.values()]
+        table.add_row(what, *("none" if one is None else f"{one:,}" for one in figures))
+    Console().print(table)
+
+
+def _told(settings: Settings, conninfo: str, one: Tenant) -> dict[str, int | None]:
+    """Return the figures of a tenant, asked as its role, and its quotas."""
+    with psycopg.connect(roles.as_tenant(conninfo, one), autocommit=True) as connection:
+        row = connection.execute(usage.ALL).fetchone()
+    assert row is not None
+    quotas = {"quota of resources": one.max_resources, "quota of bytes": one.max_bytes}
+    files = {"bytes in files": _size(settings_of(settings, one).data_dir)}
+    return {**dict(usage.Figures(*map(int, row)).told()), **files, **quotas}
+
+
 @app.command("set")
 def change(
     context: typer.Context,
@@ -104,16 +139,18 @@ def change(
 
     Example: `sangam tenant set north --max-resources 1000000`
     """
-    with _installation(context) as (settings, conninfo), tenants.connected(conninfo) as connection:
-        one = tenant.named(connection, name)
+
+    def otherwise(one: Tenant) -> Tenant:
         if settings_file is not None:
-            one = replace(one, settings=_read(settings_file))
+            one = replace(one, settings=read_settings(settings_file))
         if max_resources is not None:
             one = replace(one, max_resources=max_resources or None)
         if max_bytes is not None:
             one = replace(one, max_bytes=max_bytes or None)
-        tenants.check(settings, connection, one)
-        tenant.change(connection, one)
+        return one
+
+    with installation(context) as (settings, conninfo):
+        tenants.change(settings, conninfo, name, otherwise)
     Console().print(f"The tenant {name} is changed.")
 
 
@@ -130,60 +167,6 @@ def resume(context: typer.Context, name: Name) -> None:
 
 
 @app.command()
-def export(
-    context: typer.Context,
-    name: Name,
-    folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="New file for the key of the folder.", show_default="FOLDER.key"),
-    ] = None,
-    *,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Not sealed: who has the folder can read it.")
-    ] = False,
-) -> None:
-    """Write all that a tenant has to a folder: NDJSON, large content, settings.
-
-    Its files are sealed under a key of their own; `sangam tenant unseal` opens them.
-
-    Example: `sangam tenant export north north-2026-11`
-    """
-    key = None if plain else new_key(key_file or folder.with_name(f"{folder.name}.key"))
-    with _installation(context) as (settings, conninfo):
-        with tenants.connected(conninfo) as connection:
-            one = tenant.named(connection, name)
-        opener = tenants.opener(settings, conninfo, base_of(settings))
-
-        async def written() -> int:
-            async with opener(one) as server:
-                return await write_folder(server, one, folder, key)
-
-        count = asyncio.run(written())
-    Console().print(f"{count:,} resources of {name} are in {folder}.")
-
-
-@app.command()
-def unseal(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="An export.")],
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
-    key_file: Annotated[
-        Path | None, typer.Option(help="File with its key.", show_default="FOLDER.key")
-    ] = None,
-) -> None:
-    """Write a sealed export so that it can be read; no server or database is needed.
-
-    Example: `sangam tenant unseal north-2026-11 north-readable`
-    """
-    key = key_file or folder.with_name(f"{folder.name}.key")
-    try:
-        count = unsealed(folder, key, out)
-    except OSError as error:
-        fail(f"The export cannot be opened: {error.strerror or error}")
-    Console().print(f"{count:,} files are in {out}.")
-
-
-@app.command()
 def erase(
     context: typer.Context,
     name: Name,
@@ -196,7 +179,7 @@ def erase(
 
     Example: `sangam tenant erase north --confirm north --yes`
     """
-    with _installation(context) as (settings, conninfo):
+    with installation(context) as (settings, conninfo):
         typed = confirm or typer.prompt(f"Type the name of the tenant to erase ({name})")
         if not yes:
             typer.confirm("Nothing of it can be brought back. Erase it?", abort=True)
@@ -205,24 +188,9 @@ def erase(
 
 
 def _enter(context: typer.Context, name: str, state: tenant.State, before: tenant.State) -> None:
-    with _installation(context) as (_, conninfo), tenants.connected(conninfo) as connection:
-        tenant.enter(connection, name, state, (before,))
+    with installation(context) as (_, conninfo):
+        tenants.enter(conninfo, name, state, before)
     Console().print(f"The tenant {name} is {state}.")
-
-
-@contextmanager
-def _installation(context: typer.Context) -> Iterator[tuple[Settings, str]]:
-    """Lend settings and conninfo of the installation that the command line names."""
-    target: Target = context.obj
-    if target.tenant is not None:
-        fail("These commands are the installation's; name the tenant without --tenant.")
-    settings = target.present()
-    with database_of(settings) as conninfo:
-        yield settings, conninfo
-
-
-def _read(file: Path | None) -> dict[str, Any]:
-    return tomllib.loads(file.read_text()) if file else {}
 
 
 def _usage(conninfo: str, one: Tenant) -> usage.Usage:

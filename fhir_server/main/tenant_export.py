@@ -1,4 +1,6 @@
-"""A tenant written to a folder: resources, their versions, large content, settings.
+"""A tenant written to a folder: all its rows, large content, settings and keys.
+
+Resources, versions and messages are there once more as NDJSON, for people and other programs.
 
 https://hl7.org/fhir/R4/nd-json.html
 """
@@ -8,23 +10,27 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import psycopg
 
 from adapters.dicom.storage.tiered import archive_blobs
+from fhir_server.at_rest.custody import custody
 from fhir_server.at_rest.folder import Folder, Writing
 from fhir_server.at_rest.keys import DataKey
+from fhir_server.audit import ledger
 from fhir_server.audit.happening import EXPORTED, happened
 from fhir_server.blobs import Blobs
-from fhir_server.caller import trusted
 from fhir_server.errors import Conflict
 from fhir_server.interactions.binary import whole
+from fhir_server.main.administered import operator
+from fhir_server.main.wiring import secret_of
 from fhir_server.server import Server
+from fhir_server.tenancy import copying, manifest
+from fhir_server.tenancy.copying import Tables
+from fhir_server.tenancy.manifest import BLOBS, IMAGES, Said, Secrets
 from fhir_server.tenancy.tenant import Tenant
-
-CALLER: Final = trusted("operator", "cli")
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PIECE: Final = 1 << 20
@@ -46,33 +52,41 @@ _MESSAGES: Final = """
 SELECT id, channel, sender, received_at, state, encode(raw, 'base64') FROM hl7_message ORDER BY id
 """
 
+_KEYS: Final = "SELECT id, wrapped FROM data_key"
+_ROOT: Final = "SELECT root IS NULL FROM installation"
+
+_Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
 
 async def export(server: Server, tenant: Tenant, root: Path, key: DataKey | None) -> int:
     """Write all that a tenant has to a new folder; return how many resources there are.
 
-    It is sealed under `key`; without one, everybody who has it can read it.
+    It is sealed under `key`, and can be imported (manifest.py says what is in it). Without one,
+    everybody who has it can read it, and it cannot be imported: it has no rows and no keys.
 
-    `resources/` can be loaded again by `sangam load`; `history/` has every version, those of
-    deletions too, `messages.ndjson` the HL7 v2 inbox, `blobs/` the large content by its
-    SHA-256 (DICOM instances among it). All of the database is of one moment. It is recorded
-    first. Conflict when the folder is there already.
+    All of the database is of one moment. It is recorded first. Conflict when the folder is
+    there already.
     """
     folder = _begun(root, key, tenant, server.base)
     async with server.database.transaction() as recording:
-        await happened(recording, CALLER, EXPORTED, about=[tenant.name])
+        await happened(recording, operator(), EXPORTED, about=[tenant.name])
     async with await psycopg.AsyncConnection.connect(server.database.conninfo) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         count = await _written(folder, "resources/", _current(server, connection))
         await _written(folder, "history/", _versions(server, connection))
         await _written(folder, "", _messages(connection))
+        if key is not None:
+            await _rows(folder, connection)
+            await _keys(folder, server, connection)
         instances = await (await connection.execute(INSTANCES)).fetchall()
     archive = archive_blobs(server.blobs, server.settings.dicom)
-    for blobs, digests in (
-        (server.blobs, _own_files(server.blobs)),
-        (archive, (str(digest) for (digest,) in instances)),
+    for part, blobs, digests in (
+        (BLOBS, server.blobs, _own_files(server.blobs)),
+        (IMAGES, archive, (str(digest) for (digest,) in instances)),
     ):
-        await asyncio.to_thread(_copy_blobs, blobs, digests, folder)
+        await asyncio.to_thread(_copy_blobs, blobs, digests, folder, part)
+    _erased(folder, server)
     folder.close()
     return count
 
@@ -82,14 +96,56 @@ def _begun(root: Path, key: DataKey | None, tenant: Tenant, base: str) -> Folder
         root.mkdir(mode=0o700, parents=True)
     except FileExistsError as error:
         raise Conflict("The folder is there already; name a new one") from error
-    for part in ("resources", "history", "blobs"):
-        (root / part).mkdir(mode=0o700)
-    said = {"name": tenant.name, "settings": tenant.settings, "base": base}
-    quotas = {"max_resources": tenant.max_resources, "max_bytes": tenant.max_bytes}
+    said = Said(
+        tenant.name,
+        dict(tenant.settings),
+        base,
+        tenant.max_resources,
+        tenant.max_bytes,
+        list(tenant.former),
+        manifest.FORMAT,
+    )
     folder = Folder(root, key)
-    with folder.create("tenant.json") as file:
-        file.write(msgspec.json.encode({**said, **quotas}))
+    with folder.create(manifest.TENANT) as file:
+        file.write(msgspec.json.encode(said))
     return folder
+
+
+async def _rows(folder: Folder, connection: _Connection) -> None:
+    """Write the rows of each table, and what is to be known of them to bring them back."""
+    found = await (await connection.execute(copying.TABLES)).fetchall()
+    leaving = copying.leaving(found)
+    for one in leaving:
+        with folder.create(manifest.rows_of(one.name)) as file:
+            async with connection.cursor() as cursor, cursor.copy(one.statement) as copy:
+                async for piece in copy:
+                    file.write(bytes(piece))
+    row = await (await connection.execute(copying.REVISION)).fetchone()
+    assert row is not None
+    counted = await (await connection.execute(copying.SEQUENCES)).fetchall()
+    sequences = {name: last for name, last in counted if last is not None}
+    tables = Tables(row[0], {one.name: list(one.columns) for one in leaving}, sequences)
+    with folder.create(manifest.DATABASE) as file:
+        file.write(msgspec.json.encode(tables))
+
+
+async def _keys(folder: Folder, server: Server, connection: _Connection) -> None:
+    """Write the keys under which secrets in the rows are sealed, as they are."""
+    opening = await asyncio.to_thread(custody(server.settings).read)
+    rows = await (await connection.execute(_KEYS)).fetchall()
+    keys = [opening.unwrapped(server.tenant, id_, wrapped) for id_, wrapped in rows]
+    row = await (await connection.execute(_ROOT)).fetchone()
+    root = secret_of(server.settings, server.tenant) if row and row[0] else None
+    with folder.create(manifest.KEYS) as file:
+        file.write(msgspec.json.encode(Secrets({one.id.hex(): one.key for one in keys}, root)))
+
+
+def _erased(folder: Folder, server: Server) -> None:
+    """Write the ledger of erasures that lies beside the database."""
+    kept = server.settings.data_dir / ledger.FILE
+    if kept.exists():
+        with folder.create(manifest.ERASED) as file:
+            file.write(kept.read_bytes())
 
 
 async def _written(folder: Folder, part: str, lines: AsyncIterator[tuple[str, bytes]]) -> int:
@@ -106,30 +162,26 @@ async def _written(folder: Folder, part: str, lines: AsyncIterator[tuple[str, by
     return count
 
 
-async def _current(
-    server: Server, connection: psycopg.AsyncConnection[tuple[object, ...]]
-) -> AsyncIterator[tuple[str, bytes]]:
+async def _current(server: Server, connection: _Connection) -> AsyncIterator[tuple[str, bytes]]:
     names = {number: name for name, number in server.definitions.type_ids.items()}
     async with connection.cursor("current_resources") as cursor:
         await cursor.execute(_CURRENT)
         async for type_id, text in cursor:
-            yield names[type_id], await whole(server, str(text).encode())  # type: ignore[index]
+            yield names[type_id], await whole(server, str(text).encode())
 
 
-async def _versions(
-    server: Server, connection: psycopg.AsyncConnection[tuple[object, ...]]
-) -> AsyncIterator[tuple[str, bytes]]:
+async def _versions(server: Server, connection: _Connection) -> AsyncIterator[tuple[str, bytes]]:
     names = {number: name for name, number in server.definitions.type_ids.items()}
     async with connection.cursor("all_versions") as cursor:
         await cursor.execute(_VERSIONS)
         async for type_id, id_, version, at, deleted, text in cursor:
             raw = None if deleted else msgspec.Raw(str(text).encode())
             row = {"id": id_, "version": version, "lastUpdated": at, "resource": raw}
-            yield names[type_id], msgspec.json.encode(row)  # type: ignore[index]
+            yield names[type_id], msgspec.json.encode(row)
 
 
 async def _messages(
-    connection: psycopg.AsyncConnection[tuple[object, ...]],
+    connection: _Connection,
 ) -> AsyncIterator[tuple[str, bytes]]:
     columns = ("id", "channel", "sender", "receivedAt", "state", "raw")
     async with connection.cursor("messages") as cursor:
@@ -138,10 +190,10 @@ async def _messages(
             yield "messages", msgspec.json.encode(dict(zip(columns, row, strict=True)))
 
 
-def _copy_blobs(blobs: Blobs, digests: Iterable[str], folder: Folder) -> None:
+def _copy_blobs(blobs: Blobs, digests: Iterable[str], folder: Folder, part: str) -> None:
     """Copy large content as it was given; what the object store alone has is fetched."""
     for digest in digests:
-        with blobs.open(digest) as source, folder.create(f"blobs/{digest}") as copy:
+        with blobs.open(digest) as source, folder.create(f"{part}{digest}") as copy:
             while piece := source.read(_PIECE):
                 copy.write(piece)
 

@@ -1,33 +1,41 @@
 """Tenants made, brought up to date, opened and taken away."""
 
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import psycopg
 
 from adapters.dicom.serving import Guest, Guests
 from adapters.dicom.storage.tiered import archive_blobs
-from fhir_server.audit.happening import ERASURE
-from fhir_server.audit.record import Record, keep_beside, who, written
+from fhir_server.audit.happening import ERASURE, SETTINGS_CHANGED
 from fhir_server.bases import of_tenant
 from fhir_server.blobs import blobs_of
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest
-from fhir_server.main.migrate import migrate
-from fhir_server.main.opening import check_wall
-from fhir_server.main.tenant_export import CALLER, INSTANCES
+from fhir_server.main import administered
+from fhir_server.main.schema import migrate
+from fhir_server.main.startable import check_wall
+from fhir_server.main.tenant_export import INSTANCES
 from fhir_server.main.wiring import serving
 from fhir_server.server import Server
-from fhir_server.tenancy import roles, tenant
+from fhir_server.tenancy import erased, roles, tenant
 from fhir_server.tenancy.handles import Opener
 from fhir_server.tenancy.own_settings import check_apart, settings_of
 from fhir_server.tenancy.tenant import Connection, Tenant
 from fhir_server.tenancy.usage import Allowance
 
-_KEPT: Final = ("active", "suspended")
+KEPT: Final = ("active", "suspended")
+"""The states of tenants that are whole."""
+
+_ERASABLE: Final[tuple[tenant.State, ...]] = ("suspended", "creating", "importing", "erasing")
+_THERE: Final = "SELECT to_regclass('dicom_instance') IS NOT NULL"
+
+
+Change: TypeAlias = Callable[[Tenant], Tenant]
+"""Returns a tenant as it is to be."""
 
 
 @contextmanager
@@ -60,13 +68,20 @@ def create(
         wanted = tenant.new(name, own, max_resources=max_resources, max_bytes=max_bytes)
         check(settings, connection, wanted)
         begun = _begun(connection, wanted)
-        serve_by = roles.login(settings, conninfo)
-        if not settings.database_url and not settings.tenants.login_url:
-            roles.make_login(connection)
-        roles.make(connection, begun, serve_by)
+        make(settings, conninfo, connection, begun)
         migrate(roles.as_tenant(conninfo, begun), tenant=True)
-        tenant.enter(connection, name, "active", ("creating",))
+        administered.note(roles.as_tenant(conninfo, begun), name, SETTINGS_CHANGED, "created")
+        with connection.transaction():
+            administered.keep(connection, name, SETTINGS_CHANGED, "created")
+            tenant.enter(connection, name, "active", ("creating",))
         return tenant.named(connection, name)
+
+
+def make(settings: Settings, conninfo: str, connection: Connection, begun: Tenant) -> None:
+    """Make role and schema of a tenant, for the login that is to serve it."""
+    if not settings.database_url and not settings.tenants.login_url:
+        roles.make_login(connection)
+    roles.make(connection, begun, roles.login(settings, conninfo))
 
 
 def _begun(connection: Connection, wanted: Tenant) -> Tenant:
@@ -76,6 +91,42 @@ def _begun(connection: Connection, wanted: Tenant) -> Tenant:
             return one
     tenant.add(connection, wanted)
     return wanted
+
+
+def enter(conninfo: str, name: str, state: tenant.State, before: tenant.State) -> None:
+    """Suspend or resume a tenant; Conflict when it is in another state."""
+    with connected(conninfo) as connection:
+        one = tenant.named(connection, name)
+        if one.state == before:
+            said = "suspended" if state == "suspended" else "resumed"
+            administered.note(roles.as_tenant(conninfo, one), name, SETTINGS_CHANGED, said)
+        with connection.transaction():
+            administered.keep(connection, name, SETTINGS_CHANGED, state)
+            tenant.enter(connection, name, state, (before,))
+
+
+def change(settings: Settings, conninfo: str, name: str, otherwise: Change) -> None:
+    """Give a tenant other settings or quotas; BadRequest when they cannot be used."""
+    with connected(conninfo) as connection:
+        before = tenant.named(connection, name)
+        one = otherwise(before)
+        check(settings, connection, one)
+        said = f"changed: {', '.join(_changed(before, one)) or 'nothing'}"
+        if one.state in KEPT:
+            administered.note(roles.as_tenant(conninfo, one), name, SETTINGS_CHANGED, said)
+        with connection.transaction():
+            administered.keep(connection, name, SETTINGS_CHANGED, said)
+            tenant.change(connection, one)
+
+
+def _changed(before: Tenant, after: Tenant) -> Iterator[str]:
+    """Yield the names of what is otherwise; values may be secrets."""
+    for group in sorted(before.settings.keys() | after.settings.keys()):
+        if before.settings.get(group) != after.settings.get(group):
+            yield group
+    for quota in ("max_resources", "max_bytes"):
+        if getattr(before, quota) != getattr(after, quota):
+            yield f"{quota} {getattr(after, quota) or 'none'}"
 
 
 def check(settings: Settings, connection: Connection, wanted: Tenant) -> None:
@@ -95,7 +146,7 @@ def migrate_all(settings: Settings, conninfo: str) -> int:
     Each is a transaction of its own: what breaks off is gone on with.
     """
     with connected(conninfo) as connection:
-        found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+        found = [one for one in tenant.listed(connection) if one.state in KEPT]
         for one in found:
             roles.make_reader(connection, one, roles.login(settings, conninfo))
     for one in found:
@@ -106,7 +157,7 @@ def migrate_all(settings: Settings, conninfo: str) -> int:
 def settings_of_all(settings: Settings, conninfo: str) -> Iterator[tuple[Settings, str, str]]:
     """Yield settings, conninfo and name of each tenant that is kept."""
     with connected(conninfo) as connection:
-        found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+        found = [one for one in tenant.listed(connection) if one.state in KEPT]
     for one in found:
         yield settings_of(settings, one), roles.as_tenant(conninfo, one), one.name
 
@@ -114,7 +165,7 @@ def settings_of_all(settings: Settings, conninfo: str) -> Iterator[tuple[Setting
 def check_walls(settings: Settings, conninfo: str) -> None:
     """Refuse a tenant without a second wall where its settings require one."""
     with connected(conninfo) as connection:
-        found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+        found = [one for one in tenant.listed(connection) if one.state in KEPT]
     serve_by = roles.login(settings, conninfo)
     for one in found:
         check_wall(settings_of(settings, one), roles.as_tenant(serve_by, one))
@@ -128,26 +179,35 @@ def erase(settings: Settings, conninfo: str, name: str, confirmed: str) -> None:
     if confirmed != name:
         raise BadRequest("The name that was typed to confirm is another")
     with connected(conninfo) as connection:
-        tenant.enter(connection, name, "erasing", ("suspended", "creating", "erasing"))
-        # Its own audit goes with it: that it went is told by the installation's.
-        said = Record("happening", who(CALLER), happening=ERASURE, about=[name], detail="tenant")
-        keep_beside(connection, [written(said)])
+        with connection.transaction():
+            # Its own audit goes with it: that it went is told by the installation's.
+            administered.keep(connection, name, ERASURE, "tenant")
+            tenant.enter(connection, name, "erasing", _ERASABLE)
         leaving = tenant.named(connection, name)
-        own = settings_of(settings, leaving)
-        if own.dicom.s3.bucket:
-            _empty_bucket(own, roles.as_tenant(conninfo, leaving), name)
-        roles.drop(connection, leaving)
-        folder = own.data_dir
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            raise BadRequest("Files of the tenant cannot be removed; its row is kept")
+        if roles.exists(connection, leaving):
+            erased.remember(settings, conninfo, leaving)
+        clear(settings, connection, conninfo, leaving)
         tenant.remove(connection, name)
+
+
+def clear(settings: Settings, connection: Connection, conninfo: str, leaving: Tenant) -> None:
+    """Drop schema, role and files of a tenant. BadRequest when a file cannot be removed."""
+    own = settings_of(settings, leaving)
+    if own.dicom.s3.bucket and roles.exists(connection, leaving):
+        _empty_bucket(own, roles.as_tenant(conninfo, leaving), leaving.name)
+    roles.drop(connection, leaving)
+    folder = own.data_dir
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise BadRequest("Files of the tenant cannot be removed; its row is kept")
 
 
 def _empty_bucket(own: Settings, conninfo: str, name: str) -> None:
     """Remove a tenant's DICOM files from the object store; OSError when that cannot be."""
     archive = archive_blobs(blobs_of(own, conninfo, name), own.dicom)
     with connected(conninfo) as connection:
+        if connection.execute(_THERE).fetchone() != (True,):
+            return  # its making broke off
         for (digest,) in connection.execute(INSTANCES).fetchall():
             archive.remove(digest)
 
@@ -185,7 +245,7 @@ def guests(settings: Settings, conninfo: str) -> Guests:
 
     def present() -> dict[str, Guest]:
         with connected(conninfo) as connection:
-            found = [one for one in tenant.listed(connection) if one.state in _KEPT]
+            found = [one for one in tenant.listed(connection) if one.state in KEPT]
         every = {one.name: guest(one) for one in found}
         return {name: one for name, one in every.items() if one.settings.dicom.ae_titles}
 

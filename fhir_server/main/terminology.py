@@ -25,10 +25,10 @@ from rich.table import Table
 
 from fhir_server.config import Settings
 from fhir_server.main import migrate as migrations
+from fhir_server.main.databases import base_of, database_of, running_server
 from fhir_server.main.options import DatabaseUrl, DataDir, fail, given
 from fhir_server.main.piece import Done, store
 from fhir_server.main.sources import Document
-from fhir_server.main.target import base_of, database_of, running_server
 from fhir_server.main.wiring import running
 from terminology.loaders import write
 from terminology.loaders.recognise import releases

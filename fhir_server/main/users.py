@@ -18,9 +18,10 @@ from fhir_server.errors import NotFound
 from fhir_server.identity import grants, passwords, second_factor, sessions, users
 from fhir_server.identity.users import Draft, User
 from fhir_server.keys import new_id
-from fhir_server.main.migrate import migrate
+from fhir_server.main.databases import database_of
 from fhir_server.main.options import fail
-from fhir_server.main.target import Target, database_of
+from fhir_server.main.schema import migrate
+from fhir_server.main.target import Target
 
 app = typer.Typer(
     help="Users: who may log in, as whom and in which roles.",
@@ -84,7 +85,7 @@ def list_users(context: typer.Context) -> None:
         Column("name", no_wrap=True), "person", "in FHIR", "roles", "second factor", "may log in"
     )
     for one in _run(context, users.listed):
-        factor = f"yes, {one.codes} codes left" if one.seed else "no"
+        factor = _factors(one)
         state = "in demo mode" if one.demo else "yes" if one.active else "no"
         who = (one.name, one.display, one.fhir_user or "", ", ".join(one.roles))
         table.add_row(*who, factor, state)
@@ -143,7 +144,7 @@ def password(context: typer.Context, name: Name, *, password_stdin: Stdin = Fals
 
 @app.command("forget-device")
 def forget_device(context: typer.Context, name: Name) -> None:
-    """Let a user who lost the phone set up another one at the next login.
+    """Let a user who lost phone or passkeys set up a second factor anew at the next login.
 
     Make sure first that it is the person who asks. Example: `sangam user forget-device asha`
     """
@@ -154,7 +155,7 @@ def forget_device(context: typer.Context, name: Name) -> None:
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} sets up another phone at the next login.")
+    Console().print(f"{users.normal(name)} sets up a second factor at the next login.")
 
 
 @app.command()
@@ -187,6 +188,14 @@ def unblock(context: typer.Context, name: Name) -> None:
 
     _of(context, name, work)
     Console().print(f"{users.normal(name)} may log in again.")
+
+
+def _factors(user: User) -> str:
+    if not user.has_factor:
+        return "no"
+    phone = ["a phone"] if user.seed else []
+    keys = [f"{user.passkeys} passkey{'s' if user.passkeys > 1 else ''}"] if user.passkeys else []
+    return ", ".join([*phone, *keys, f"{user.codes} codes left"])
 
 
 def _password(target: Target, name: str, *, from_stdin: bool) -> str:

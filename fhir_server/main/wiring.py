@@ -48,22 +48,24 @@ from fhir_server.bases import DEFAULT, beside
 from fhir_server.blobs import Blobs
 from fhir_server.codings import Codings
 from fhir_server.config import Settings
-from fhir_server.database import ASIDE, Connection, Database
+from fhir_server.database import Connection, Database
 from fhir_server.errors import Conflict
 from fhir_server.fhirpath.evaluation import Callbacks
 from fhir_server.identity import resealing as identity_resealing
 from fhir_server.identity import tidying
-from fhir_server.installation import SHORTEST, Keys, keys
+from fhir_server.installation import SHORTEST, Keys, keeps_secret, keys
 from fhir_server.interactions import (
     asynchronous,
     consents,
     data_key_rotation,
     erasure,
+    glass_mail,
     reindex,
     retention,
 )
 from fhir_server.keys import key_source, new_id
-from fhir_server.main.behind import figures as rights_behind
+from fhir_server.main import connections, logins, walls
+from fhir_server.main.catching_up import figures as rights_behind
 from fhir_server.profiles import stored
 from fhir_server.profiles.profiles import Profiles
 from fhir_server.profiles.stored import StoredDefinitions
@@ -82,12 +84,11 @@ from terminology.readings import Readings
 from terminology.recent import Recent
 from terminology.ucum.unit import unit
 
-# The embedded database takes 240; each process has a pool for reading, one for writing, and
-# some connections aside.
-CONNECTIONS = 160
-OTHER_PROCESSES = 4
 SENT_BYTES = 20_000_000
 """Bytes of JSON of which a process keeps what it read: of resources sent along, of caches."""
+
+MOST_KEPT = 1 << 10
+"""Elements of each tenant whose index rows a process keeps: some 3 KB each, and there are many."""
 
 ERASERS: Sequence[erasure.Eraser] = (hl7_erase.erase, dicom_erase.erase)
 """What removes what the adapters keep of a patient."""
@@ -126,6 +127,7 @@ JOBS: Mapping[str, Function] = {
     retention.KIND: retention.run,
     data_key_rotation.KIND: data_key_rotation.job(STORES, RESEALERS),
     tidying.KIND: tidying.run,
+    glass_mail.KIND: glass_mail.run,
 }
 """Which kind of job is which function."""
 
@@ -164,7 +166,8 @@ async def serving(
         size=settings.tenants.connections,
         read_seconds=settings.limits.search_seconds,
         write_seconds=settings.limits.write_seconds,
-        walled=settings.security.second_wall == "required",
+        walled=walls.is_required(settings),
+        keeper=logins.keeper(settings, conninfo),
         idle_seconds=settings.tenants.idle_seconds,
     )
     await database.open()
@@ -175,18 +178,21 @@ async def serving(
 
 
 @asynccontextmanager
-async def running(settings: Settings, conninfo: str, base: str) -> AsyncIterator[Server]:
+async def running(
+    settings: Settings, conninfo: str, base: str, *, size: int | None = None
+) -> AsyncIterator[Server]:
     """Build the handle of this process over an open database; closed at the end.
 
-    `base` is the FHIR base URL; the database is migrated.
+    `base` is the FHIR base URL; the database is migrated. `size` is that of the pools of
+    connections, else as if PostgreSQL allowed as many as are best.
     """
-    share = CONNECTIONS // (settings.processes + settings.hl7.processes + OTHER_PROCESSES)
     database = Database(
         conninfo,
-        size=max(2, min(16, (share - ASIDE) // 2)),
+        size=size or connections.preferred(settings),
         read_seconds=settings.limits.search_seconds,
         write_seconds=settings.limits.write_seconds,
-        walled=settings.security.second_wall == "required",
+        walled=walls.is_required(settings),
+        keeper=logins.keeper(settings, conninfo),
     )
     await database.open()
     try:
@@ -209,6 +215,8 @@ async def build(settings: Settings, database: Database, base: str, tenant: str =
     if tenant != DEFAULT:
         bases = (*bases, f"{beside(base)}/fhir")
     context = Context.of(settings.search, bases)
+    if tenant != DEFAULT:
+        context = replace(context, most_kept=MOST_KEPT)
     context = replace(context, secret=own.terms, page_key=own.pages)
     registry = Registry.build(known, context)
     vocabulary = assembly.vocabulary(database, registry, settings.terminology.kept_bytes)
@@ -244,7 +252,11 @@ async def opened_keys(
     Conflict when the master key or the secret is not the database's.
     """
     await ring.open(connection)
-    return await keys(connection, _secret_of(settings, tenant), ring)
+    given = secret_of(settings, tenant)
+    # A tenant that was imported brought its secret, which lies sealed in its schema.
+    if given is not None and tenant != DEFAULT and await keeps_secret(connection):
+        given = None
+    return await keys(connection, given, ring)
 
 
 # It holds rules alone, which take a while to make: one does for all handles of a process.
@@ -271,7 +283,7 @@ def _blobs(root: Path, ring: Keyring) -> Blobs:
     return blobs
 
 
-def _secret_of(settings: Settings, tenant: str) -> bytes | None:
+def secret_of(settings: Settings, tenant: str) -> bytes | None:
     """Return the secret of a tenant's schema, made of that of the file if there is one."""
     root = secret(settings)
     return root if root is None or tenant == DEFAULT else derived(root, f"tenant {tenant}")

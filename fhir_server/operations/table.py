@@ -9,6 +9,7 @@ from fhir_server.operations import (
     capability_statement,
     expunge,
     fhirpath,
+    patient_match,
     reindex,
     role,
     validate,
@@ -28,6 +29,7 @@ OPERATIONS: tuple[Operation, ...] = (
     break_glass.SIGN,
     role.OPERATION,
     access_report.OPERATION,
+    patient_match.OPERATION,
     *terminology.OPERATIONS,
 )
 """All of them; two have one name where they are offered on different types."""

@@ -95,9 +95,19 @@ def _descend(
             continue
         if type(value) is list:
             for index, item in enumerate(value):
-                _visit(types, member, (value, index, item), f"{path}.{member[0]}[{index}]", found)
-        else:
+                if _leads_on(member, item):
+                    place = (value, index, item)
+                    _visit(types, member, place, f"{path}.{member[0]}[{index}]", found)
+        elif _leads_on(member, value):
             _visit(types, member, (data, name, value), f"{path}.{member[0]}", found)
+
+
+def _leads_on(member: _Member, value: object) -> bool:
+    """Whether something may be in a value; most have members that lead nowhere."""
+    _, inside, keep, inline = member
+    if keep is not None or inline:
+        return True
+    return type(value) is dict and not inside.keys().isdisjoint(value)
 
 
 def _visit(

@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
+    null,
     select,
 )
 
@@ -30,7 +31,7 @@ from fhir_server.search.condition import (
     implies_type,
     is_met_by_few,
 )
-from fhir_server.search.each import among_few, walked
+from fhir_server.search.each import among_few, by_rights, is_plain, planned_once, walked
 from fhir_server.search.guard import require_guard
 from fhir_server.search.query import ColumnKey, Query, RowKey, ScoreKey
 from fhir_server.search.shape import (
@@ -39,7 +40,6 @@ from fhir_server.search.shape import (
     conditions_shape,
     groups_shape,
     sort_shape,
-    wall_shape,
 )
 from fhir_server.search.sql import (
     TERMS,
@@ -66,10 +66,14 @@ TOGETHER, VALUED, MISSING = "together", "valued", "missing"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL with places `$1`, `$2`..., and the values that go there."""
+    """SQL with places `$1`, `$2`..., and the values that go there.
+
+    `kept`: one plan is good for all values, so that it may be made once.
+    """
 
     sql: str
     values: tuple[Any, ...]
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +133,33 @@ def gathered(
 
     Columns: how many were gathered, then those of `page`. The rows are the page only where
     all matches were gathered.
-
-    Where rights are `put_off`, what is gathered is what the query alone asks for: of that
-    page by page only as many are looked at as it takes to fill it, and none of `most`.
     """
     values: list[Any] = []
-    later = put_off(query)
-    phase = gathering(query)
-    asked = replace(query, top=None) if later else query
-    types = types_shape(asked, values)
-    shape = _sorted_shape(asked, position, phase, values, among_few)
-    values.append(most)
-    own: list[Any] = []
-    wall = wall_shape(query.top, own) if later else ()
-    values += own
-    values += [limit, longest]
-    return bound(_gathered, (wall, query.guard == "walled", types, *shape), values)
+    kept = is_planned_once(query)
+    shape = _gathering_shape(query, position, values, kept=kept)
+    values += [most, limit, longest]
+    return bound(_gathered, (True, *shape), values, kept=kept)
+
+
+def ordered(query: Query, position: Position | None, most: int, limit: int) -> Statement:
+    """Return the same of what the query alone asks for, without bodies.
+
+    Of these is still to be asked which may be seen (sieve.py).
+    """
+    values: list[Any] = []
+    asked = replace(query, top=None)
+    shape = _gathering_shape(asked, position, values, kept=False)
+    values += [most, limit]
+    return bound(_gathered, (False, *shape), values)
+
+
+def _gathering_shape(
+    query: Query, position: Position | None, values: list[Any], *, kept: bool
+) -> tuple[Shape, ...]:
+    phase = _gathering(query, kept=kept)
+    types = types_shape(query, values)
+    shape = _sorted_shape(query, position, phase, values, planned_once if kept else among_few)
+    return (kept, query.guard == "walled", types, *shape)
 
 
 def put_off(query: Query) -> bool:
@@ -156,10 +171,23 @@ def put_off(query: Query) -> bool:
     return query.top is not None and not any(map(is_met_by_few, query.asked))
 
 
-def gathering(query: Query) -> str:
+def _gathering(query: Query, *, kept: bool) -> str:
     """Return the part in which all of the result is found by one statement."""
+    if kept:
+        # Not by an index in the order of the page: whether that is good, values decide.
+        return VALUED if isinstance(query.sort[0], ColumnKey) else TOGETHER
     parts = phases(query, None)
     return parts[0] if len(parts) == 1 else TOGETHER
+
+
+def is_planned_once(query: Query) -> bool:
+    """Return whether one plan finds the matches for all values: few, each looked at for the rest.
+
+    What leads to them are terms, by their one index, and keys.
+    """
+    few, plain = by_rights(query.top)
+    few = few or any(map(is_met_by_few, query.conditions))
+    return few and plain and all(map(is_plain, query.conditions))
 
 
 def _sorted_shape(
@@ -174,26 +202,32 @@ def _sorted_shape(
 
 
 def _asked(query: Query, conditions: Sequence[Condition], walls: Walls) -> Sequence[Condition]:
-    return walls(conditions, query.top) if query.guard == "walled" else conditions
+    # An open query has no rights; how it is put together matters where it is planned once.
+    asks = query.guard == "walled" or walls is planned_once
+    return walls(conditions, query.top) if asks else conditions
 
 
 def count(query: Query, limit: int | None) -> Statement:
     """Return the statement that counts the matches, up to `limit` if there is one."""
     values: list[Any] = []
     types = types_shape(query, values)
-    conditions = conditions_shape(_asked(query, query.conditions, among_few), values)
+    kept = is_planned_once(query)
+    walls = planned_once if kept else among_few
+    conditions = conditions_shape(_asked(query, query.conditions, walls), values)
     if limit is not None:
         values.append(limit)
-    return bound(_count, (types, conditions, limit is not None), values)
+    return bound(_count, (kept, types, conditions, limit is not None), values, kept=kept)
 
 
 def ids(query: Query, limit: int) -> Statement:
     """Return the statement of the type ids and ids of up to `limit` matches."""
     values: list[Any] = []
     types = types_shape(query, values)
-    conditions = conditions_shape(_asked(query, query.conditions, among_few), values)
+    kept = is_planned_once(query)
+    walls = planned_once if kept else among_few
+    conditions = conditions_shape(_asked(query, query.conditions, walls), values)
     values.append(limit)
-    return bound(_ids, (types, conditions), values)
+    return bound(_ids, (kept, types, conditions), values, kept=kept)
 
 
 def types_shape(query: Query, values: list[Any], *, walks: bool = False) -> Shape:
@@ -250,10 +284,10 @@ def _after_shape(query: Query, position: Position | None, phase: str, values: li
     return (nulls, snapshot)
 
 
-def bound(build: Build, shape: Shape, values: list[Any]) -> Statement:
+def bound(build: Build, shape: Shape, values: list[Any], *, kept: bool = False) -> Statement:
     """Return the text for `shape`, made once, with its values in the order of their places."""
     sql, order = build(shape)
-    return Statement(sql, tuple(values[place] for place in order))
+    return Statement(sql, tuple(values[place] for place in order), kept)
 
 
 _WALKS: Mapping[str, Callable[[Shape, Binds], Walk]] = {
@@ -273,31 +307,18 @@ def _page(shape: Shape) -> tuple[str, tuple[int, ...]]:
 
 @lru_cache(maxsize=4096)
 def _gathered(shape: Shape) -> tuple[str, tuple[int, ...]]:
-    wall, *rest = shape
-    binds = Binds()
+    bodies, kept, *rest = shape
+    binds = Binds(planned_once=kept)
     steps, found = _sorted(tuple(rest), binds)
-    if wall:
-        found = found.add_columns(TERMS.c.type_id, TERMS.c.terms)
     # Written as one with the page, PostgreSQL might walk an index in the hope of an early end.
-    most = binds.take(BigInteger())
-    whole = found.limit(most).cte("found").prefix_with("MATERIALIZED")
+    whole = found.limit(binds.take(BigInteger())).cte("found").prefix_with("MATERIALIZED")
     number = select(func.count()).select_from(whole).scalar_subquery()
     sorted_ = select(whole).order_by(*steps.outer_order(whole))
-    if wall:
-        sorted_ = _let_through(sorted_.limit(most), number < most, wall, steps, binds)
     cut = sorted_.limit(binds.take(BigInteger())).cte("page")
+    if not bodies:
+        return render(_without_bodies(cut, steps, number), binds)
     longest = binds.take(BigInteger())
     return render(_with_bodies(cut, steps, longest, number, walled=rest[0]), binds)
-
-
-def _let_through(
-    found: Select[Any], whole: ColumnElement[bool], wall: Shape, steps: Walk, binds: Binds
-) -> Select[Any]:
-    """Return those of the sorted rows, if they are the `whole`, that may be seen."""
-    # With a limit PostgreSQL sorts first, and then looks at no more than fill the page.
-    ordered = found.subquery("ordered")
-    seen = select(ordered).where(whole, *conjunction(wall, binds, ordered))
-    return seen.order_by(*steps.outer_order(ordered))
 
 
 def _sorted(shape: Shape, binds: Binds) -> tuple[Walk, Select[Any]]:
@@ -315,6 +336,17 @@ def _sorted(shape: Shape, binds: Binds) -> tuple[Walk, Select[Any]]:
     columns = (TERMS.c.key, TERMS.c.version, TERMS.c.last_updated)
     values = (value.label(f"s{n}") for n, value in enumerate(steps.values))
     return steps, select(*columns, *values).select_from(steps.source).where(*where)
+
+
+def _without_bodies(found: CTE, steps: Walk, number: ColumnElement[int]) -> Select[Any]:
+    """Return how many were gathered, and the rows in their order, with the place of a text."""
+    values = (found.c[f"s{n}"] for n in range(len(steps.values)))
+    whole = (found.c.key, found.c.version, found.c.last_updated, null(), _snapshot(), *values)
+    return select(number, *whole).order_by(*steps.outer_order(found))
+
+
+def _snapshot() -> ColumnElement[Any]:
+    return select(func.pg_current_snapshot().cast(Text)).scalar_subquery()
 
 
 def _with_bodies(
@@ -340,7 +372,7 @@ def _with_bodies(
             found.c.version,
             found.c.last_updated,
             shown,
-            select(func.pg_current_snapshot().cast(Text)).scalar_subquery(),
+            _snapshot(),
             *(found.c[f"s{n}"] for n in range(len(steps.values))),
         )
         .join_from(
@@ -355,8 +387,8 @@ def _with_bodies(
 
 @lru_cache(maxsize=4096)
 def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
-    types, conditions, capped = shape
-    binds = Binds()
+    kept, types, conditions, capped = shape
+    binds = Binds(planned_once=kept)
     where = [stored(TERMS.c.key), types_clause(types, binds), *conjunction(conditions, binds)]
     found = select(TERMS.c.key).where(*where)
     if capped:
@@ -366,8 +398,8 @@ def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
 
 @lru_cache(maxsize=4096)
 def _ids(shape: Shape) -> tuple[str, tuple[int, ...]]:
-    types, conditions = shape
-    binds = Binds()
+    kept, types, conditions = shape
+    binds = Binds(planned_once=kept)
     where = [stored(TERMS.c.key), types_clause(types, binds), *conjunction(conditions, binds)]
     resource = tables.resource.alias("r")
     found = select(TERMS.c.key).where(*where).limit(binds.take(BigInteger())).subquery()

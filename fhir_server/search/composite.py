@@ -41,9 +41,10 @@ _NUMBERS = "idx_quantity"
 
 
 def write(rows: Rows, parameter: Parameter, parts: Sequence[list[tuple[str, Any]]]) -> None:
-    """Index one element; `parts` are (element type, value) of each component's values."""
-    if not all(parts):
-        return
+    """Index one element; `parts` are (element type, value) of each component's values.
+
+    Each component has some.
+    """
     written = [
         _part(rows, component, values)
         for component, values in zip(parameter.component, parts, strict=True)

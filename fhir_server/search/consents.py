@@ -56,8 +56,13 @@ class Kind(IntEnum):
     DATA = 9  # it is named, or tied to what is: `related` refer to it, it to `dependents`
 
 
-def withheld(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
-    """Return the condition that a consent keeps the resource `key` from who asks."""
+def withheld(
+    shape: Shape, take: Take, key: ColumnElement[int], *, among_few: bool = False
+) -> Clause:
+    """Return the condition that a consent keeps the resource `key` from who asks.
+
+    With `among_few` it is asked of few, and not first whether any consent denies anything.
+    """
     _, direct, permitted, unread = shape
     here, patient, recorded = _record(take, key, direct=direct)
     consent = tables.consent.alias()
@@ -71,10 +76,12 @@ def withheld(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
         *([] if unread else [consent.c.readable]),
     ]
     if permitted:
+        found = _each(*recorded, *counted, consent.c.denies, denied)
+        if among_few:
+            return found
         denying = tables.consent.alias()
         # Asked once for the whole search.
         some = select(true()).where(denying.c.denies).limit(literal_column("1")).scalar_subquery()
-        found = _each(*recorded, *counted, consent.c.denies, denied)
         return case((func.coalesce(some, false()), found), else_=false())
     decided = select(func.coalesce(func.bool_and(not_(denied)), false())).where(*counted)
     return _each(*recorded, not_(decided.scalar_subquery()))

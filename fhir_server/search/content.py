@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/narrative.html
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -45,10 +45,25 @@ _STRING, _NARRATIVE, _RESOURCE = "string", "narrative", "resource"
 
 def texts(definitions: Definitions, type_name: str, resource: dict[str, Any]) -> Texts:
     """Return all texts of a resource, also those of its extensions and of resources inside."""
-    types = _tables(definitions)
     found = Texts([], [], [])
-    _walk(types, types[type_name], resource, found)
+    members = read(definitions, type_name)
+    for name, value in resource.items():
+        if name in members:
+            gather(definitions, type_name, name, value, found)
     return found
+
+
+def read(definitions: Definitions, type_name: str) -> Container[str]:
+    """Return the members of a type that may hold texts."""
+    return _tables(definitions)[type_name]
+
+
+def gather(
+    definitions: Definitions, type_name: str, name: str, value: object, found: Texts
+) -> None:
+    """Add the texts of one member of a resource."""
+    types = _tables(definitions)
+    _walk(types, types[type_name], {name: value}, found)
 
 
 def plain(narrative: str) -> str:

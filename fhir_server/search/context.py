@@ -21,7 +21,7 @@ class Context:
     `near_km` is how far
     off a place is near; `full_text` whether the words of resources are indexed, and
     `text_language` in which language they lose their endings; `contained` whether
-    chains look into contained resources.
+    chains look into contained resources. `most_kept` is how much there is in `kept` at most.
     """
 
     secret: bytes = DEFAULT_SECRET
@@ -35,8 +35,12 @@ class Context:
     full_text: bool = True
     text_language: str = "simple"
     contained: bool = True
+    most_kept: int = 1 << 13
     written: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The rows of values that come again and again (`Rows.repeat`)."""
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What elements add that came again, and hashes of those that came at all (`kept.py`)."""
+    seen: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, settings: SearchSettings, bases: tuple[str, ...]) -> "Context":

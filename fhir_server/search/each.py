@@ -12,25 +12,33 @@ from dataclasses import replace
 
 from fhir_server.search.condition import (
     ALWAYS,
+    Among,
     Both,
     Caring,
+    Coded,
     Condition,
     Each,
     Either,
+    Ids,
     Linked,
     Looked,
+    Near,
     Not,
     Referred,
+    Refers,
+    Row,
     Sharing,
     Typed,
     Updated,
     Within,
+    Words,
     is_met_by_few,
 )
 from fhir_server.search.withholding import Aged, Withheld
 
 _MOST = 2048
 _kept: OrderedDict[int, tuple[Condition, Condition]] = OrderedDict()
+_judged: OrderedDict[int, tuple[Condition, tuple[bool, bool]]] = OrderedDict()
 
 
 def each(condition: Condition) -> Condition:
@@ -71,6 +79,60 @@ def among_few(conditions: Sequence[Condition], top: Condition | None) -> list[Co
         return [*conditions, *sides]
     asked = [one if is_met_by_few(one) else each(one) for one in conditions]
     return [*asked, *(one if is_met_by_few(one) else looked(one) for one in sides)]
+
+
+def is_plain(condition: Condition) -> bool:
+    """Return whether it takes little to look at the condition for each of few resources."""
+    match condition:
+        case Words() | Near() | Within() | Among() | Coded():
+            return False
+        case Not(inner):
+            return is_plain(inner)
+        case Either(parts) | Both(parts):
+            return all(map(is_plain, parts))
+        case _:
+            return True
+
+
+def by_rights(top: Condition | None) -> tuple[bool, bool]:
+    """Return whether rights let few through, and whether it takes little to look at them."""
+    if top is None:
+        return False, True
+    known = _judged.get(id(top))
+    if known is not None:
+        return known[1]
+    parts = conjuncts(top)
+    found = any(map(is_met_by_few, parts)), all(map(is_plain, parts))
+    _judged[id(top)] = (top, found)
+    if len(_judged) > _MOST:
+        _judged.popitem(last=False)
+    return found
+
+
+def planned_once(conditions: Sequence[Condition], top: Condition | None) -> list[Condition]:
+    """Return the conjunction so that one plan is good for all values: few lead to the matches.
+
+    What else is asked is looked at for each of them, whatever the planner thinks of it, who
+    does not know the values. Only of what `is_plain`.
+    """
+    asked = [one if is_met_by_few(one) else _beside(one) for one in conditions]
+    sides = conjuncts(top)
+    return [*asked, *(one if is_met_by_few(one) else looked(one) for one in sides)]
+
+
+def _beside(condition: Condition) -> Condition:
+    """Return a condition that leads nowhere; terms are compared where the resource lies."""
+    match condition:
+        case Row() | Refers() | Ids():
+            return Each(condition)
+        case Not(inner):
+            return Not(_beside(inner))
+        case Either(parts):
+            return Either(tuple(map(_beside, parts)))
+        case Both(parts):
+            return Both(tuple(map(_beside, parts)))
+        case _:
+            return each(condition)
 
 
 def walked(conditions: Sequence[Condition], top: Condition | None) -> list[Condition]:

@@ -4,6 +4,7 @@ The element table tells at compile time what is a list, what a choice, and of
 which type a value is, so the function only walks members and calls writers.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,9 +35,13 @@ from fhir_server.search.token import loose
 
 Elements: TypeAlias = Mapping[str, Mapping[str, Element]]
 Write: TypeAlias = Callable[[dict[str, Any], Rows], None]
+WriteMember: TypeAlias = Callable[[Any, dict[str, Any], Rows], None]
+"""Writes the rows of one member's value; its resource tells what else is contained in it."""
 
 ABSTRACT = ("Resource", "DomainResource")
 _INDENT = "    "
+_WHOLE = ""
+"""Stands among the members that are read for the resource as a whole."""
 
 STEPS = 20
 """Steps of a path that is checked strictly; its loops lie in one another."""
@@ -59,6 +64,23 @@ class Facts:
     single: bool = True
     bindings: set[str] = field(default_factory=set)
     targets: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What writes a resource's rows: of each member that stands for itself, and of the rest."""
+
+    members: Mapping[str, WriteMember]
+    rest: Write
+
+    def __call__(self, resource: dict[str, Any], rows: Rows) -> None:
+        """Write the rows of a resource."""
+        members = self.members
+        for name, value in resource.items():
+            write = members.get(name)
+            if write is not None:
+                write(value, resource, rows)
+        self.rest(resource, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +120,55 @@ class Compiler:
         self.type_name = type_name
         self.strict = strict
         self.ends = 0
-        self.lines: list[str] = ["def write(r, rows):", f"{_INDENT}pass"]
+        self.lines: list[str] = []
         self.read: dict[str, str] = {}
+        # Lines that read one member alone, and what the parameter of this moment reads.
+        self.apart: dict[str, list[str]] = {}
+        self.reads: set[str] = set()
         self.names: dict[str, Any] = {"target_type": target_type}
         self.facts: dict[str, Facts] = {}
         self.count = 0
 
     def function(self) -> Write:
         """Return the function that writes a resource's rows."""
-        start, *lines = self.lines
-        read = (f"{_INDENT}{variable} = r.get({name!r})" for name, variable in self.read.items())
-        source = "\n".join([start, *read, *lines])
+        lines = [*self.lines, *(line for found in self.apart.values() for line in found)]
+        found: Write = self._compiled([("write", "r, rows", self.read, lines)])["write"]
+        return found
+
+    def functions(self) -> Written:
+        """Return the functions that write a resource's rows, member by member where they can."""
+        left = {name: one for name, one in self.read.items() if name not in self.apart}
+        left |= {name: self.read[name] for name in self.apart if self._is_read(self.read[name])}
+        sources = [("write", "r, rows", left, self.lines)]
+        sources += [
+            (f"write_{variable}", f"{variable}, r, rows", {}, self.apart[name])
+            for name, variable in self.read.items()
+            if name in self.apart
+        ]
+        found = self._compiled(sources)
+        members = {name: found[f"write_{self.read[name]}"] for name in self.apart}
+        return Written(members, found["write"])
+
+    def _is_read(self, variable: str) -> bool:
+        """Return whether a variable stands in the lines that read several members."""
+        return re.search(rf"\b{variable}\b", "\n".join(self.lines)) is not None
+
+    def _compiled(
+        self, sources: Sequence[tuple[str, str, Mapping[str, str], Sequence[str]]]
+    ) -> dict[str, Any]:
+        """Return the namespace of functions: name, arguments, members that it reads, lines."""
+        text: list[str] = []
+        for name, arguments, read, lines in sources:
+            text += [f"def {name}({arguments}):", f"{_INDENT}pass"]
+            text += (f"{_INDENT}{variable} = r.get({m!r})" for m, variable in read.items())
+            text += lines
         try:
-            code = compile(source, f"<search rows of {self.type_name}>", "exec")
+            code = compile("\n".join(text), f"<search rows of {self.type_name}>", "exec")
         except (SyntaxError, MemoryError, RecursionError) as error:
             raise ExpressionError("too many lists in one another") from error
         # Source made here; of an expression it holds names of elements and quoted texts.
         exec(code, self.names)  # noqa: S102
-        found: Write = self.names["write"]
-        return found
+        return self.names
 
     def variable(self, value: Any = None) -> str:  # noqa: ANN401  (whatever is named)
         """Return a fresh name, bound to `value` in the function's globals if given."""
@@ -143,7 +195,7 @@ class Compiler:
         facts = self.facts.setdefault(parameter.code, Facts())
         found = paths(parameter)
         facts.single = len(found) == 1
-        kept = len(self.lines)
+        kept, self.reads = len(self.lines), set()
         if not found:
             self.refuse(f"no path starts at {self.type_name}")
         for path in found:
@@ -153,8 +205,12 @@ class Compiler:
             else:
                 done = self.done(parameter, facts)
             self.follow(path, root, _INDENT, done, parameter.type)
+        own, self.lines = self.lines[kept:], self.lines[:kept]
         if not index:
-            del self.lines[kept:]
+            return
+        alone = len(self.reads) == 1 and _WHOLE not in self.reads
+        lines = self.apart.setdefault(min(self.reads), []) if alone else self.lines
+        lines += own
 
     def follow(self, path: Path, place: Place, indent: str, done: Done, kind: str) -> None:
         """Add the code of a whole path; under strict reading it must end at some value."""
@@ -203,7 +259,8 @@ class Compiler:
                         self.refuse("a component's path starts at the element or at %resource")
                     done = self.gather(name, component.type, types, facts.bindings)
                     self.follow(path, start, indent, done, component.type)
-            self.emit(indent, f"{pair}(rows, {bound}, [{', '.join(lists)}])")
+            self.emit(indent, f"if {' and '.join(lists)}:")
+            self.emit(indent + _INDENT, f"{pair}(rows, {bound}, [{', '.join(lists)}])")
 
         return finish
 
@@ -258,6 +315,8 @@ class Compiler:
     ) -> None:
         """Add a test of the element, or a loop over its extensions."""
         variable = place.variable
+        if variable == "r":
+            self.reads.add(_WHOLE)
         if not self.holds(step, place):
             self.refuse("a filter asks for what its element does not have")
             return
@@ -341,6 +400,7 @@ class Compiler:
     def member_of(self, place: Place, name: str, indent: str) -> str:
         """Return the variable that holds a member; those of the resource are read once."""
         if place.variable == "r":
+            self.reads.add(name)
             return self.read.setdefault(name, f"r{len(self.read)}")
         variable = self.variable()
         self.emit(indent, f"{variable} = {place.variable}.get({name!r})")
@@ -349,6 +409,8 @@ class Compiler:
     def happened(self, names: list[str], place: Place, indent: str, done: Done) -> None:
         """Add the boolean: some member exists and none of them is `false`."""
         variable = self.variable()
+        if place.variable == "r":
+            self.reads.add(_WHOLE)
         tests = " or ".join(f"{place.variable}.get({n!r}, False) is not False" for n in names)
         self.emit(indent, f"{variable} = {tests}")
         done(Place(variable, "boolean", repeats=place.repeats), indent)

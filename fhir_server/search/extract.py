@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from fhir_server.search import content
+from fhir_server.search import content, kept
 from fhir_server.search.context import Context
 from fhir_server.search.delta import SORT_TABLE
 from fhir_server.search.expression import Write
@@ -25,13 +25,13 @@ def extract(registry: Registry, type_name: str, resource: dict[str, Any]) -> Ind
     """Return all index rows of a valid resource: sorted, without doubles, deterministic."""
     context = registry.context
     rows = Rows(context, resource.get("version"))
-    registry.plan(type_name).write(resource, rows)
+    plan = registry.plan(type_name)
+    texts = kept.write(registry.definitions, type_name, plan.write, resource, rows)
     if type_name == "DocumentReference":
         rows.terms.add(document_term(context, type_name, resource.get("docStatus", UNSAID)))
     customs = {one.parameter.id for one in registry.custom.get(type_name, ())}
     vector = Vector()
     if context.full_text:
-        texts = content.texts(registry.definitions, type_name, resource)
         content.write(vector, texts, stemmer(context.text_language))
     words = [*_all_texts(vector, rows.texts, customs), *_each_text(rows.texts, customs)]
     inner: tuple[Contained, ...] = ()

@@ -61,7 +61,7 @@ def follow(
     if most_bytes is not None:
         values.append(most_bytes)
     walled = any(include.wall is not None for include in includes)
-    return bound(_follow, (most_bytes is not None, walled, *shape), values)
+    return bound(_follow, (most_bytes is not None, walled, *shape), values, kept=True)
 
 
 def _ways(include: Include, sources: Sequence[int], values: list[Any]) -> Iterator[Shape]:
@@ -82,7 +82,7 @@ def _ways(include: Include, sources: Sequence[int], values: list[Any]) -> Iterat
 @lru_cache(maxsize=1024)
 def _follow(shape: Shape) -> tuple[str, tuple[int, ...]]:
     bodies, walled, *ways = shape
-    binds = Binds()
+    binds = Binds(planned_once=True)
     found = union_all(*(_way(one, binds) for one in ways)).subquery("found")
     chosen = (
         select(found.c.key, func.max(found.c.version).label("version"))

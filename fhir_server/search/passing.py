@@ -74,7 +74,7 @@ def passing(condition: Condition | None, of: Of = "r.key") -> Clause:
 
 @lru_cache(maxsize=4096)
 def _passing(shape: Shape, of: Of) -> tuple[str, tuple[int, ...]]:
-    binds = Binds()
+    binds = Binds(planned_once=True)
     found: Select[Any] = select(literal_column("1")).where(
         TERMS.c.key == column(of, BigInteger(), is_literal=True),
         *conjunction(shape, binds),

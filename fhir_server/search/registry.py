@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from fhir_server.errors import NotSupported
 from fhir_server.r4.definitions import Definitions, SearchParameter
 from fhir_server.search.context import Context
-from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Write, paths
+from fhir_server.search.expression import ABSTRACT, Compiler, Facts, Written, paths
 from fhir_server.search.general import alone
 from fhir_server.search.parameter import Component, Parameter, parameter_id
 from fhir_server.search.path import Resolves, Root, parse
@@ -43,7 +43,7 @@ class Plan:
     of those whose dates last a year at most.
     """
 
-    write: Write
+    write: Written
     facts: Mapping[str, Facts]
     indexed: Mapping[str, tuple[Parameter, ...]]
     single: frozenset[int]
@@ -183,7 +183,7 @@ class Registry:
         for parameter in parameters.values():
             own = indexed[parameter.code] == (parameter,) and parameter.code not in COLUMNS
             compiler.add(parameter, index=own)
-        return _plan(compiler.function(), compiler.facts, indexed)
+        return _plan(compiler.functions(), compiler.facts, indexed)
 
 
 @lru_cache(maxsize=4)
@@ -211,7 +211,7 @@ def _official(
 
 def _extended(official: Plan, definitions: Definitions, customs: Sequence[Custom]) -> Plan:
     """Return the plan that writes the rows of these too; each has rows of its own."""
-    writes = [official.write]
+    writes = [official.write.rest]
     facts, indexed = dict(official.facts), dict(official.indexed)
     for one in customs:
         write, found = alone(definitions, one.parameter)
@@ -220,15 +220,15 @@ def _extended(official: Plan, definitions: Definitions, customs: Sequence[Custom
             facts[one.parameter.code] = found
             indexed[one.parameter.code] = (one.parameter,)
 
-    def write_all(resource: dict[str, Any], rows: Rows) -> None:
+    def write_rest(resource: dict[str, Any], rows: Rows) -> None:
         for write in writes:
             write(resource, rows)
 
-    return _plan(write_all, facts, indexed)
+    return _plan(Written(official.write.members, write_rest), facts, indexed)
 
 
 def _plan(
-    write: Write, facts: Mapping[str, Facts], indexed: Mapping[str, tuple[Parameter, ...]]
+    write: Written, facts: Mapping[str, Facts], indexed: Mapping[str, tuple[Parameter, ...]]
 ) -> Plan:
     found = {one for parts in indexed.values() for one in parts if one.code in facts}
     single = frozenset(one.id for one in found if facts[one.code].single)

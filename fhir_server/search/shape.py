@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from fhir_server.bigints import bigints
 from fhir_server.search.condition import (
     Among,
     Both,
@@ -44,6 +45,9 @@ from fhir_server.search.withholding import Aged, Withheld
 
 _ALIKE = 8
 """Rows tested alike from which on their values are given as arrays: one shape for any number."""
+
+_MANY = 8
+"""Terms beyond which they are sent in binary."""
 
 Shape: TypeAlias = tuple[Any, ...]
 Groups: TypeAlias = tuple[tuple[Test, ...], ...]
@@ -185,7 +189,9 @@ def wall_shape(wall: Condition | None, values: list[Any]) -> Shape:
 def _leaf_shape(condition: Leaf, values: list[Any]) -> Shape:
     match condition:
         case Terms(alternatives):
-            values.append(array(alternatives))
+            # Those of rights are sent with each read, and PostgreSQL reads texts number by number.
+            many = len(alternatives) > _MANY
+            values.append(bigints(alternatives) if many else array(alternatives))
             return ("any",)
         case Among(text):
             values.append(text)

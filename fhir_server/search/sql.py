@@ -65,10 +65,15 @@ class PgSnapshot(UserDefinedType[Any]):
 
 
 class Binds:
-    """The places of values, numbered in the order in which they are taken."""
+    """The places of values, numbered in the order in which they are taken.
 
-    def __init__(self) -> None:
+    `planned_once` is whether the plan of the statement is kept. Then what is looked at for each
+    resource is written out in it, which is quicker to do and slower to plan than a function.
+    """
+
+    def __init__(self, *, planned_once: bool = False) -> None:
         self.count = 0
+        self.planned_once = planned_once
 
     def take(self, kind: TypeEngine[Any]) -> ColumnElement[Any]:
         """Return the next place, cast so that the planner never guesses its type."""
@@ -299,8 +304,10 @@ def _among(found: Sequence[Select[Any]], keys: Columns) -> Clause:
 def _each(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     """Return the condition as a query for each resource, which the planner does not join."""
     match shape:
-        case ("caring", own):
+        case ("caring", own) if not binds.planned_once:
             return cared_for(binds.take, keys.c.key, own=own)
+        case ("withheld", *_) if binds.planned_once:
+            return withheld(shape, binds.take, keys.c.key, among_few=True)
         case ("withheld", *_):
             return withholds(shape, binds.take, keys.c.key)
         case ("sharing", inner):

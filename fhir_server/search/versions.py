@@ -45,7 +45,7 @@ def outdated(query: Query, keys: Sequence[int]) -> Statement | None:
             values.append(array(hop.params))
             hops.append((hop.way, wall_shape(hop.wall, values)))
         shape.append(tuple(hops))
-    return bound(_outdated, tuple(shape), values)
+    return bound(_outdated, tuple(shape), values, kept=True)
 
 
 def _paths(condition: Condition, before: Path) -> Iterator[Path]:
@@ -68,7 +68,7 @@ def _paths(condition: Condition, before: Path) -> Iterator[Path]:
 
 @lru_cache(maxsize=1024)
 def _outdated(shape: Shape) -> tuple[str, tuple[int, ...]]:
-    binds = Binds()
+    binds = Binds(planned_once=True)
     return render(select(or_(*(_path(hops, binds) for hops in shape))), binds)
 
 

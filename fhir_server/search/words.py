@@ -105,7 +105,7 @@ class Vector:
     __slots__ = ("_end", "_places")
 
     def __init__(self) -> None:
-        self._places: dict[str, list[str]] = {}
+        self._places: dict[str, str] = {}
         self._end = 0
 
     @property
@@ -123,14 +123,16 @@ class Vector:
         places, end = self._places, self._end
         for word in found:
             end += 1
-            known = places.setdefault(word, [])
-            if len(known) < MOST_PLACES and (not known or end <= LAST_PLACE):
-                known.append(f"{min(end, LAST_PLACE)}{weight}")
+            known = places.get(word)
+            if known is None:
+                places[word] = f"{min(end, LAST_PLACE)}{weight}"
+            elif end <= LAST_PLACE and known.count(",") < MOST_PLACES - 1:
+                places[word] = f"{known},{end}{weight}"
         self._end = end + 1
 
     def literal(self) -> str:
         """Return the vector as text, empty without words."""
-        return " ".join([f"'{word}':{','.join(at)}" for word, at in self._places.items()])
+        return " ".join([f"'{word}':{at}" for word, at in self._places.items()])
 
 
 def under(param: int, text: str) -> list[str]:

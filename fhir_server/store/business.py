@@ -20,12 +20,13 @@ ON CONFLICT DO NOTHING
 RETURNING type_id, term
 """
 
+# The type is compared in a way that no index knows (identifiers.py).
 _HELD = """
 SELECT q.type_id, q.term
 FROM unnest(%s::smallint[], %s::bigint[]) AS q(type_id, term)
 WHERE EXISTS (
     SELECT FROM terms t
-    WHERE t.terms @> ARRAY[q.term] AND t.type_id = q.type_id AND t.key <> ALL (%s::bigint[])
+    WHERE t.terms @> ARRAY[q.term] AND t.type_id + 0 = q.type_id AND t.key <> ALL (%s::bigint[])
 )
 """
 

@@ -56,8 +56,11 @@ _OF_PATIENT: Final = (
         reason = 'erased' WHERE context ->> 'patient' = %(id)s""",
     """UPDATE identity_session SET ended_at = coalesce(ended_at, now()), address = '', device = ''
         WHERE user_id IN (SELECT id FROM identity_user WHERE fhir_user = %(literal)s)""",
+    """DELETE FROM identity_passkey
+        WHERE user_id IN (SELECT id FROM identity_user WHERE fhir_user = %(literal)s)""",
     """UPDATE identity_user SET name = 'erased ' || id, display = '', fhir_user = NULL,
-        password = '', seed = NULL, active = false WHERE fhir_user = %(literal)s""",
+        password = '', seed = NULL, recovery = '{}', active = false
+        WHERE fhir_user = %(literal)s""",
 )
 _JOBS: Final = """
 DELETE FROM job WHERE state <> 'running' AND EXISTS (

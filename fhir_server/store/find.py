@@ -1,7 +1,8 @@
 """Compiled searches run on a connection."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from psycopg import AsyncRawCursor
@@ -13,6 +14,7 @@ from fhir_server.search.compile import Statement
 from fhir_server.search.condition import Condition
 from fhir_server.search.context import Context
 from fhir_server.search.each import walled_nowhere
+from fhir_server.search.expected import Counting, Expected
 from fhir_server.search.passing import Clause, passing
 from fhir_server.search.query import Query
 from fhir_server.search.settle import FEW, many, named, with_keys, with_members, with_types
@@ -33,17 +35,18 @@ async def estimate(connection: Connection, query: Query) -> int:
     return int((await _plan(connection, compiled.ids(query, 1 << 40)))["Plan Rows"])
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """What the planner expects of a count: so many matches in all, at this cost."""
+async def counting(connection: Connection, query: Query, cap: int, expected: Expected) -> Counting:
+    """Return what the planner expects, or just expected, of counting up to `cap` matches."""
+    statement = compiled.count(query, cap)
+    # Of values there may be thousands, and of searches as many.
+    values = blake2b(repr(statement.values).encode(), digest_size=16).digest()
+    search = (statement.sql, values)
+    known = expected.of(search)
+    return known or expected.keep(search, await _counting(connection, statement))
 
-    matches: int
-    cost: float
 
-
-async def counting(connection: Connection, query: Query, cap: int) -> Counting:
-    """Return what the planner expects of counting up to `cap` matches."""
-    whole = await _plan(connection, compiled.count(query, cap))
+async def _counting(connection: Connection, statement: Statement) -> Counting:
+    whole = await _plan(connection, statement)
     (limit,) = (one for one in whole["Plans"] if one["Node Type"] == "Limit")
     (found,) = (one for one in limit["Plans"] if one["Parent Relationship"] == "Outer")
     return Counting(int(found["Plan Rows"]), float(whole["Total Cost"]))
@@ -168,7 +171,11 @@ async def homes(
 async def rows(
     connection: Connection, statement: Statement, *, binary: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Return all rows; each search is planned for its own values, so it is not prepared."""
+    """Return all rows; but for what is planned once, each search is planned for its own values."""
+    # What is asked again and again on one connection is prepared there.
+    prepare = None if statement.kept else False
     async with AsyncRawCursor(connection) as cursor:
-        await cursor.execute(statement.sql.encode(), statement.values, prepare=False, binary=binary)
+        await cursor.execute(
+            statement.sql.encode(), statement.values, prepare=prepare, binary=binary
+        )
         return await cursor.fetchall()

@@ -6,6 +6,7 @@ https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import itemgetter
 from secrets import randbits
 from typing import Any, TypeAlias
 
@@ -55,6 +56,12 @@ CONTAINED_GONE = """
     WHERE e.target_type < 0"""
 """The keys of the resources that those of `w` contain."""
 
+# Rows come in the order of the index that is searched, so that neighbours find its pages at
+# hand: 5 to 8 % of the statement's time where it has 16 messages (docs/decisions/0067).
+_ORDERED = frozenset(("idx_date", "idx_number", "idx_quantity", "idx_string"))
+_BY_VALUE = itemgetter(1, 2)
+_BY_TARGET = itemgetter(2, 3, 1)
+
 _UNNAMED = 0
 _KEY_BITS = 62
 
@@ -83,10 +90,14 @@ class Spread:
     def columns(self) -> list[str]:
         """Return the arrays for terms (key, terms), `EDGES`, perhaps `CONTAINED`, and `insert`s."""
         found = arrays([(key, array(index.terms)) for key, index in self.whole], 2)
-        found += arrays([(key, *edge) for key, index in self.flat for edge in index.edges], 5)
+        edges = [(key, *edge) for key, index in self.flat for edge in index.edges]
+        edges.sort(key=_BY_TARGET)
+        found += arrays(edges, 5)
         found += arrays(self.contained, 4) if self.contained else []
         for name in self.used:
             rows = [(key, *row) for key, index in self.flat for row in index.ranges.get(name, ())]
+            if name in _ORDERED:
+                rows.sort(key=_BY_VALUE)
             found += arrays(rows, len(tables.metadata.tables[name].columns))
         return found
 

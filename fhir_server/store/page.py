@@ -11,26 +11,36 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.database import Connection
+from fhir_server.errors import Unavailable
 from fhir_server.search import compile as compiled
 from fhir_server.search import explain
 from fhir_server.search.compile import Position, Statement
 from fhir_server.search.condition import Among, Condition, Not, is_met_by_few
 from fhir_server.search.each import walled_nowhere
+from fhir_server.search.expected import Expected
 from fhir_server.search.query import Query
+from fhir_server.search.sieve import sieved
 from fhir_server.store.find import counting, rows
 from fhir_server.store.shown import hidden
 
 ANY_SIZE = 1 << 62
 # The planner may be wrong by so much about the number of matches.
 _FAR_BEYOND = 4
+# So many times what a page holds is looked at first for what may be seen.
+_AHEAD = 4
+_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What may be gathered: so many matches, at this cost as PostgreSQL plans it."""
+    """What may be gathered: so many matches, at this cost as PostgreSQL plans it.
+
+    `expected` remembers what it planned.
+    """
 
     matches: int
     cost: float
+    expected: Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ async def gatherable(connection: Connection, query: Query, reach: Reach) -> bool
         if not rest:
             return False
         query = replace(query, conditions=rest)
-    expected = await counting(connection, query, reach.matches + 1)
+    expected = await counting(connection, query, reach.matches + 1, reach.expected)
     return expected.cost <= reach.cost and expected.matches <= reach.matches * _FAR_BEYOND
 
 
@@ -92,25 +102,54 @@ async def gathered(
 ) -> tuple[list[Found], int] | None:
     """Return the matches of the page and how many follow its start; None if more than `most`.
 
-    Of a page that is full, where rights are put off, so many are as there are on it.
+    Of a page that is full, where rights are put off, so many as are on it.
     """
+    if compiled.put_off(query):
+        return await _let_through(connection, query, cut, most)
     statement = compiled.gathered(query, cut.position, most + 1, cut.limit, cut.longest)
     found = await rows(connection, statement)
     number = found[0][0] if found else 0
-    if compiled.put_off(query):
-        if not found and await _is_more(connection, query, most):
-            return None
-        number = number if number > most else len(found)
     if number > most:
         return None
     page = [_found(row, cut) for _, *row in found]
     return await _fitting(connection, page, cut.most_bytes), number
 
 
-async def _is_more(connection: Connection, query: Query, most: int) -> bool:
-    """Return whether the query alone asks for more than `most`, of which nothing was looked at."""
-    ((number,),) = await rows(connection, compiled.count(replace(query, top=None), most + 1))
-    return int(number) > most
+async def _let_through(
+    connection: Connection, query: Query, cut: Cut, most: int
+) -> tuple[list[Found], int] | None:
+    """Gather what the query alone asks for, and look from the first on at what may be seen.
+
+    No further than it takes to fill the page; and again, if what was gathered has changed
+    before it was looked at.
+    """
+    assert query.top is not None
+    asked = cut.limit * _AHEAD
+    for _ in range(_ATTEMPTS):
+        gathering = compiled.ordered(query, cut.position, most + 1, asked)
+        found = await rows(connection, gathering)
+        number = found[0][0] if found else 0
+        if number > most:
+            return None
+        places = [(row[1], row[2]) for row in found]
+        sieve = sieved(query.top, *_apart(places), cut.limit, cut.longest)
+        seen = await rows(connection, sieve) if places else []
+        if any(moved for _, moved, _ in seen):
+            continue
+        if len(seen) == cut.limit or len(found) == number:
+            page = [_found(_with_body(found[n - 1], body), cut) for n, _, body in seen]
+            return await _fitting(connection, page, cut.most_bytes), len(page)
+        asked = most + 1
+    raise Unavailable("What is searched changes too fast", headers={"Retry-After": "1"})
+
+
+def _apart(places: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [key for key, _ in places], [version for _, version in places]
+
+
+def _with_body(row: Sequence[Any], body: bytes | None) -> list[Any]:
+    _, key, version, at, _, *rest = row
+    return [key, version, at, body, *rest]
 
 
 async def walked(connection: Connection, query: Query, cut: Cut) -> list[Found]:
@@ -175,6 +214,8 @@ async def explained(connection: Connection, query: Query, cut: Cut | None, reach
     elif await gatherable(connection, query, reach):
         most = reach.matches + 1
         statement = compiled.gathered(query, cut.position, most, cut.limit, ANY_SIZE)
+        if compiled.put_off(query):
+            statement = compiled.ordered(query, cut.position, most, cut.limit)
         statements = {"gathered": statement}
     else:
         parts = compiled.phases(query, cut.position)

@@ -54,6 +54,14 @@ SELECT FROM resource r JOIN change c USING (key)
 WHERE r.type_id = %s AND r.id = %s AND c.version = %s
 """
 
+_KEPT_BACK = """
+SELECT EXISTS (
+    SELECT FROM unnest(%s::smallint[], %s::text[]) AS t(type_id, id)
+         JOIN resource r USING (type_id, id)
+         LEFT JOIN body b ON b.key = r.key AND b.version = r.version
+    WHERE b.key IS NULL AND NOT r.deleted)
+"""
+
 _VERSIONS = """
 SELECT r.type_id, r.id, b.version, b.last_updated, b.method, convert_to(b.json, 'UTF8')
 FROM unnest(%s::smallint[], %s::text[], %s::integer[]) AS t(type_id, id, version)
@@ -154,6 +162,15 @@ async def require_none(
     values = (type_id, id_, number, *clause.values)
     cursor = await connection.execute(f"{_EVER}{clause.sql}", values)
     if await cursor.fetchone() is not None:
+        raise hidden()
+
+
+async def require_all(connection: Connection, wanted: Iterable[tuple[int, str]]) -> None:
+    """Raise HiddenError where the database keeps back one of (type id, id) pairs."""
+    pairs = sorted(set(wanted))
+    values = ([t for t, _ in pairs], [i for _, i in pairs])
+    row = await (await connection.execute(_KEPT_BACK, values)).fetchone()
+    if row and row[0]:
         raise hidden()
 
 

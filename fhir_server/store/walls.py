@@ -29,9 +29,12 @@ async def meeting(connection: Connection, keys: Iterable[int], wall: Condition) 
 
 
 async def there(
-    connection: Connection, places: Iterable[tuple[int, str]], wall: Condition
+    connection: Connection, places: Iterable[tuple[int, str]], wall: Condition | None
 ) -> set[tuple[int, str]]:
-    """Return those of the (type id, id) pairs whose resources exist and meet the condition."""
+    """Return those of the (type id, id) pairs whose resources exist and meet the condition.
+
+    None: all that exist.
+    """
     pairs, clause = sorted(set(places)), passing(wall)
     if not pairs:
         return set()

@@ -50,7 +50,7 @@ class Register:
     async def served(self, name: str) -> Tenant:
         """Return a tenant that is served; NotFound or Forbidden say why one is not."""
         found = (await self.present()).get(name)
-        if found is None or found.state in {"creating", "erasing"}:
+        if found is None or found.state in {"creating", "importing", "erasing"}:
             raise NotFound("There is no such tenant")
         if found.state == "suspended":
             raise Forbidden("The tenant is suspended", code="suppressed")
@@ -76,6 +76,7 @@ class Handles(Generic[T]):
         self._held: dict[str, _Held[T]] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._leaving: set[asyncio.Task[Any]] = set()
+        self._ending = asyncio.Event()
 
     async def of(self, name: str) -> T:
         """Return what was made for a tenant; NotFound or Forbidden when it is not served."""
@@ -100,15 +101,24 @@ class Handles(Generic[T]):
             return _Held(tenant, self._make(server), stack.pop_all())
 
     def _leave(self, name: str) -> None:
-        """Close a handle beside the requests that it still carries out."""
+        """Close a handle, once the requests that it still carries out had time to end."""
         held = self._held.pop(name, None)
         if held is not None:
-            task = asyncio.create_task(held.closing.aclose())
+            task = asyncio.create_task(self._closed(held.closing))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
+    async def _closed(self, closing: AsyncExitStack) -> None:
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._ending.wait()
+        except TimeoutError:
+            pass
+        await closing.aclose()
+
     async def close(self) -> None:
-        """Close all handles."""
+        """Close all handles, at once."""
+        self._ending.set()
         for name in tuple(self._held):
             self._leave(name)
         await asyncio.gather(*self._leaving, return_exceptions=True)
@@ -199,6 +209,9 @@ async def _finish(some: Any) -> None:  # noqa: ANN401  (a view or a list)
         _, late = await asyncio.wait([one.task for one in ending], timeout=STOP_SECONDS)
         await end(late)
 
+
+GRACE_SECONDS = 30.0
+"""So long requests go on that began before their tenant was suspended or changed."""
 
 STOP_SECONDS = 8.0
 """So long may what a tenant has under way take to end."""

@@ -5,13 +5,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fhir_server.at_rest import keyring
-from fhir_server.at_rest_settings import AtRestSettings
+from fhir_server.at_rest.custody import custody
 from fhir_server.bases import of_tenant
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
 from fhir_server.errors import BadRequest
-from fhir_server.hl7_settings import Hl7Settings
 from fhir_server.tenancy.tenant import Tenant
 
 INHERITED: Final = frozenset(
@@ -19,13 +17,14 @@ INHERITED: Final = frozenset(
 )
 """Groups of rules and limits: a tenant has the installation's, but for what it says itself."""
 
-OWN: Final = frozenset(("hl7", "dicom", "packages"))
+OWN: Final = frozenset(("hl7", "astm", "dicom", "packages"))
 """Groups that name ports, folders and other systems: of these a tenant has its own alone.
 
 With the installation's it would send its messages to the installation's destinations.
 """
 
 FOLDER: Final = "tenants"
+_LAST_PORT: Final = 65_535
 # What belongs to the processes and not to whom they serve.
 _OF_PROCESSES: Final = ("processes", "max_associations", "max_associations_per_host")
 
@@ -37,9 +36,11 @@ def settings_of(installation: Settings, tenant: Tenant) -> Settings:
     """
     if unknown := set(tenant.settings) - INHERITED - OWN:
         raise BadRequest(f"A tenant has no settings of its own for: {', '.join(sorted(unknown))}")
+    if flat := [name for name, said in tenant.settings.items() if not isinstance(said, Mapping)]:
+        raise BadRequest(f"Settings are tables of a TOML file: [{min(flat)}]")
     try:
         found = {
-            name: _group(installation, name, tenant.settings.get(name, {}))
+            name: _group(installation, name, _said(tenant, name))
             for name in INHERITED | OWN
             if name in type(installation).model_fields
         }
@@ -48,15 +49,27 @@ def settings_of(installation: Settings, tenant: Tenant) -> Settings:
         raise BadRequest(f"These settings cannot be used: {places}") from error
     folder = installation.data_dir / FOLDER / tenant.name
     aliases = tuple(of_tenant(one, tenant.name) for one in installation.base_aliases)
+    aliases = (*aliases, *tenant.former)
     if tenant.max_bytes is not None:
         quota = min(found["dicom"].quota_bytes or tenant.max_bytes, tenant.max_bytes)
         found["dicom"] = found["dicom"].model_copy(update={"quota_bytes": quota})
     if "security" in found:
         # One master key for all: what it wraps differs by tenant.
-        at_rest = AtRestSettings(master_key_file=str(keyring.place(installation)))
-        found["security"] = found["security"].model_copy(update={"at_rest": at_rest})
-    given = {"data_dir": folder, "base_aliases": aliases, "base_url": "", "astm_port": None}
-    return installation.model_copy(update={**found, **given})
+        of_all = installation.security.at_rest
+        if not of_all.master_key_command:
+            path = str(custody(installation).path)
+            of_all = of_all.model_copy(update={"master_key_file": path})
+        found["security"] = found["security"].model_copy(update={"at_rest": of_all})
+    given = {"data_dir": folder, "base_aliases": aliases, "base_url": ""}
+    return installation.model_copy(update={**found, **given, "astm_port": _analyzers(tenant)})
+
+
+def _analyzers(tenant: Tenant) -> int | None:
+    """Return the port of a tenant's analyzers: `astm.port`, which the others say by `astm_port`."""
+    port = tenant.settings.get("astm", {}).get("port")
+    if port is not None and (type(port) is not int or not 0 <= port <= _LAST_PORT):
+        raise BadRequest("astm.port of a tenant is a number of a port")
+    return port
 
 
 def _group(installation: Settings, name: str, said: Mapping[str, Any]) -> Any:  # noqa: ANN401  (any group)
@@ -71,6 +84,12 @@ def _group(installation: Settings, name: str, said: Mapping[str, Any]) -> Any:  
     if name == "dicom" and "ae_titles" not in said:
         return found.model_copy(update={"ae_titles": ()})  # nobody calls it
     return found
+
+
+def _said(tenant: Tenant, name: str) -> Mapping[str, Any]:
+    """Return what a tenant says of a group, but for what is of no group."""
+    said: Mapping[str, Any] = tenant.settings.get(name, {})
+    return said if name != "astm" else {key: said[key] for key in said if key != "port"}
 
 
 def _start(installation: Settings, name: str) -> dict[str, Any]:
@@ -98,18 +117,22 @@ def check_apart(installation: Settings, others: Mapping[str, Settings], own: Set
     Which tenant a message is of is told by where it comes in.
     """
     taken = [installation, *others.values()]
-    ports = {port for one in taken for port in _ports(one.hl7)}
+    ports = {port for one in taken for port in _ports(one)}
     ports |= {installation.mllp_port, installation.http_port, installation.dicom_port}
-    if shared := sorted(ports & set(_ports(own.hl7))):
+    if shared := sorted(ports & set(_ports(own))):
         raise BadRequest(f"The port {shared[0]} is another's")
+    if own.astm_port and own.astm_port in {one.port for one in own.hl7.channels}:
+        raise BadRequest(f"The port {own.astm_port} is one for analyzers or for HL7 v2, not both")
     titles = {title for one in taken for title in one.dicom.ae_titles}
     if same := sorted(titles & set(own.dicom.ae_titles)):
         raise BadRequest(f"The AE title {same[0]} is another's")
     _check_stores(taken, own.dicom)
 
 
-def _ports(hl7: Hl7Settings) -> Iterator[int]:
-    return (one.port for one in hl7.channels if one.port)
+def _ports(own: Settings) -> Iterator[int]:
+    yield from (one.port for one in own.hl7.channels if one.port)
+    if own.astm_port:
+        yield own.astm_port
 
 
 def _check_stores(taken: list[Settings], own: DicomSettings) -> None:

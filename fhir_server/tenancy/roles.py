@@ -35,7 +35,9 @@ def login(settings: Settings, conninfo: str) -> str:
     """Return by which conninfo tenants of this installation's database are served."""
     if settings.tenants.login_url:
         return settings.tenants.login_url
-    return conninfo if settings.database_url else make_conninfo(conninfo, user=LOGIN)
+    if settings.database_url:
+        return settings.serving_url or conninfo
+    return make_conninfo(conninfo, user=LOGIN)
 
 
 def as_tenant(conninfo: str, tenant: Tenant) -> str:
@@ -99,6 +101,11 @@ def drop(connection: Connection, tenant: Tenant) -> None:
     if _exists(connection, tenant.role):
         _drop_role(connection, tenant)
     connection.execute(_named("DROP ROLE IF EXISTS {}", second_wall.reader_of(tenant.schema)))
+
+
+def exists(connection: Connection, tenant: Tenant) -> bool:
+    """Return whether there is the role of a tenant, which may have been dropped already."""
+    return _exists(connection, tenant.role)
 
 
 def _drop_role(connection: Connection, tenant: Tenant) -> None:

@@ -13,17 +13,20 @@ from psycopg.types.json import Jsonb
 from fhir_server.bases import DEFAULT, NAME
 from fhir_server.errors import BadRequest, Conflict, NotFound
 
-State = Literal["creating", "active", "suspended", "erasing"]
+State = Literal["creating", "importing", "active", "suspended", "erasing"]
 
 _NAME: Final = re.compile(NAME)
-_COLUMNS: Final = "name, schema, role, state, settings, max_resources, max_bytes, changed_at"
+_COLUMNS: Final = (
+    "name, schema, role, state, settings, max_resources, max_bytes, changed_at, former"
+)
 
 LIST: Final = f"SELECT {_COLUMNS} FROM tenancy.tenant ORDER BY name"
 """The statement that reads all tenants; `of_row` makes one of each row."""
 
 _ADD: Final = """
-INSERT INTO tenancy.tenant (name, schema, role, settings, max_resources, max_bytes)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+INSERT INTO tenancy.tenant
+    (name, schema, role, state, settings, max_resources, max_bytes, former)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 _STATE: Final = """
 UPDATE tenancy.tenant SET state = %s, changed_at = clock_timestamp()
@@ -44,7 +47,8 @@ class Tenant:
     """A tenant: its name, the schema and the role that it is in PostgreSQL, and its state.
 
     `settings` are those that differ from the installation's; at most `max_resources`
-    resources and `max_bytes` bytes, where they are given.
+    resources and `max_bytes` bytes, where they are given. `former` are base URLs that it had
+    elsewhere: references that begin with one are still its own.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Tenant:
     max_resources: int | None = None
     max_bytes: int | None = None
     changed_at: datetime | None = None
+    former: Sequence[str] = ()
 
 
 def new(
@@ -96,10 +101,10 @@ def named(connection: Connection, name: str) -> Tenant:
 
 
 def add(connection: Connection, tenant: Tenant) -> None:
-    """Note a tenant that is being made; Conflict when there is one of its name."""
+    """Note a tenant that is being made or imported; Conflict when there is one of its name."""
+    said = (tenant.name, tenant.schema, tenant.role, tenant.state, Jsonb(dict(tenant.settings)))
     limits = (tenant.max_resources, tenant.max_bytes)
-    values = (tenant.name, tenant.schema, tenant.role, Jsonb(dict(tenant.settings)), *limits)
-    if not connection.execute(_ADD, values).rowcount:
+    if not connection.execute(_ADD, (*said, *limits, list(tenant.former))).rowcount:
         raise Conflict(f"There is a tenant {tenant.name} already")
 
 

@@ -6,6 +6,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -64,6 +65,22 @@ def test_every_request_is_sent_once_and_counted_once() -> None:
     with answering(lambda _: OK) as (port, got):
         done = generate(workload(port, 50))
     assert (len(got), done.statuses, len(done.durations)) == (50, {200: 50}, 50)
+
+
+def test_requests_with_a_rate_are_sent_when_they_are_due() -> None:
+    with answering(lambda _: OK) as (port, _):
+        done = generate(replace(workload(port, 6), rate=100))
+    assert (len(done.durations), done.elapsed > 0.05) == (6, True)
+
+
+def test_what_is_sent_late_is_timed_from_when_it_was_due() -> None:
+    def late(number: int) -> bytes:
+        time.sleep(0.1 if number == 1 else 0)
+        return OK
+
+    with answering(late) as (port, _):
+        done = generate(replace(workload(port, 2), rate=100))
+    assert all(one > 0.08 for one in done.durations)
 
 
 def test_failures_are_errors_and_do_not_raise_the_rate() -> None:

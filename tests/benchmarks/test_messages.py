@@ -8,6 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from benchmarks import messages as made
 from benchmarks.images import send, write_study
 from benchmarks.messages import MODELS, OBX, messages
 
@@ -23,6 +24,15 @@ def test_a_message_is_one_mllp_block_with_all_its_results() -> None:
     for block in islice(messages(10**9), 3):
         assert (block[:1], block[-2:], block.count(b"\x0b")) == (b"\x0b", b"\x1c\r", 1)
         assert block.count(b"\rOBX|") == OBX
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 50)])
+def test_so_large_a_share_of_the_messages_is_critical(
+    monkeypatch: pytest.MonkeyPatch, share: float, expected: int
+) -> None:
+    monkeypatch.setattr(made, "MODELS", 50)
+    blocks = islice(messages(10**9, share), 50)
+    assert sum(b"|HH|" in block or b"|LL|" in block for block in blocks) == expected
 
 
 def test_slices_are_distinct_instances_of_one_study(tmp_path: Path) -> None:

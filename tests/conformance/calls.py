@@ -57,6 +57,7 @@ CALLS: list[tuple[str, dict[str, Any] | None]] = [
     ("/$closure", _sent({"name": "name", "valueString": "pets"})),
     ("/$cache-control?mode=start", _sent(_KNOWN)),
     ("/$role", None),
+    ("/Patient/$match", {"resourceType": "Patient", "birthDate": "1980-01-02"}),
 ]
 # Operations of persons, which are carried out in their own tests: by its place, where one is
 # called and what it misses when nothing is said.

@@ -13,8 +13,7 @@ from fhir_server.config import Settings
 from fhir_server.database import Database
 from fhir_server.errors import Conflict
 from fhir_server.installation import Keys, keys
-from fhir_server.main import migrate, wiring
-from fhir_server.main import serve as supervisor
+from fhir_server.main import migrate, preparing, wiring
 from fhir_server.search.context import DEFAULT_SECRET
 from tests.conftest import BASE
 
@@ -148,6 +147,6 @@ def test_the_supervisor_does_not_start_on_another_secret(
 ) -> None:
     file = tmp_path / "secret"
     file.write_bytes(SECRET)
-    supervisor.check_secret(settings.model_copy(update={"secret_file": str(file)}), database_url)
+    preparing.check_secret(settings.model_copy(update={"secret_file": str(file)}), database_url)
     with pytest.raises(Conflict, match="name it by the setting secret_file"):
-        supervisor.check_secret(settings, database_url)
+        preparing.check_secret(settings, database_url)

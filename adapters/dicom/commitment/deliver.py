@@ -29,11 +29,11 @@ from adapters.dicom.commitment.transaction import (
 )
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, is_storage
 from adapters.dicom.network.associate import Role
-from adapters.dicom.network.association import Fixed
 from adapters.dicom.network.classes import COMMITMENT
 from adapters.dicom.network.command import Answer, Element
 from adapters.dicom.network.pdu import Fault
 from adapters.dicom.network.scu import Refusal
+from adapters.dicom.network.services import Fixed
 from adapters.dicom.network.statuses import CLASS_NOT_SUPPORTED, SUCCESS
 from adapters.dicom.network.wire import Closed, TimedOut
 from adapters.dicom.query import peers
@@ -189,7 +189,7 @@ def deliver(settings: Settings, conninfo: str, commitment: Commitment) -> str | 
         if status != SUCCESS:
             why = f"It answered {status:04X}"
     except _BROKEN as error:
-        why = type(error).__name__
+        why = peers.why(error)
     with psycopg.connect(conninfo, autocommit=True) as connection:
         peers.reached(connection, peer.ae_title, why)
     return why

@@ -22,9 +22,10 @@ from adapters.dicom.commitment.transaction import (
     information,
     understood,
 )
-from adapters.dicom.network.association import Fixed, Gathered, Intake, Peer
 from adapters.dicom.network.command import Answer, Command, Notice
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
+from adapters.dicom.network.services import Fixed, Gathered, Intake
 from adapters.dicom.network.statuses import RESOURCE_LIMITATION, SUCCESS
 from adapters.dicom.query import peers
 from adapters.dicom.query.find import Pool

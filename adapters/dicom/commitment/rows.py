@@ -13,7 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from adapters.dicom.commitment.transaction import Failed, Reference, Request
-from adapters.dicom.network.association import Peer
+from adapters.dicom.network.peer import Peer
 from fhir_server import jobs
 from fhir_server.database import OWN, Connection
 

@@ -22,6 +22,7 @@ from adapters.dicom.storage.cli import Connection, in_archive, in_database
 from adapters.dicom.studies import transferred
 from fhir_server import jobs
 from fhir_server.at_rest.keys import Keys
+from fhir_server.at_rest.leaving import leaving
 from fhir_server.blobs import Blobs
 from fhir_server.errors import BadRequest
 
@@ -60,7 +61,7 @@ def list_projects(context: typer.Context) -> None:
     print_table(table)
 
 
-def export(
+def export(  # noqa: PLR0913  (one parameter a flag)
     context: typer.Context,
     studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Study Instance UIDs.")],
     *,
@@ -78,10 +79,22 @@ def export(
         list[str] | None,
         typer.Option(help="`X,Y,WIDTH,HEIGHT` of each frame is set to zero, before it leaves."),
     ] = None,
+    recipient: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Seal for who has made this public key."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Seal for the passphrase in its first line."
+        ),
+    ] = None,
 ) -> None:
     """Write studies to a directory, as they are stored or without the patient's identity.
 
-    Ends with 1 where an instance was held back.
+    **PLAIN**, for everybody who gets at the files, unless they are sealed: by `--recipient` (they
+    run `sangam tenant pair`) or `--passphrase-file`. `sangam tenant unseal` opens them. Ends with 1
+    where an instance was held back.
 
     Example: sangam dicom export 1.2.3 --out /tmp/out --deidentify --project LUNG-2026
     """
@@ -97,15 +110,18 @@ def export(
         who = f"{getpass.getuser()} at the command line"
         actor = f"{who} for {project}" if project else who
         jobs.enqueue_sync(connection, [transferred.job(studies, actor, "export")])
-        if project is None:
-            _shown(exports.export(blobs, found, out), len(found))
-            tally.written = len(found)
-            return
-        to = exports.project(connection, _keys(blobs), project)
-        steps = exports.export_deidentified(blobs, found, out, to, review, tally)
-        _shown(steps, len(found))
+        with leaving(out, recipient, passphrase_file) as to:
+            if project is None:
+                _shown(exports.export(blobs, found, to), len(found))
+                tally.written = len(found)
+                return
+            of = exports.project(connection, _keys(blobs), project)
+            steps = exports.export_deidentified(blobs, found, to, of, review, tally)
+            _shown(steps, len(found))
 
     in_archive(context, act)
+    if not (recipient or passphrase_file):
+        typer.echo("These files are not sealed: who gets at them can read them.", err=True)
     _tell(tally, out)
 
 

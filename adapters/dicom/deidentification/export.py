@@ -3,11 +3,9 @@
 import hashlib
 import re
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -17,6 +15,7 @@ from adapters.dicom.deidentification.copies import Review, Source, copied
 from adapters.dicom.deidentification.pixels import Blocked
 from adapters.dicom.deidentification.profile import CHOICES
 from adapters.dicom.deidentification.project import KEY_BYTES, Project, known_options
+from fhir_server.at_rest.folder import Folder
 from fhir_server.at_rest.keys import Keys
 from fhir_server.blobs import Blobs
 from fhir_server.errors import BadRequest, Conflict, NotFound
@@ -87,27 +86,27 @@ def sources(connection: Connection, studies: Sequence[str]) -> list[Source]:
     return found
 
 
-def export(blobs: Blobs, found: Sequence[Source], out: Path) -> Iterator[None]:
-    """Write instances as they are stored, to `out`/study/series/instance.dcm; yield after each."""
+def export(blobs: Blobs, found: Sequence[Source], to: Folder) -> Iterator[None]:
+    """Write instances as they are stored, as study/series/instance.dcm; yield after each."""
     for one in found:
-        place = out / _folder(one.study_instance_uid) / _folder(one.series_instance_uid)
-        place.mkdir(parents=True, exist_ok=True)
-        target = place / f"{_folder(one.sop_instance_uid)}.dcm"
-        with blobs.open(one.blob) as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, _PIECE)
+        name = _name(one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid)
+        with blobs.open(one.blob) as source, to.create(name) as copy:
+            while piece := source.read(_PIECE):
+                copy.write(piece)
         yield
 
 
 def export_deidentified(
-    blobs: Blobs, found: Sequence[Source], out: Path, to: Project, review: Review, tally: Tally
+    blobs: Blobs, found: Sequence[Source], to: Folder, of: Project, review: Review, tally: Tally
 ) -> Iterator[None]:
     """Write copies for a project, under their new UIDs, and count them; yield after each."""
     for one in found:
         try:
-            copy = copied(blobs.stored(one.blob), one, to, review)
-            place = out / _folder(copy.study_instance_uid) / _folder(copy.series_instance_uid)
-            place.mkdir(parents=True, exist_ok=True)
-            _write(place / f"{_folder(copy.sop_instance_uid)}.dcm", copy.pieces)
+            copy = copied(blobs.stored(one.blob), one, of, review)
+            name = _name(copy.study_instance_uid, copy.series_instance_uid, copy.sop_instance_uid)
+            with to.create(name) as file:
+                for piece in copy.pieces:
+                    file.write(piece)
             tally.written += 1
             tally.faces += copy.face
         except Blocked as reason:
@@ -115,15 +114,8 @@ def export_deidentified(
         yield
 
 
-def _write(path: Path, pieces: Iterator[bytes]) -> None:
-    """Write a file; what breaks off leaves none."""
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            file.writelines(pieces)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _name(study: str, series: str, instance: str) -> str:
+    return f"{_folder(study)}/{_folder(series)}/{_folder(instance)}.dcm"
 
 
 def _folder(uid: str) -> str:

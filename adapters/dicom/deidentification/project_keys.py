@@ -1,5 +1,6 @@
 """Keys of projects as their column has them: sealed, as who has one can tell who a copy is of."""
 
+import asyncio
 from typing import Final
 
 from adapters.dicom.deidentification.project import KEY_BYTES
@@ -26,17 +27,20 @@ def opened(keys: Keys, project: str, content: bytes) -> bytes:
 
 async def reseal(server: Server) -> int:
     """Seal what is not sealed under the present data key; return how many keys that were."""
-    keys, done = server.data_keys, 0
+    done = 0
     async with server.database.statement() as connection:
         for name, content in await (await connection.execute(_FIND)).fetchall():
-            if not _is_present(keys, content):
-                new = kept(keys, name, opened(keys, name, content))
+            new = await asyncio.to_thread(_renewed, server.data_keys, name, content)
+            if new is not None:
                 cursor = await connection.execute(_REPLACE, (new, name, content))
                 done += cursor.rowcount
     return done
 
 
-def _is_present(keys: Keys, content: bytes) -> bool:
-    if len(content) == KEY_BYTES:
-        return False
-    return texts.key_id(content.decode("ascii", "replace")) == keys.current().id
+def _renewed(keys: Keys, name: str, content: bytes) -> bytes | None:
+    """Return a key as its column is to have it, None where it has it so."""
+    if len(content) != KEY_BYTES:
+        found = texts.key_id(content.decode("ascii", "replace"))
+        if found == keys.current().id:
+            return None
+    return kept(keys, name, opened(keys, name, content))

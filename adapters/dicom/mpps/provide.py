@@ -19,10 +19,11 @@ from adapters.dicom.dataset.identifier import Key, read, terms_of, write
 from adapters.dicom.mpps import rows, state
 from adapters.dicom.mpps.rows import Message
 from adapters.dicom.mpps.state import Verdict
-from adapters.dicom.network.association import Fixed, Gathered, Intake, Peer
 from adapters.dicom.network.classes import MPPS, MPPS_RETRIEVE
 from adapters.dicom.network.command import Answer, Command, Element, attribute_tags
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
+from adapters.dicom.network.services import Fixed, Gathered, Intake
 from adapters.dicom.network.statuses import (
     CLASS_INSTANCE_CONFLICT,
     DUPLICATE_INSTANCE,

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from adapters.dicom.dataset.identifier import Key, Keys
 from adapters.dicom.mpps import state
 from adapters.dicom.mpps.content import by_keyword, distinct, packed, scheduled, unpacked
-from adapters.dicom.network.association import Peer
+from adapters.dicom.network.peer import Peer
 from fhir_server import jobs
 from fhir_server.database import Connection
 

@@ -9,8 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from adapters.dicom import metrics
 from adapters.dicom.network import command, pdu
@@ -18,251 +16,21 @@ from adapters.dicom.network.associate import Request, decode_request, encode_acc
 from adapters.dicom.network.classes import Service as Kinds
 from adapters.dicom.network.classes import service_of
 from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field, Notice
-from adapters.dicom.network.negotiate import Agreed, Negotiated, Policy, Rejected, negotiate
+from adapters.dicom.network.desk import Desk, Patience, nobody
+from adapters.dicom.network.negotiate import Agreed, Negotiated, Rejected, negotiate
 from adapters.dicom.network.pdu import Fault, Kind
-from adapters.dicom.network.statuses import (
-    NOT_AUTHORIZED,
-    OUT_OF_RESOURCES,
-    PROCESSING_FAILURE,
-    SUCCESS,
-    UNABLE_TO_PROCESS,
-    UNRECOGNIZED_OPERATION,
-)
-from adapters.dicom.network.tls import Certificate
+from adapters.dicom.network.peer import UNKNOWN, Admitted, Peer
+from adapters.dicom.network.services import Fixed, Intake, Operation, Stopped
+from adapters.dicom.network.statuses import NOT_AUTHORIZED, SUCCESS, UNRECOGNIZED_OPERATION
 from adapters.dicom.network.wire import Closed, TimedOut, Wire
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST = 1 << 20
 MAX_COMMAND = 16 << 10
-MAX_IDENTIFIER = 16 << 20
 _LINGER = 2.0
 # How long the peer is listened to before it is asked again what there is to tell it.
 _NOTICE_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end of an association, and what we know of it.
-
-    `services` None: all are allowed. `issuer`, `timezone` and `character_set` stand in for
-    what it leaves away.
-    """
-
-    address: str
-    calling: str
-    called: str
-    services: frozenset[str] | None = None
-    issuer: str = ""
-    timezone: str = ""
-    character_set: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A caller that may associate: whether it is one of our peers, and as Peer has it."""
-
-    known: bool = False
-    services: frozenset[str] | None = None
-    issuer: str = ""
-    timezone: str = ""
-    character_set: str = ""
-
-
-Admission = Callable[[Request, str, Certificate | None], Admitted | Rejected]
-"""Decides on a request, the address it comes from, and the certificate of TLS."""
-
-
-def anyone(_request: Request, _address: str, _certificate: Certificate | None) -> Admitted:
-    """Admit whom the policy admits."""
-    return Admitted()
-
-
-Note = Callable[[Peer, str], None]
-"""Takes note of who was refused, and why, in words of ours. Never raises."""
-
-
-def unnoted(_peer: Peer, _reason: str) -> None:
-    """Take no note of a refusal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds to wait for a request, inside a message, and between messages (PS3.8, ARTIM)."""
-
-    artim: float
-    dimse: float
-    idle: float
-
-
-class Intake(Protocol):
-    """Takes the data set of one message, fragment by fragment, and answers it."""
-
-    def write(self, fragment: memoryview) -> None:
-        """Take the next fragment; the view is not valid afterwards. Never raises."""
-
-    def finish(self) -> Answer:
-        """Return the status once all has come. Never raises."""
-
-    def discard(self) -> None:
-        """Forget a message that will not be completed, or that was answered."""
-
-
-class Exchange(Protocol):
-    """What an operation may do on its association while it answers."""
-
-    contexts: Mapping[int, Agreed]
-
-    def cancelled(self) -> bool:
-        """Return whether the requester has sent a C-CANCEL. Raises what ends the association."""
-
-    def request(
-        self, context: Agreed, elements: Mapping[int, int | str], data_set: Iterable[bytes]
-    ) -> Command:
-        """Send a request with these pieces of a data set, and return its response."""
-
-
-@runtime_checkable
-class Operation(Protocol):
-    """Takes a data set like an intake, and answers with several responses."""
-
-    def write(self, fragment: memoryview) -> None:
-        """Take the next fragment; the view is not valid afterwards. Never raises."""
-
-    def answers(self, exchange: Exchange) -> Iterator[Answer]:
-        """Yield the responses, the last one final. Closed when the association ends."""
-
-    def discard(self) -> None:
-        """Forget a message that will not be completed, or that was answered."""
-
-
-Service = Callable[[Peer, Agreed, Command], Intake | Operation]
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """An intake that ignores the data set and answers what was known before."""
-
-    answer: Answer
-
-    def write(self, fragment: memoryview) -> None:
-        """Ignore it."""
-
-    def finish(self) -> Answer:
-        """Return the answer."""
-        return self.answer
-
-    def discard(self) -> None:
-        """Nothing was kept."""
-
-
-class Gathered:
-    """An intake that gathers a small data set and has it answered by a function.
-
-    `too_long` is the status for a data set that is not small.
-    """
-
-    def __init__(
-        self, respond: Callable[[bytes], Answer], too_long: int = OUT_OF_RESOURCES
-    ) -> None:
-        self._respond = respond
-        self._status = too_long
-        self._identifier = bytearray()
-        self._too_long = False
-
-    def write(self, fragment: memoryview) -> None:
-        """Keep it, unless it is too much."""
-        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
-        if not self._too_long:
-            self._identifier += fragment
-
-    def finish(self) -> Answer:
-        """Return what the function answers."""
-        if self._too_long:
-            return Answer(self._status, "The data set is too long")
-        return _guarded(lambda: self._respond(bytes(self._identifier)))
-
-    def discard(self) -> None:
-        """Forget the data set."""
-        self._identifier.clear()
-
-
-class Streamed:
-    """An operation that gathers its identifier and has it answered by a function."""
-
-    def __init__(self, respond: Callable[[bytes, Exchange], Iterator[Answer]]) -> None:
-        self._respond = respond
-        self._identifier = bytearray()
-        self._too_long = False
-
-    def write(self, fragment: memoryview) -> None:
-        """Keep it, unless it is too much."""
-        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
-        if not self._too_long:
-            self._identifier += fragment
-
-    def answers(self, exchange: Exchange) -> Iterator[Answer]:
-        """Yield what the function yields; a failure of ours becomes a status."""
-        if self._too_long:
-            yield Answer(OUT_OF_RESOURCES, "The identifier is too long")
-            return
-        try:
-            yield from self._respond(bytes(self._identifier), exchange)
-        except (Fault, Closed, TimedOut, _Stopped):
-            raise
-        except Exception as error:  # noqa: BLE001  (an association outlives any query)
-            log.error("an operation failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
-            yield Answer(UNABLE_TO_PROCESS, "The request cannot be processed")
-
-    def discard(self) -> None:
-        """Forget the identifier."""
-        self._identifier.clear()
-
-
-def _guarded(respond: Callable[[], Answer]) -> Answer:
-    try:
-        return respond()
-    except Exception as error:  # noqa: BLE001  (an association outlives any data set)
-        log.error("a message failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
-        return Answer(PROCESSING_FAILURE, "The request cannot be processed")
-
-
-def by_class(services: Mapping[str, Service]) -> Service:
-    """Return a service that leaves each SOP class to its own.
-
-    An operation that a class does not have was not agreed on with it (PS3.7, C.5).
-    """
-
-    def chosen(peer: Peer, context: Agreed, command: Command) -> Intake | Operation:
-        service = services.get(context.abstract_syntax)
-        if service is None:
-            return Fixed(Answer(UNRECOGNIZED_OPERATION, "The SOP class has no such operation"))
-        return service(peer, context, command)
-
-    return chosen
-
-
-def echo(_peer: Peer, _context: Agreed, _command: Command) -> Intake:
-    """Answer a C-ECHO."""
-    return Fixed(Answer(SUCCESS))
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """By what an association is judged and served, once it is known whom it calls."""
-
-    policy: Policy
-    services: Mapping[int, Service]
-    admit: Admission = anyone
-    note: Note = unnoted
-
-
-def nobody(_called: str) -> None:
-    """Return no desk but the listener's own."""
-
-
-class _Stopped(Exception):
-    """The listener is shutting down."""
 
 
 class Association:
@@ -296,6 +64,7 @@ class Association:
         self._counts: Counter[str] = Counter()
         self._later: list[Iterator[Notice | None]] = []
         self._told: dict[int, Notice] = {}
+        self._is_accepted = False
 
     def run(self) -> None:
         """Serve the peer until release, abort, fault, silence or `stop`."""
@@ -306,10 +75,12 @@ class Association:
         except Fault as fault:
             log.warning("association with %s aborted: %s", self._peer.address, fault)
             self._abort(fault.reason)
-        except (TimedOut, _Stopped):
+        except (TimedOut, Stopped):
             self._abort(Fault.NOT_SPECIFIED)
-        except Closed:
-            linger = 0
+        except Closed as closed:
+            # What TLS had to say is heard only if it is waited for.
+            linger = _LINGER if str(closed) else 0
+            self._note_unshaken(str(closed))
             if self._stopping:
                 self._abort(Fault.NOT_SPECIFIED)
         except Exception as error:  # noqa: BLE001  (nothing may end the listener)
@@ -322,6 +93,12 @@ class Association:
             if self._counts:
                 done = ", ".join(f"{count} {what}" for what, count in self._counts.items())
                 log.info("association with %s: %s", self._peer.address, done)
+
+    def _note_unshaken(self, why: str) -> None:
+        """Take note of who could not be let in, as there was no TLS with it."""
+        if why and not self._is_accepted:
+            log.warning("association with %s: %s", self._peer.address, why)
+            self._desk.note(Peer(self._peer.address, UNKNOWN, ""), why)
 
     def stop(self) -> None:
         """End after the message that is under way; at once when there is none."""
@@ -352,6 +129,7 @@ class Association:
         self._wire.patience(self._patience.idle)
         self._wire.widen(self._desk.policy.max_pdu)
         self._wire.send(pdu.pdu(Kind.ASSOCIATE_AC, encode_acceptance(verdict.acceptance)))
+        self._is_accepted = True
         return True
 
     def _verdict(self, request: Request) -> Negotiated | Rejected:
@@ -393,7 +171,7 @@ class Association:
                 raise Closed
             else:
                 raise _unexpected(kind)
-        raise _Stopped
+        raise Stopped
 
     def _tell(self) -> None:
         """Until the peer says something, request of it what `Answer.later` has come to."""
@@ -529,7 +307,7 @@ class Association:
     def cancelled(self) -> bool:
         """Return whether the requester has sent a C-CANCEL for what is being answered."""
         if self._stopping:
-            raise _Stopped
+            raise Stopped
         while not self._cancelled and self._wire.ready():
             self._listen()
         return self._cancelled

@@ -23,7 +23,6 @@ from adapters.dicom.network.associate import (
     decode_acceptance,
     encode_request,
 )
-from adapters.dicom.network.association import Intake
 from adapters.dicom.network.command import (
     DATA_SET,
     NO_DATA_SET,
@@ -33,6 +32,7 @@ from adapters.dicom.network.command import (
     Field,
 )
 from adapters.dicom.network.pdu import DEFAULT_MAX_PDU, Fault, Kind
+from adapters.dicom.network.services import Intake
 from adapters.dicom.network.wire import Wire
 
 _MEDIUM = 0

@@ -11,6 +11,7 @@ import time
 
 from adapters.dicom.network.pdu import HEADER, Fault
 from adapters.dicom.network.tls import Certificate, certificate
+from fhir_server.entrance import why
 
 # What a TLS socket says when the kernel's time limit of a call is over.
 _WANTING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -21,7 +22,7 @@ BUFFER = 512 << 10
 
 
 class Closed(Exception):
-    """The peer closed the connection, or it broke."""
+    """The peer closed the connection, or it broke; where TLS did, the text says why."""
 
 
 class TimedOut(Exception):
@@ -182,6 +183,8 @@ class Wire:
             count = self._socket.recv_into(self._view[self._end :])
         except (BlockingIOError, *_WANTING):
             raise TimedOut from None
+        except ssl.SSLError as error:
+            raise Closed(why(error)) from None
         except OSError:
             raise Closed from None
         if not count:

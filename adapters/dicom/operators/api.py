@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import psycopg
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Mount
 
-from adapters.dicom.operators import desk, page, performed, views
+from adapters.dicom.operators import desk, page, performed, rights, views
 from adapters.dicom.operators.requests import Acting, Correct, Link, Reject, Split, Which
 from adapters.dicom.studies import conflicts, corrections
 from adapters.dicom.studies.rejection import Target
@@ -88,22 +88,29 @@ def _lists(server: Server) -> APIRouter:
 
     @router.get("/studies")
     async def studies(
-        match: str | None = None, before: datetime | None = None, limit: Limit = 50
+        request: Request,
+        match: str | None = None,
+        before: datetime | None = None,
+        limit: Limit = 50,
     ) -> dict[str, Any]:
         """List studies, the newest first, page by page (`before`: the `next` before)."""
         found = await ask(views.STUDIES, match=match, before=before, limit=limit)
         following = found[-1]["received_at"] if len(found) == limit else None
-        return {"studies": found, "next": following}
+        return {"studies": rights.shown(caller_of(request.scope), found), "next": following}
 
     @router.get("/unmatched")
-    async def unmatched(limit: Limit = 100) -> dict[str, Any]:
+    async def unmatched(request: Request, limit: Limit = 100) -> dict[str, Any]:
         """List the studies whose patient is not known, those that wait longest first."""
-        return {"studies": await ask(views.UNMATCHED, limit=limit)}
+        found = await ask(views.UNMATCHED, limit=limit)
+        return {"studies": rights.shown(caller_of(request.scope), found)}
 
     @router.get("/rejected")
-    async def rejected(study: str | None = None, limit: Limit = 100) -> dict[str, Any]:
+    async def rejected(
+        request: Request, study: str | None = None, limit: Limit = 100
+    ) -> dict[str, Any]:
         """List what was rejected, by study, reason and person."""
-        return {"rejected": await ask(views.REJECTED, study=study, limit=limit)}
+        found = await ask(views.REJECTED, study=study, limit=limit)
+        return {"rejected": rights.shown(caller_of(request.scope), found)}
 
     @router.get("/conflicts")
     async def list_conflicts(everything: bool = False, limit: Limit = 100) -> dict[str, Any]:  # noqa: FBT001, FBT002
@@ -116,10 +123,13 @@ def _lists(server: Server) -> APIRouter:
             }
 
     @router.get("/actions")
-    async def actions(study: str | None = None, limit: Limit = 100) -> dict[str, Any]:
+    async def actions(
+        request: Request, study: str | None = None, limit: Limit = 100
+    ) -> dict[str, Any]:
         """List what operators did."""
         async with server.database.connection() as connection:
-            return {"actions": await desk.actions(connection, study, limit)}
+            found = await desk.actions(connection, study, limit)
+        return {"actions": rights.shown(caller_of(request.scope), found)}
 
     @router.get("/peers")
     async def peers() -> dict[str, Any]:
@@ -132,8 +142,17 @@ def _lists(server: Server) -> APIRouter:
 Change = Callable[[Connection], Awaitable[Any]]
 
 
+def _seeing(server: Server) -> Callable[[Request, str], Awaitable[None]]:
+    async def seeing(request: Request, study: str) -> None:
+        async with server.database.connection() as connection:
+            await rights.require(server, connection, caller_of(request.scope), study)
+
+    return seeing
+
+
 def _studies(server: Server) -> APIRouter:
-    router = APIRouter(prefix="/studies/{study}", tags=["studies"])
+    within = [Depends(_seeing(server))]
+    router = APIRouter(prefix="/studies/{study}", tags=["studies"], dependencies=within)
 
     async def change(way: Change) -> Any:  # noqa: ANN401  (what it returns)
         async with server.database.transaction() as connection:
@@ -142,7 +161,8 @@ def _studies(server: Server) -> APIRouter:
     @router.get("")
     async def show(request: Request, study: str) -> dict[str, Any]:
         """Show a study: what it says, its series, whose it may be, and what was done with it."""
-        return dict(await change(lambda c: desk.study(server, c, study, actor(request))))
+        who, user = actor(request), caller_of(request.scope).user
+        return dict(await change(lambda c: desk.study(server, c, study, who, user=user)))
 
     @router.post("/link")
     async def link(request: Request, study: str, asked: Link) -> dict[str, int]:
@@ -206,6 +226,7 @@ def _decisions(server: Server) -> APIRouter:
     async def keep(request: Request, id_: int, asked: Acting) -> dict[str, int]:
         """Decide for what is stored."""
         async with server.database.transaction() as connection:
+            await rights.require_conflict(server, connection, caller_of(request.scope), id_)
             await conflicts.keep(connection, id_, actor(request, asked.by))
         return {"conflict": id_}
 
@@ -213,6 +234,7 @@ def _decisions(server: Server) -> APIRouter:
     async def accept(request: Request, id_: int, asked: Acting) -> dict[str, int]:
         """Decide for the other content; what is stored becomes the conflict that is returned."""
         async with server.database.transaction() as connection:
+            await rights.require_conflict(server, connection, caller_of(request.scope), id_)
             previous = await conflicts.accept(connection, id_, actor(request, asked.by))
         return {"conflict": previous}
 
@@ -220,6 +242,7 @@ def _decisions(server: Server) -> APIRouter:
     async def undo(request: Request, id_: int, asked: Acting) -> dict[str, str]:
         """Take back a link, correction, split or rejection."""
         async with server.database.transaction() as connection:
+            await rights.require_action(server, connection, caller_of(request.scope), id_)
             who = actor(request, asked.by)
             return {"study": await corrections.undo(server, connection, id_, who)}
 

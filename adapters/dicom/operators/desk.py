@@ -1,11 +1,13 @@
 """One study as an operator looks at it: what it says, its series, its candidates, its history."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from adapters.dicom.operators import views
 from adapters.dicom.operators.candidates import candidates, orders
 from adapters.dicom.studies import audit, conflicts, rejection
 from adapters.dicom.studies.rejection import Target
+from fhir_server.access import glass
 from fhir_server.database import Connection
 from fhir_server.errors import NotFound
 from fhir_server.server import Server
@@ -21,13 +23,20 @@ _SHOWN: Final = frozenset(
 _MOST: Final = 200
 
 
-async def study(server: Server, connection: Connection, uid: str, actor: str) -> dict[str, Any]:
-    """Return all of a study, which is recorded as an AuditEvent. Raises NotFound."""
+async def study(
+    server: Server, connection: Connection, uid: str, actor: str, *, user: str | None = None
+) -> dict[str, Any]:
+    """Return all of a study, which is recorded as an AuditEvent. Raises NotFound.
+
+    `user` is the person (a reference) who looks at it, where one is known.
+    """
     found = await views.rows(connection, views.STUDY, study=uid)
     row = await (await connection.execute(_SAID, (uid,))).fetchone()
     if not found or row is None or row[0] is None:
         raise NotFound("The archive has no such study")
-    await audit.record(server, connection, uid, actor, audit.READ, "read")
+    opened = await glass.open_at(connection, user, datetime.now(UTC)) if user else ()
+    done = (uid, actor, audit.READ, "read")
+    await audit.record(server, connection, *done, user=user, opened=opened)
     said = row[0]
     offered = await candidates(server, connection, said) if found[0]["unmatched_at"] else []
     ordered = await orders(server, connection, said) if found[0]["unmatched_at"] else []

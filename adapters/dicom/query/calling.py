@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from adapters.dicom.network import tls
 from adapters.dicom.network.associate import Role
 from adapters.dicom.network.scu import Sender
-from adapters.dicom.query.peers import Known
+from adapters.dicom.query.peers import Known, check
 from adapters.dicom.query.suboperations import Pair
 from fhir_server.dicom_settings import DicomSettings
 
@@ -36,8 +36,9 @@ def call(
     """Open an association with a peer, calling as this AE title.
 
     Raises Refusal when it does not accept, OSError when it cannot be reached or does not
-    prove to be the peer.
+    prove to be the peer, or when it would be called in the clear and nobody said so.
     """
+    check(peer)
     return Sender(
         (peer.host, peer.port),
         called=peer.ae_title,

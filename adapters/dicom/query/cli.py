@@ -44,6 +44,7 @@ from adapters.dicom.query.requester import File
 from adapters.dicom.query.suboperations import Pair
 from fhir_server.config import Settings
 from fhir_server.errors import BadRequest, NotFound, Unavailable
+from fhir_server.networks import Unprotected
 
 app = typer.Typer(help="The application entities that we know.", no_args_is_help=True)
 
@@ -85,7 +86,7 @@ def list_peers(context: typer.Context) -> None:
             peer.host,
             str(peer.port or "-"),
             " ".join(peer.services),
-            peer.identity or ("yes" if peer.tls else "-"),
+            peer.identity or ("yes" if peer.tls else "plain" if peer.plain else "-"),
             *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (heard, reached)),
             failure or "",
         )
@@ -103,6 +104,9 @@ def add_peer(  # noqa: PLR0913  (one parameter a column)
         list[str] | None, typer.Option(help=f"What it may use: {', '.join(peers.SERVICES)}.")
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="We call it with TLS.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="We call it without, where others could read that.")
+    ] = False,
     identity: Annotated[
         str | None, typer.Option(help="A name in its certificate, or its SHA-256.")
     ] = None,
@@ -115,15 +119,50 @@ def add_peer(  # noqa: PLR0913  (one parameter a column)
     character_set: Annotated[
         str | None, typer.Option(help="For answers to its queries that name none.")
     ] = None,
+    discloses_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Organization/ID",
+            help="It is of this other organisation: it gets what consents permit to disclose.",
+        ),
+    ] = None,
 ) -> None:
     """Let an application entity call us, and be called.
 
     Example: sangam dicom peers add CT1 10.0.0.7 104 --service store --service worklist
     """
     services = tuple(service or ("echo", "store"))
-    peer = Known(ae_title, host, port, services, tls, identity, issuer, timezone, character_set)
+    texts = (issuer, timezone, character_set)
+    peer = Known(ae_title, host, port, services, tls, identity, *texts, plain, discloses_to)
     _in_database(context, lambda connection: peers.add(connection, peer))
     typer.echo(f"{ae_title} may use: {', '.join(services)}")
+    _warn(peer)
+
+
+def _warn(peer: Known) -> None:
+    try:
+        if peer.port:
+            peers.check(peer)
+    except Unprotected as error:
+        typer.echo(f"It is not called. {error.strerror}", err=True)
+
+
+@app.command("protect")
+def protect_peer(
+    context: typer.Context,
+    ae_title: Annotated[str, typer.Argument(help="AE title; case counts.")],
+    *,
+    tls: Annotated[
+        bool, typer.Option("--tls/--plain", help="We call it with TLS, or knowingly without.")
+    ],
+) -> None:
+    """Say how a peer is called that is another machine.
+
+    Example: sangam dicom peers protect PACS --tls
+    """
+    if not _in_database(context, lambda connection: peers.protect(connection, ae_title, tls=tls)):
+        raise NotFound(f"There is no peer {ae_title}")
+    typer.echo(f"{ae_title} is called {'with TLS' if tls else 'in the clear'}")
 
 
 @app.command("remove")
@@ -217,6 +256,9 @@ def send(
     tls: Annotated[
         bool, typer.Option("--tls", help="With TLS, also where the peer's row says nothing.")
     ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without TLS, where others could read what is sent.")
+    ] = False,
 ) -> None:
     """Send files to a peer as they are (C-STORE); the exit code is 1 if any was refused.
 
@@ -225,7 +267,7 @@ def send(
     files = list(sending.files(paths))
     if not files:
         raise BadRequest("There is no DICOM file")
-    known = peer_named(context, peer, tls=tls)
+    known = peer_named(context, peer, tls=tls, plain=plain)
     tally: Counter[bool] = Counter()
     began = time.monotonic()
     columns = (TextColumn("Sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -310,12 +352,14 @@ def _calling(
         yield sender
 
 
-def peer_named(context: typer.Context, name: str, *, tls: bool = False) -> Known:
+def peer_named(
+    context: typer.Context, name: str, *, tls: bool = False, plain: bool = False
+) -> Known:
     """Return the peer of an AE title, or of `AE@host:port`. NotFound where we cannot call it."""
     peer = named(name) or _in_database(context, lambda connection: peers.get(connection, name))
     if peer is None or not peer.port:
         raise NotFound(f"There is no peer {name} that we call; `AE@host:port` names another")
-    return replace(peer, tls=peer.tls or tls)
+    return replace(peer, tls=peer.tls or tls, plain=peer.plain or plain)
 
 
 def opener(context: typer.Context, peer: Known, calling: str | None) -> Opener:
@@ -332,11 +376,22 @@ def reaching(context: typer.Context, name: str) -> Iterator[None]:
     try:
         yield
     except _BROKEN as error:
-        failure = type(error).__name__
-        raise Unavailable(f"{name} did not answer ({failure}: {error})") from error
+        failure = peers.why(error)
+        raise Unavailable(_unreached(name, failure, error)) from error
     finally:
         if named(name) is None:
             _in_database(context, lambda connection: peers.reached(connection, name, failure))
+
+
+def _unreached(name: str, failure: str, error: Exception) -> str:
+    if isinstance(error, Unprotected) and named(name):
+        return (
+            f"{name} is not called, as that would be in the clear: make it a peer "
+            "(`sangam dicom peers add`) with --tls or --plain"
+        )
+    if isinstance(error, Unprotected):
+        return f"{name} is not called. {failure}"
+    return f"{name} did not answer ({failure}: {error})"
 
 
 def named(text: str) -> Known | None:

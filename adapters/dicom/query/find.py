@@ -15,9 +15,10 @@ from psycopg_pool import ConnectionPool
 
 from adapters.dicom import metrics
 from adapters.dicom.dataset.levels import Level
-from adapters.dicom.network.association import Exchange, Fixed, Intake, Operation, Peer, Streamed
 from adapters.dicom.network.command import Answer, Command
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
+from adapters.dicom.network.services import Exchange, Fixed, Intake, Operation, Streamed
 from adapters.dicom.network.statuses import CANCELLED, DOES_NOT_MATCH, OUT_OF_RESOURCES, SUCCESS
 from adapters.dicom.query import models
 from adapters.dicom.query.answers import Asked, answer, limited, record

@@ -16,9 +16,9 @@ from adapters.dicom.dataset.identifier import Key, Keys, read, tag_of, terms_of,
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from adapters.dicom.network import classes
-from adapters.dicom.network.association import Fixed, Gathered, Intake
 from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field
 from adapters.dicom.network.scu import Sender
+from adapters.dicom.network.services import Fixed, Gathered, Intake
 from adapters.dicom.network.statuses import OUT_OF_RESOURCES, SUCCESS
 from adapters.dicom.query.suboperations import Pair
 from fhir_server.errors import BadRequest

@@ -14,12 +14,18 @@ import psycopg
 from adapters.dicom import metrics
 from adapters.dicom.dataset.identifier import Keys, tag_of
 from adapters.dicom.dataset.levels import UNIQUE
-from adapters.dicom.network.association import Exchange, Fixed, Intake, Operation, Peer, Streamed
 from adapters.dicom.network.command import DATA_SET, Answer, Command, Element, Field
 from adapters.dicom.network.negotiate import Agreed
 from adapters.dicom.network.pdu import Fault
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.network.scu import Refusal, Sender
-from adapters.dicom.network.statuses import CANCELLED, DOES_NOT_MATCH, UNABLE_TO_PROCESS
+from adapters.dicom.network.services import Exchange, Fixed, Intake, Operation, Streamed
+from adapters.dicom.network.statuses import (
+    CANCELLED,
+    DOES_NOT_MATCH,
+    NOT_AUTHORIZED,
+    UNABLE_TO_PROCESS,
+)
 from adapters.dicom.network.wire import Closed, TimedOut
 from adapters.dicom.query import models, peers
 from adapters.dicom.query.find import RELATIONAL, Pool, agreed_on, rows
@@ -28,7 +34,8 @@ from adapters.dicom.query.peers import Known
 from adapters.dicom.query.statement import instances
 from adapters.dicom.query.suboperations import UNREACHABLE, Held, Pair, Tally, batches, chosen
 from adapters.dicom.query.transcode import Transcode, Undecodable
-from adapters.dicom.studies import output, overlay, transferred
+from adapters.dicom.studies import disclosing, output, overlay, transferred
+from adapters.dicom.studies.disclosing import Permit
 from adapters.dicom.studies.overlay import Overlay
 from fhir_server import jobs
 from fhir_server.at_rest.files import Openable
@@ -48,12 +55,16 @@ Call = Callable[[Known, str, Iterable[Pair]], Sender]
 
 @dataclass(frozen=True, slots=True)
 class Retrievals:
-    """Where instances are found and read, how peers are called, and who decodes."""
+    """Where instances are found and read, how peers are called, and who decodes.
+
+    `permit` says what may go to another organisation.
+    """
 
     pool: Pool
     blobs: Blobs
     call: Call
     transcode: Transcode
+    permit: Permit = disclosing.nothing
 
     def pieces(self, one: Held, transfer_syntax: str) -> Iterator[bytes]:
         """Return a data set in pieces; see `pieces`."""
@@ -75,7 +86,7 @@ def move(
             if destination is None or not destination.port:
                 yield Answer(DESTINATION_UNKNOWN, "The move destination is not a known peer")
                 return
-            found = _held(retrievals.pool, wanted)
+            found, kept = _sorted(retrievals, destination, _held(retrievals.pool, wanted))
             _record(retrievals.pool, found, f"{_name(peer)} to {to}", "move")
         except Malformed as error:
             yield Answer(DOES_NOT_MATCH, str(error))
@@ -88,7 +99,7 @@ def move(
             Element.MoveOriginatorMessageID: command.message_id,
         }
         mover = _Mover(retrievals, destination, peer.called, origin)
-        yield from _ended(mover.send(found, exchange), context)
+        yield from _ended(mover.send(found, exchange, kept), context)
 
     return Streamed(moved)
 
@@ -102,7 +113,9 @@ def get(
 
     def got(data: bytes, exchange: Exchange) -> Iterator[Answer]:
         try:
-            found = _held(retrievals.pool, understood(context, data))
+            wanted = understood(context, data)
+            requester = _peer(retrievals.pool, peer.calling)
+            found, kept = _sorted(retrievals, requester, _held(retrievals.pool, wanted))
             _record(retrievals.pool, found, _name(peer), "get")
         except Malformed as error:
             yield Answer(DOES_NOT_MATCH, str(error))
@@ -110,7 +123,7 @@ def get(
         except psycopg.Error:
             yield Answer(CANNOT_CALCULATE, "The index is not available")
             return
-        yield from _ended(_sent_back(retrievals, found, exchange), context)
+        yield from _ended(_sent_back(retrievals, found, exchange, kept), context)
 
     return Streamed(got)
 
@@ -137,6 +150,29 @@ def _peer(pool: Pool, ae_title: str) -> Known | None:
 def _held(pool: Pool, keys: Keys) -> list[Held]:
     with closing(rows(pool, instances(criteria(keys)))) as found:
         return [Held(*row) for row in found]
+
+
+def _sorted(
+    retrievals: Retrievals, to: Known | None, found: list[Held]
+) -> tuple[list[Held], list[Held]]:
+    """Return what may go to a peer, and what is kept from it, as it is of another organisation."""
+    if to is None or to.discloses_to is None or not found:
+        return found, []
+    studies = {one.study_instance_uid for one in found}
+    may = retrievals.permit(to.discloses_to, studies)
+    return (
+        [one for one in found if one.study_instance_uid in may],
+        [one for one in found if one.study_instance_uid not in may],
+    )
+
+
+def _begun(found: list[Held], kept: list[Held]) -> Tally:
+    """Return the count of a retrieval: what is kept back has failed before it begins."""
+    tally = Tally(len(found) + len(kept))
+    for one in kept:
+        tally.count(one.sop_instance_uid, NOT_AUTHORIZED)
+        metrics.sent(NOT_AUTHORIZED)
+    return tally
 
 
 def _record(pool: Pool, found: list[Held], actor: str, what: str) -> None:
@@ -184,9 +220,9 @@ class _Mover:
         self._origin = origin
         self._reached = False
 
-    def send(self, found: list[Held], exchange: Exchange) -> Iterator[_Step]:
-        """Send everything, and yield how it stands after each."""
-        tally = Tally(len(found))
+    def send(self, found: list[Held], exchange: Exchange, kept: list[Held]) -> Iterator[_Step]:
+        """Send everything but what is `kept` back, and yield how it stands after each."""
+        tally = _begun(found, kept)
         for batch, pairs in batches(found):
             left = list(batch)
             while left:
@@ -207,7 +243,7 @@ class _Mover:
         try:
             sender = self._retrievals.call(self._destination, self._calling, pairs)
         except _BROKEN as error:
-            self._note(type(error).__name__)
+            self._note(peers.why(error))
             return
         self._reached = True
         broken = True
@@ -261,14 +297,16 @@ def _close(sender: Sender, *, broken: bool) -> None:
         return  # All was answered.
 
 
-def _sent_back(retrievals: Retrievals, found: list[Held], exchange: Exchange) -> Iterator[_Step]:
-    """Send everything on the requester's own association."""
+def _sent_back(
+    retrievals: Retrievals, found: list[Held], exchange: Exchange, kept: list[Held]
+) -> Iterator[_Step]:
+    """Send everything but what is `kept` back on the requester's own association."""
     able = {
         (one.abstract_syntax, one.transfer_syntax): one
         for one in exchange.contexts.values()
         if one.provides and one.storage
     }
-    tally = Tally(len(found))
+    tally = _begun(found, kept)
     for one in found:
         if exchange.cancelled():
             yield _Step(tally, CANCELLED)

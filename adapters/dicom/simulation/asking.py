@@ -10,11 +10,12 @@ from threading import Event
 from adapters.dicom.commitment.transaction import ALL_COMMITTED
 from adapters.dicom.dataset.identifier import Key, Keys, read, tag_of, write
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from adapters.dicom.network.association import Gathered, Intake, Peer
 from adapters.dicom.network.classes import COMMITMENT, COMMITMENT_INSTANCE, MPPS
 from adapters.dicom.network.command import RESPONSE, Answer, Command, Element, Field
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.network.scu import Sender
+from adapters.dicom.network.services import Gathered, Intake
 from adapters.dicom.network.statuses import SUCCESS
 from fhir_server.errors import BadRequest
 

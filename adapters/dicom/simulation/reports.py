@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adapters.dicom.listener import Listener
-from adapters.dicom.network.association import Desk, Patience, echo
 from adapters.dicom.network.classes import COMMITMENT, VERIFICATION
 from adapters.dicom.network.command import Field
+from adapters.dicom.network.desk import Desk, Patience
 from adapters.dicom.network.negotiate import Policy
+from adapters.dicom.network.services import echo
 from adapters.dicom.places import Limits, Places
 from adapters.dicom.simulation.asking import Reports
 

@@ -11,6 +11,7 @@ from fhir_server import jobs
 from fhir_server.database import Connection, Database
 
 _WAIT_SECONDS = 60.0
+_REFUSED = frozenset((Verdict.REJECTED, Verdict.TAKEN))
 
 
 class Beside:
@@ -42,7 +43,10 @@ class Beside:
                 if cursor.rowcount:
                     await jobs.enqueue(connection, work)
                     return Verdict.STORED, True
-                return await _carried_out(connection, again(values, self._rules.on_conflict))
+                found = await _carried_out(connection, again(values, self._rules.on_conflict))
+                if found[0] not in _REFUSED:
+                    await jobs.enqueue(connection, row.recorded)
+                return found
         except psycopg.errors.NotNullViolation:
             async with self._database.statement() as connection:
                 return await _carried_out(connection, rejected(values))

@@ -40,7 +40,10 @@ _DATE = re.compile(r"\d{8}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An instance as it is indexed; hashes are raw SHA-256."""
+    """An instance as it is indexed; hashes are raw SHA-256.
+
+    `recorded` are the jobs that record who stored it, committed with it.
+    """
 
     sop_instance_uid: str
     study_instance_uid: str
@@ -56,6 +59,7 @@ class Row:
     peer: str
     flags: list[str]
     attributes: dict[str, Any]
+    recorded: tuple[jobs.Job, ...] = ()
 
 
 # What the first instance says of a study or a series stays (PS3.4, C.4.1.2.2.1). The parts run
@@ -159,7 +163,7 @@ def written(row: Row, rules: Rules, quiet_seconds: float) -> tuple[dict[str, Any
     values = {**_values(row), "state": "live", "withdrawn": None}
     if not rules.refuse_rejected:
         values["withdrawn"] = "rejected"
-    work = [fold_job(row.study_instance_uid, quiet_seconds)]
+    work = [fold_job(row.study_instance_uid, quiet_seconds), *row.recorded]
     if is_document(row.sop_class_uid):
         work.append(documents_job(row.study_instance_uid, quiet_seconds))
     if is_rejection_note(row.sop_class_uid, row.attributes):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 
@@ -25,9 +26,10 @@ from adapters.dicom.dataset.head import (
     stepped_head,
     valid_uid,
 )
-from adapters.dicom.network.association import Fixed, Intake, Peer
 from adapters.dicom.network.command import Answer, Command, Element
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
+from adapters.dicom.network.services import Fixed, Intake
 from adapters.dicom.network.statuses import (
     CANNOT_UNDERSTAND,
     CLASS_NOT_SUPPORTED,
@@ -45,6 +47,7 @@ from adapters.dicom.storage.quota import Quota, Reserve
 from fhir_server.at_rest.files import pread
 from fhir_server.blobs import Arrival, Blobs
 from fhir_server.errors import Unavailable
+from fhir_server.jobs import Job
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +98,22 @@ def store(archive: Archive, peer: Peer, context: Agreed, command: Command) -> In
     return Reception(archive, peer, context, sop_instance)
 
 
+class Recorded(Protocol):
+    """Records that somebody stores to studies, where that is not the archive's daily work."""
+
+    def jobs(self, study: str) -> tuple[Job, ...]:
+        """Return what is to be committed with an instance of a study (UID)."""
+
+    def kept(self, study: str) -> None:
+        """Know that it is committed."""
+
+
 class Reception:
     """One instance on its way into the archive.
 
     `kept` is its head once it is stored. With `study`, it is refused in any other; with
-    `may_add`, in a study (UID) of which that says no.
+    `may_add`, in a study (UID) of which that says no. With `recorded`, that is committed
+    with it.
     """
 
     def __init__(
@@ -110,10 +124,12 @@ class Reception:
         sop_instance_uid: str,
         study: str | None = None,
         may_add: Callable[[str], bool] | None = None,
+        recorded: Recorded | None = None,
     ) -> None:
         self.kept: Head | None = None
         self._study = study
         self._may_add = may_add
+        self._recorded = recorded
         self._archive = archive
         self._peer = peer
         self._context = context
@@ -202,14 +218,7 @@ class Reception:
         since = metrics.stepped("receive", self._began)
         found = self._read_head()
         since = metrics.stepped("parse", since)
-        if found.sop_class_uid != self._context.abstract_syntax:
-            raise Refused(DOES_NOT_MATCH, "SOPClassUID is not that of the command")
-        if found.sop_instance_uid != self._sop_instance_uid:
-            raise Refused(DOES_NOT_MATCH, "SOPInstanceUID is not that of the command")
-        if self._study is not None and found.study_instance_uid != self._study:
-            raise Refused(DOES_NOT_MATCH, "StudyInstanceUID is not that of the request")
-        if self._may_add is not None and not self._may_add(found.study_instance_uid):
-            raise Refused(NOT_AUTHORIZED, "The sender may not add to this study")
+        self._check(found)
         digest = self._arriving().keep().digest
         since = metrics.stepped("fsync", since)
         verdict, needed = self._archive.index.add(self._row(found))
@@ -222,7 +231,20 @@ class Reception:
             raise Refused(*_REFUSALS[verdict])
         if verdict is not Verdict.DUPLICATE:
             self._archive.quota.charge(self._peer.calling, self._size)
+        if self._recorded:
+            self._recorded.kept(found.study_instance_uid)
         self.kept = found
+
+    def _check(self, found: Head) -> None:
+        """Refuse what is not what the command and the request said, or not the sender's to add."""
+        if found.sop_class_uid != self._context.abstract_syntax:
+            raise Refused(DOES_NOT_MATCH, "SOPClassUID is not that of the command")
+        if found.sop_instance_uid != self._sop_instance_uid:
+            raise Refused(DOES_NOT_MATCH, "SOPInstanceUID is not that of the command")
+        if self._study is not None and found.study_instance_uid != self._study:
+            raise Refused(DOES_NOT_MATCH, "StudyInstanceUID is not that of the request")
+        if self._may_add is not None and not self._may_add(found.study_instance_uid):
+            raise Refused(NOT_AUTHORIZED, "The sender may not add to this study")
 
     def _row(self, found: Head) -> Row:
         return Row(
@@ -240,6 +262,7 @@ class Reception:
             peer=self._peer.address,
             flags=sorted(found.flags),
             attributes=completed(found.attributes, self._peer.issuer, self._peer.timezone),
+            recorded=self._recorded.jobs(found.study_instance_uid) if self._recorded else (),
         )
 
     def _read_head(self) -> Head:

@@ -11,19 +11,19 @@ from typing import Final
 
 from starlette.requests import Request
 
-from adapters.dicom.network.statuses import SUCCESS
-from adapters.dicom.studies import audit
+from adapters.dicom.studies import audit, transferred
 from adapters.dicom.studies.ids import SHOWN_AS
 from adapters.dicom.web import access
 from adapters.dicom.web.service import Web
-from adapters.dicom.web.stow_parts import Outcome
 from fhir_server.access import glass
 from fhir_server.audit.record import Record, keep, who, written
+from fhir_server.jobs import Job
 
 AGAIN_SECONDS: Final = 3_600.0
 """After this time reading a study again is another access."""
 
 _REMEMBERED: Final = 10_000
+_SHOWN_SECONDS: Final = 1.0
 
 
 def actor(request: Request) -> str:
@@ -75,12 +75,24 @@ async def _opened(web: Web, request: Request) -> frozenset[str]:
         return await glass.open_at(connection, asking.user, datetime.now(UTC))
 
 
-async def stored(web: Web, request: Request, outcomes: Iterable[Outcome]) -> None:
-    """Record the studies to which the client stored instances, before it is told so."""
-    kept = {one.study_instance_uid for one in outcomes if one.status == SUCCESS}
-    by, user = actor(request), access.caller(request).user
-    for study in sorted(kept - {""}):
-        async with web.server.database.transaction() as connection:
-            await audit.record(
-                *(web.server, connection, study, by, audit.CHANGED, "store"), user=user
-            )
+class Stored:
+    """Records to which studies a request stores: each once, with its first instance.
+
+    The event is made when the study should be shown, and its patient known.
+    """
+
+    def __init__(self, web: Web, request: Request) -> None:
+        self._by = actor(request)
+        self._user = access.caller(request).user
+        self._delay = web.server.settings.dicom.quiet_seconds + _SHOWN_SECONDS
+        self._committed: set[str] = set()
+
+    def jobs(self, study: str) -> tuple[Job, ...]:
+        """Return the job that records it, none where that is committed already."""
+        if study in self._committed:
+            return ()
+        return (transferred.job([study], self._by, "store", user=self._user, delay=self._delay),)
+
+    def kept(self, study: str) -> None:
+        """Know that it is committed."""
+        self._committed.add(study)

@@ -71,9 +71,11 @@ async def held(web: Web, request: Request) -> list[Holding]:
 
 async def held_at(web: Web, request: Request, where: Place) -> list[Holding]:
     """Return what is held there, as `held` does."""
+    who = access.caller(request)
     async with web.server.database.connection() as connection:
-        await access.check(web.server, connection, access.caller(request), where.study)
+        await access.check(web.server, connection, who, where.study)
         found = await _found(connection, where)
+    await access.require_reached_all(web.server, who, [where.study])
     await accessed(web, request, where.study)
     return found
 

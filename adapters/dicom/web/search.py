@@ -99,8 +99,9 @@ async def _found(
         if error.issues[0].code == "timeout":
             raise TooLarge("The search takes too long; ask for less") from error
         raise
-    kept = rows[: asked.limit]
-    return [record(asked.level, row, statement.counted) for row in kept], len(rows) > asked.limit
+    kept = [record(asked.level, row, statement.counted) for row in rows[: asked.limit]]
+    await access.require_reached_all(web.server, who, [one["StudyInstanceUID"][0] for one in kept])
+    return kept, len(rows) > asked.limit
 
 
 def paged(statement: Statement, limit: int, offset: int) -> Statement:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adapters.dicom.network.association import Peer
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.storage.beside import Beside
 from adapters.dicom.storage.index import Rules as Policies
 from adapters.dicom.storage.quota import Loop, Quota, Reserve
@@ -76,7 +76,6 @@ class _Store:
                 return refused(408, "The body stopped coming", {"Connection": "close"})
             finally:
                 await asyncio.to_thread(archive.quota.settle)
-        await auditing.stored(web, request, outcomes)
         status = http_status(outcomes)
         headers = _RETRY if status == Unavailable.status else None
         return Response(answer(web.base, outcomes), status, headers, DICOM_JSON)
@@ -133,6 +132,7 @@ def _rules(web: Web, request: Request, archive: Archive) -> Rules:
         peer=Peer(request.client.host if request.client else "", SENDER, ""),
         study=place(request).study or None,
         may_add=_may_add(web, request),
+        recorded=auditing.Stored(web, request),
         accept_unknown=settings.accept_unknown_sop_classes,
         transfer_syntaxes=frozenset(settings.transfer_syntaxes),
     )

@@ -11,15 +11,15 @@ from adapters.dicom.dataset.elements import Broken
 from adapters.dicom.dataset.head import valid_uid
 from adapters.dicom.dataset.part10 import identity, opened
 from adapters.dicom.dataset.syntaxes import is_kept, is_storage
-from adapters.dicom.network.association import Peer
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.network.statuses import (
     CANNOT_UNDERSTAND,
     CLASS_NOT_SUPPORTED,
     DOES_NOT_MATCH,
     INVALID_INSTANCE,
 )
-from adapters.dicom.storage.store import HEAD, Archive, Reception
+from adapters.dicom.storage.store import HEAD, Archive, Reception, Recorded
 
 SYNTAX_NOT_SUPPORTED = 0xC122
 
@@ -30,7 +30,7 @@ class Rules:
 
     `study`, where the path names one, is the only one; `transfer_syntaxes` are private ones
     that are kept too; `may_add` says of a study whether the caller may add to it, where not
-    everything is his to change.
+    everything is his to change; `recorded` records who stores.
     """
 
     archive: Archive
@@ -39,6 +39,7 @@ class Rules:
     accept_unknown: bool
     transfer_syntaxes: frozenset[str]
     may_add: Callable[[str], bool] | None = None
+    recorded: Recorded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,10 @@ def begun(rules: Rules, sop_class_uid: str, sop_instance_uid: str, syntax: str) 
         return SYNTAX_NOT_SUPPORTED
     context = Agreed(0, sop_class_uid, syntax, storage=True)
     return Reception(
-        rules.archive, rules.peer, context, sop_instance_uid, rules.study, rules.may_add
+        *(rules.archive, rules.peer, context, sop_instance_uid),
+        study=rules.study,
+        may_add=rules.may_add,
+        recorded=rules.recorded,
     )
 
 

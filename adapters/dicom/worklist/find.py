@@ -12,9 +12,10 @@ import msgspec
 from adapters.dicom.dataset.charset import defined_terms
 from adapters.dicom.dataset.identifier import Key, Keys, keyword, terms_of, write
 from adapters.dicom.dataset.transliteration import fitted, text_in
-from adapters.dicom.network.association import Fixed, Intake, Operation, Peer, Streamed
 from adapters.dicom.network.command import Answer, Command
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
+from adapters.dicom.network.services import Fixed, Intake, Operation, Streamed
 from adapters.dicom.network.statuses import DOES_NOT_MATCH, OUT_OF_RESOURCES, PENDING
 from adapters.dicom.query import models
 from adapters.dicom.query.answers import PENDING_WITHOUT_KEYS, Record, requested

@@ -15,6 +15,7 @@ from adapters.hl7.laboratory.specimen_orders import Found
 from adapters.hl7.outbound.gather import gather, last
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.recorded import Sent
 from adapters.hl7.records.answer import Action, encoded, orders
 from adapters.hl7.records.files import records as records_of
 from fhir_server import changes
@@ -96,18 +97,22 @@ async def _queue(
     revoked = await specimen_orders.of(server, changed, "revoked,entered-in-error")
     there = {one["id"] for found in (wanted, revoked) for one in found.requests}
     gone = await _deleted(server, connection, sorted(set(ids) - there))
+    sent = Sent()
     for loaded, zone in analyzers:
-        await _each(connection, loaded, zone, wanted, "N")
+        await _each(connection, loaded, zone, wanted, "N", sent)
         for found in (revoked, *gone):
-            await _withdraw(connection, loaded, zone, found)
+            await _withdraw(connection, loaded, zone, found, sent)
+    await sent.record(connection)
 
 
-async def _withdraw(connection: Connection, loaded: Loaded, zone: tzinfo, found: Found) -> None:
+async def _withdraw(
+    connection: Connection, loaded: Loaded, zone: tzinfo, found: Found, sent: Sent
+) -> None:
     """Forget orders that were not sent yet, and cancel those that were."""
     for request in found.requests:
         reference = f"ServiceRequest/{request['id']}"
         await connection.execute(_WITHDRAW, (loaded.sender, reference))
-    await _each(connection, loaded, zone, found, "C")
+    await _each(connection, loaded, zone, found, "C", sent)
 
 
 async def _each(
@@ -116,6 +121,7 @@ async def _each(
     zone: tzinfo,
     found: Found,
     action: Action,
+    sent: Sent,
 ) -> None:
     tests = Tests(loaded.profile)
     for request in found.requests:
@@ -130,7 +136,9 @@ async def _each(
                 "action": action,
                 "records": b"".join(encoded(records, codec_of(loaded))),
             }
-            await connection.execute(_QUEUE, values)
+            if (await connection.execute(_QUEUE, values)).rowcount:
+                patient = str(request.get("subject", {}).get("reference", ""))
+                sent.add(loaded.sender, (patient, f"ServiceRequest/{request['id']}"))
 
 
 def codec_of(loaded: Loaded | None) -> str:

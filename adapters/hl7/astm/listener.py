@@ -23,23 +23,28 @@ from adapters.hl7.mllp.client import client_context
 from adapters.hl7.mllp.port import Peer, Port, peer_of
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.attribution import Claim, attributed
+from adapters.hl7.profiles.destination import OutboundTls
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.profiles.read import Loaded
-from adapters.hl7.recorded import Note, noting
+from fhir_server.audit.noting import Note, noting
 from fhir_server.audit.peers import System
 from fhir_server.background import end
 from fhir_server.errors import SangamError
+from fhir_server.networks import Unprotected, check_protected
 from fhir_server.server import Server
 
 _CONNECT_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 60.0
+
+_Dialed = tuple[str, str, OutboundTls | None, bool]
+"""An analyzer that is connected to: its name, its address, its TLS, and whether it needs none."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Lines:
-    """The lines that are open, and the analyzers that are connected to by (sender, address).
+    """The lines that are open, and the analyzers that are connected to.
 
     Analyzers connect to `port`, if there is one.
     """
@@ -49,7 +54,7 @@ class _Lines:
     note: Note
     port: Port | None = None
     open: dict[asyncio.Task[None], Analyzer] = field(default_factory=dict)
-    dialed: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
+    dialed: dict[_Dialed, asyncio.Task[None]] = field(default_factory=dict)
     stopping: bool = False
 
 
@@ -82,10 +87,13 @@ async def _listen(lines: _Lines, sock: socket.socket) -> Coroutine[None, None, N
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _accepted(lines, reader, writer)
 
+    async def failed(host: str, why: str) -> None:
+        await lines.note(System("-", "hl7", host), why)
+
     plain = settings.plain_from
     lines.port = Port(sock, settings.channel, settings.allow_hosts, settings.tls, plain)
-    await lines.port.open(accepted)
-    return lines.port.follow(accepted)
+    await lines.port.open(accepted, failed)
+    return lines.port.follow()
 
 
 async def _drain(lines: _Lines) -> None:
@@ -185,11 +193,11 @@ async def _download(lines: _Lines, profiles: list[Loaded]) -> None:
 def _dial(lines: _Lines, profiles: list[Loaded]) -> None:
     """Connect to the analyzers that listen, and let go of those that no profile names."""
     wanted = {
-        (one.sender, one.profile.astm.address): one
+        (one.sender, said.address, said.tls, said.plain): one
         for one in profiles
         if lines.server.settings.astm.connect
-        and one.profile.astm is not None
-        and one.profile.astm.role == "client"
+        and (said := one.profile.astm) is not None
+        and said.role == "client"
     }
     for key in lines.dialed.keys() - wanted.keys():
         lines.dialed.pop(key).cancel()
@@ -203,10 +211,14 @@ async def _connected(lines: _Lines, address: str, loaded: Loaded) -> None:
     pause = lines.server.settings.astm.poll_seconds
     while not lines.stopping:
         try:
+            _check(address, loaded)
             async with asyncio.timeout(_CONNECT_SECONDS):
                 reader, writer = await asyncio.open_connection(
                     host.strip("[]"), int(port), ssl=_trusted(loaded)
                 )
+        except Unprotected as error:
+            _log.error("The analyzer %s is not connected to: %s", loaded.sender, error.strerror)
+            pause = _LONGEST_PAUSE
         except OSError as error:
             _log.info("No connection to the analyzer at %s: %s", address, type(error).__name__)
             pause = min(_LONGEST_PAUSE, pause * 2)
@@ -215,6 +227,17 @@ async def _connected(lines: _Lines, address: str, loaded: Loaded) -> None:
             await _serve(lines, reader, writer, address, loaded, loaded.sender)
         if not lines.stopping:
             await asyncio.sleep(pause)
+
+
+def _check(address: str, loaded: Loaded) -> None:
+    """Raise Unprotected where the line to an analyzer elsewhere would be plain unmeant."""
+    said = loaded.profile.astm
+    check_protected(
+        address.rpartition(":")[0].strip("[]"),
+        tls=said is not None and said.tls is not None,
+        plain=said is not None and said.plain,
+        mend="write [astm.tls], or plain = true for one that cannot do TLS",
+    )
 
 
 def _trusted(loaded: Loaded) -> ssl.SSLContext | None:

@@ -26,6 +26,9 @@ from fhir_server.r4 import json
 from fhir_server.server import Server
 
 _OF_SERVER: Final = ("versionId", "lastUpdated")
+# Most of these come for the first time with a message, and are of its patient alone: to hold
+# their identifiers keeps nobody waiting whom the order of messages would not keep.
+_MOSTLY_NEW: Final = frozenset(("DiagnosticReport", "Observation", "ServiceRequest", "Specimen"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ async def _look(
         wanted += links
         changing.update(links)
     asked = {(kind, *parts(token)): (kind, token) for kind, token in wanted}
-    there = await named(server, connection, asked)
+    there = await named(server, connection, asked, _MOSTLY_NEW)
     ids = {asked[one]: found for one, found in there.items()}
     locked = {f"{kind}/{id_}" for kind, token in changing for id_ in ids.get((kind, token), ())}
     found = {f"{kind}/{id_}" for (kind, _), some in ids.items() for id_ in some}

@@ -20,6 +20,7 @@ from adapters.hl7.outbound.record import Json
 from adapters.hl7.profiles.analyzer_tests import Tests
 from adapters.hl7.profiles.destination import Outbound
 from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.recorded import Sent
 from fhir_server.database import Connection
 from fhir_server.errors import Gone, NotFound
 from fhir_server.interactions.read import read_on
@@ -117,6 +118,7 @@ async def _give(
     draft = orders.work("NW", sample, told, to.peer)
     ids = [one.id for one in told]
     await _queue(connection, to, draft, label, ids)
+    await _record(connection, to, [request for request, _ in fresh])
 
 
 def _told(to: Analyzer, number: str, request: Json, code: str) -> orders.Step:
@@ -151,6 +153,7 @@ async def take_back(
         sample = await _sample(server, connection, label, told)
         draft = orders.work("CA", sample, told, to.peer)
         await _queue(connection, to, draft, label, [one.id for one in group])
+        await _record(connection, to, [one.request for one in told])
 
 
 async def request(server: Server, connection: Connection, reference: str) -> Json:
@@ -171,6 +174,15 @@ async def _sample(
     record = await gather(server, connection, request)
     specimens = list(record.all(request.get("specimen")))
     return Sample(label, next(iter(specimens), None), record.get(request.get("subject")))
+
+
+async def _record(connection: Connection, to: Analyzer, requests: Iterable[Json]) -> None:
+    """Record which orders, of whom, an analyzer is sent, together with the message."""
+    sent = Sent()
+    for one in requests:
+        patient = str(one.get("subject", {}).get("reference", ""))
+        sent.add(to.name, (patient, f"ServiceRequest/{one['id']}"))
+    await sent.record(connection)
 
 
 async def _queue(

@@ -20,11 +20,6 @@ _DISCHARGE: Final = ("dischargeDisposition", "destination")
 _OPEN: Final = frozenset(("planned", "arrived", "in-progress", "onleave"))
 
 
-def keeps_status(event: str) -> bool:
-    """Whether the event leaves the status of a stored Encounter as it is."""
-    return event in _STATUS_KEPT
-
-
 def effect(event: str, when: str, *, ends: bool) -> Callable[[Json, Json], Json]:
     """Return what the event does to a stored Encounter (Write.effect); `when` is its time.
 

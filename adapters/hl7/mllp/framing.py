@@ -66,6 +66,7 @@ class Framer:
         self._scanned = 0
         self._stray_fs = False
         self._junk = b""
+        self._discarded = 0
 
     @property
     def in_message(self) -> bool:
@@ -79,7 +80,7 @@ class Framer:
 
     @property
     def closed(self) -> bool:
-        """Whether a message was over the limit, so that the rest cannot be read."""
+        """Whether a message, or bytes outside of any, went over the limit: no more is read."""
         return self._state is _State.CLOSED
 
     @property
@@ -172,7 +173,13 @@ class Framer:
         end = len(self._buffer) if vt < 0 else vt
         room = JUNK_SHOWN - len(self._junk)
         self._junk += self._buffer[self._start : min(end, self._start + room)]
+        self._discarded += end - self._start
         self._start = self._scanned = end
+        if self._discarded > self._limit:
+            self._end_junk(frames)
+            self._state = _State.CLOSED
+            self._start = self._scanned = len(self._buffer)
+            return False
         if vt < 0:
             return False
         self._end_junk(frames)
@@ -182,6 +189,7 @@ class Framer:
     def _end_junk(self, frames: list[Frame]) -> None:
         frames.append(Frame(Kind.JUNK, self._junk))
         self._junk = b""
+        self._discarded = 0
 
     def _collect(self, frames: list[Frame]) -> bool:
         stop = _STOP.search(self._buffer, self._scanned)

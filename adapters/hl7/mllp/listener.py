@@ -32,7 +32,8 @@ from adapters.hl7.mllp.unstored import storage_failed
 from adapters.hl7.profiles.agreements import Agreements, agreements
 from adapters.hl7.profiles.attribution import STRANGERS
 from adapters.hl7.profiles.origin import Origin
-from adapters.hl7.recorded import Note, noting, system
+from adapters.hl7.recorded import system
+from fhir_server.audit.noting import Note, noting
 from fhir_server.audit.peers import System
 from fhir_server.background import end
 from fhir_server.channel_settings import Hl7Channel
@@ -134,8 +135,12 @@ async def serve(
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _accepted(shared, reader, writer)
 
+    async def failed(host: str, why: str) -> None:
+        metrics.refused_connections.labels(shared.name).inc()
+        await shared.note(System("-", "hl7", host), why)
+
     try:
-        await port.open(accepted)
+        await port.open(accepted, failed)
     except OSError:
         port.close()
         raise
@@ -144,7 +149,7 @@ async def serve(
         for work in (
             shared.inbox.run(),
             shared.pending.run(),
-            port.follow(accepted),
+            port.follow(),
         )
     ]
     try:

@@ -5,12 +5,10 @@ https://www.rfc-editor.org/rfc/rfc9325
 
 import hashlib
 import ssl
-from pathlib import Path
 from typing import Any, Final
 
 from fhir_server.channel_settings import Hl7Tls
-
-Stamp = tuple[tuple[int, int, int], ...]
+from fhir_server.entrance import Following
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _MODES: Final = {
@@ -34,13 +32,10 @@ def server_context(tls: Hl7Tls) -> ssl.SSLContext:
     return context
 
 
-def stamp(tls: Hl7Tls) -> Stamp:
-    """Return what tells that a file was replaced; OSError where one is missing."""
-    found = []
-    for name in filter(None, (tls.certificate, tls.key, tls.client_ca)):
-        at = Path(name).stat()
-        found.append((at.st_mtime_ns, at.st_size, at.st_ino))
-    return tuple(found)
+def following(tls: Hl7Tls) -> Following:
+    """Return what a listener shakes hands with, as its files are now; OSError as above."""
+    files = (tls.certificate, tls.key, tls.client_ca)
+    return Following(files, lambda: server_context(tls))
 
 
 def identity(certificate: dict[str, Any] | None, der: bytes | None) -> tuple[tuple[str, ...], str]:

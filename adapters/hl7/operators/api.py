@@ -13,7 +13,7 @@ from adapters.hl7.explain.words import REASON_TEXTS, WHAT_TO_DO
 from adapters.hl7.inbox import replay as inbox
 from adapters.hl7.inbox.preview import preview
 from adapters.hl7.mllp.channels import states, want
-from adapters.hl7.operators import audit, destinations, page, payloads, queries
+from adapters.hl7.operators import audit, destinations, page, payloads, queries, rights
 from adapters.hl7.operators.requests import ChannelState, Dismiss, Release, Replay
 from fhir_server.errors import NotFound, SangamError, TooLarge
 from fhir_server.identity.doors import Door, caller_of, marked, named
@@ -92,8 +92,13 @@ def _messages(server: Server) -> APIRouter:
     router = APIRouter(tags=["messages"])
 
     @router.get("/messages")
-    async def list_messages(asked: Annotated[dict[str, Any], Depends(_asked)]) -> dict[str, Any]:
+    async def list_messages(
+        request: Request, asked: Annotated[dict[str, Any], Depends(_asked)]
+    ) -> dict[str, Any]:
         """List messages without their content, the newest first, page by page."""
+        if asked["patient"]:
+            # An identifier that is found says that its patient is known, and what came of late.
+            rights.require_general(caller_of(request.scope))
         # "P1 " is the whole of an identifier in a key (message/partition).
         patient = f"{asked['patient']} " if asked["patient"] else None
         async with server.database.connection() as connection:
@@ -117,43 +122,53 @@ def _messages(server: Server) -> APIRouter:
 def _contents(server: Server) -> APIRouter:
     router = APIRouter(tags=["content"])
 
-    async def audited(request: Request, id_: int, view: str) -> None:
+    async def audited(request: Request, id_: int, view: str, seen: rights.Seen) -> None:
         user = caller_of(request.scope).user
-        await audit.read(server, id_, _actor(request), view, user=user)
+        await audit.read(server, id_, _actor(request), view, user=user, seen=seen)
+
+    async def allowed(request: Request, id_: int) -> rights.Seen:
+        return await rights.require(server, caller_of(request.scope), id_)
+
+    seeing = Depends(allowed)
 
     @router.get("/messages/{id_}/raw", response_class=PlainTextResponse)
-    async def raw(request: Request, id_: int) -> str:
+    async def raw(request: Request, id_: int, seen: rights.Seen = seeing) -> str:
         """Show a message as it came."""
         found = await payloads.raw(server, id_)
-        await audited(request, id_, "raw")
+        await audited(request, id_, "raw", seen)
         return found
 
     @router.get("/messages/{id_}/parsed")
-    async def parsed(request: Request, id_: int) -> dict[str, Any]:
+    async def parsed(request: Request, id_: int, seen: rights.Seen = seeing) -> dict[str, Any]:
         """Show the segments of a message as they are read."""
         found = await payloads.parsed(server, id_)
-        await audited(request, id_, "parsed")
+        await audited(request, id_, "parsed", seen)
         return found
 
     @router.get("/messages/{id_}/ack")
-    async def ack(request: Request, id_: int) -> dict[str, str | None]:
+    async def ack(request: Request, id_: int, seen: rights.Seen = seeing) -> dict[str, str | None]:
         """Show what the sender was answered."""
         found = await payloads.acknowledgements(server, id_)
-        await audited(request, id_, "ack")
+        await audited(request, id_, "ack", seen)
         return found
 
     @router.get("/messages/{id_}/explain")
-    async def explain(request: Request, id_: int, values: bool = False) -> Response:  # noqa: FBT001, FBT002
+    async def explain(
+        request: Request,
+        id_: int,
+        values: bool = False,  # noqa: FBT001, FBT002
+        seen: rights.Seen = seeing,
+    ) -> Response:
         """Show where each leaf of a message goes; its texts only with `values`."""
         found = await payloads.explained(server, id_, values=values, resources=False)
-        await audited(request, id_, "explain")
+        await audited(request, id_, "explain", seen)
         return Response(found, media_type=_JSON)
 
     @router.get("/messages/{id_}/mapped")
-    async def mapped(request: Request, id_: int) -> Response:
+    async def mapped(request: Request, id_: int, seen: rights.Seen = seeing) -> Response:
         """Show the resources that a message is mapped to today, with the explanation."""
         found = await payloads.explained(server, id_, values=True, resources=True)
-        await audited(request, id_, "mapped")
+        await audited(request, id_, "mapped", seen)
         return Response(found, media_type=_JSON)
 
     @router.post("/map")
@@ -181,6 +196,9 @@ def _actions(server: Server) -> APIRouter:
     async def replay(request: Request, asked: Replay) -> Response:
         """Process messages again from their stored bytes, or preview what that would change."""
         actor = _actor(request)
+        if asked.preview:
+            # It shows what is stored, of whomever the message would change something.
+            rights.require_general(caller_of(request.scope))
         async with server.database.statement() as connection:
             if not asked.preview:
                 ids = await inbox.replay(connection, asked.chosen, actor, confirmed=asked.confirm)

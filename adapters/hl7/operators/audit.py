@@ -9,6 +9,8 @@ from typing import Final
 from adapters.hl7.inbox.apply import begin
 from adapters.hl7.inbox.provenance import row_identifier
 from adapters.hl7.mapping.context import Json
+from adapters.hl7.operators.rights import Seen
+from fhir_server.audit.emergency import purposed
 from fhir_server.audit.event import of_adapter
 from fhir_server.caller import trusted
 from fhir_server.interactions.entry import Entry
@@ -29,25 +31,39 @@ _READ: Final = {
 _ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
 
 
-async def read(server: Server, id_: int, actor: str, view: str, *, user: str | None = None) -> None:
+async def read(
+    server: Server,
+    id_: int,
+    actor: str,
+    view: str,
+    *,
+    user: str | None = None,
+    seen: Seen = Seen(),  # noqa: B008  (a frozen value)
+) -> None:
     """Record that somebody reads a message of the inbox; to be called before it is shown.
 
     `user` is the person (a reference), where one is known; `view` is what is read of it: `raw`,
-    `parsed`, `mapped`, `explain`, `ack`, `preview`.
+    `parsed`, `mapped`, `explain`, `ack`, `preview`; `seen` says whose it is: of each patient
+    there is an event.
     """
     row = row_identifier((await begin(server)).base, id_)
-    resource = _event(server.base, row, actor, view, user)
+    events = [
+        purposed(_event(server.base, row, actor, view, user, one), seen.opened)
+        for one in seen.patients or (None,)
+    ]
     caller = trusted(actor, "hl7")
     async with server.database.transaction() as connection:
-        entry = Entry("POST", "AuditEvent", resource, json.encode(resource))
-        await transaction(server, connection, caller, [entry])
+        entries = [Entry("POST", "AuditEvent", one, json.encode(one)) for one in events]
+        await transaction(server, connection, caller, entries)
 
 
-def _event(base: str, row: Json, actor: str, view: str, user: str | None) -> Json:
+def _event(
+    base: str, row: Json, actor: str, view: str, user: str | None, patient: str | None
+) -> Json:
     entity = {
         "what": {"identifier": row},
         "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
         "name": f"HL7 v2 message ({view})",
     }
     what, at = (_TYPE, _READ, "R"), datetime.now(UTC)
-    return of_adapter(base, actor, what, entity, at, user=user)
+    return of_adapter(base, actor, what, entity, at, patient, user)

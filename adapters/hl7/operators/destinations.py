@@ -13,6 +13,7 @@ from adapters.hl7.operators import queries
 from adapters.hl7.operators.reading import served
 from adapters.hl7.operators.requests import Dismiss, Release
 from adapters.hl7.outbound import queue
+from adapters.hl7.outbound.line import check
 from adapters.hl7.profiles.destination import Outbound
 from adapters.hl7.profiles.read import Profiles
 from fhir_server.errors import NotFound
@@ -49,6 +50,7 @@ async def reach(settings: Outbound) -> dict[str, Any]:
     tls = settings.tls
     started = time.monotonic()
     try:
+        check(settings)
         context = (
             client_context(
                 ca=tls.ca, certificate=tls.certificate, key=tls.key, check_name=tls.check_name

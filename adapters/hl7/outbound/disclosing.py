@@ -3,13 +3,11 @@
 https://hl7.org/fhir/R4/consent.html
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from adapters.hl7.outbound.gather import CALLER
 from adapters.hl7.outbound.peer import Peer
 from adapters.hl7.outbound.record import Json, Record, literal
 from adapters.hl7.outbound.segments.belongings import Belongings
-from fhir_server.audit.happening import EXPORTED, happened
 from fhir_server.database import Connection
 from fhir_server.interactions import disclosing
 from fhir_server.server import Server
@@ -41,14 +39,6 @@ async def left(
     kept = {at: one for at, one in record.others.items() if places[at] in may}
     shown = tuple(one for one in own.resources if others[literal(one)] in may)
     return Record(kept), Belongings(shown)
-
-
-async def disclosed(connection: Connection, peer: Peer, told: Iterable[str]) -> None:
-    """Record what (references) another organisation is about to be told, in the transaction."""
-    organization = peer.settings.discloses_to
-    if organization:
-        about = list(dict.fromkeys([*told, organization]))
-        await happened(connection, CALLER, EXPORTED, about=about, detail=f"HL7 v2 to {peer.name}")
 
 
 def _place(resource: Json, gone: Mapping[str, Json]) -> str:

@@ -5,13 +5,13 @@ How far the change feed was read, and the messages made of it, are one transacti
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from adapters.hl7.acknowledgement.ack import control_id
 from adapters.hl7.outbound import queue
-from adapters.hl7.outbound.disclosing import disclosed, left
+from adapters.hl7.outbound.disclosing import left
 from adapters.hl7.outbound.events import Event, events, of_deletion, of_part, withdrawn
 from adapters.hl7.outbound.gather import CALLER, belongings, gather, searched, source
 from adapters.hl7.outbound.messages import NOTHING, Draft, adt, oml, oru, oul, written
@@ -19,6 +19,7 @@ from adapters.hl7.outbound.peer import Peer, peer_of
 from adapters.hl7.outbound.record import Json, Record, literal
 from adapters.hl7.outbound.segments.belongings import Belongings
 from adapters.hl7.profiles.read import Loaded
+from adapters.hl7.recorded import Sent
 from fhir_server import changes
 from fhir_server.changes import Change
 from fhir_server.database import Connection
@@ -99,6 +100,18 @@ class _Cause:
         return f"{literal(self.now)}/_history/{self.now['meta']['versionId']}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What comes of one look at the changes.
+
+    `said` has for each destination what it is told of already: with its parts as they are now;
+    `sent` is what is to be recorded of it.
+    """
+
+    said: set[tuple[str, str]] = field(default_factory=set)
+    sent: Sent = field(default_factory=Sent)
+
+
 async def _each(
     server: Server,
     connection: Connection,
@@ -107,7 +120,7 @@ async def _each(
     found: Sequence[Change],
 ) -> None:
     reported: set[str] = set()
-    said: set[tuple[str, str]] = set()
+    look = _Look()
     causes = await _causes(server, connection, found)
     gone = {literal(one.now): one.now for one in causes if one.gone}
     for cause in causes:
@@ -117,7 +130,8 @@ async def _each(
             results = cause.now.get("result", ())
             reported |= {each["reference"] for each in results if "reference" in each}
         for told in await _subjects(server, connection, cause):
-            await _tell(server, connection, base, peers, told, cause, gone, said)
+            await _tell(server, connection, base, peers, told, cause, gone, look)
+    await look.sent.record(connection)
 
 
 async def _causes(server: Server, connection: Connection, found: Sequence[Change]) -> list[_Cause]:
@@ -191,13 +205,12 @@ async def _tell(
     told: Json,
     cause: _Cause,
     gone: Mapping[str, Json],
-    said: set[tuple[str, str]],
+    look: _Look,
 ) -> None:
     """Queue the messages about a resource, for whom is told of it.
 
     What is `gone` stands as withdrawn in what refers to it: a report that is deleted with its
-    results takes them back. `said` has for each destination what it is told of already: with
-    its parts as they are now.
+    results takes them back.
     """
     if _is_quality_control(told):
         return
@@ -208,7 +221,7 @@ async def _tell(
         for peer in peers
         for one in due
         if peer.settings.wants(one.kind)
-        and not (is_part and not cause.gone and (peer.name, literal(told)) in said)
+        and not (is_part and not cause.gone and (peer.name, literal(told)) in look.said)
     ]
     if not wanted:
         return
@@ -218,12 +231,13 @@ async def _tell(
     record = Record({**gone, **record.others})
     for peer, one in wanted:
         if origin is None or not is_echo(peer, origin):
-            said.add((peer.name, literal(told)))
+            look.said.add((peer.name, literal(told)))
             shown = await left(server, connection, peer, told, record, own, gone)
             if shown is None:
                 _log.info("%s is not told: no consent permits it", peer.name)
                 continue
-            await _queue(connection, peer, one, told, *shown)
+            if await _queue(connection, peer, one, told, *shown):
+                look.sent.add(peer.name, [*_keys(told), literal(told)], peer.settings.discloses_to)
 
 
 def _due(told: Json, cause: _Cause) -> list[Event]:
@@ -259,7 +273,8 @@ def is_echo(peer: Peer, origin: tuple[str, str]) -> bool:
 
 async def _queue(
     connection: Connection, peer: Peer, event: Event, told: Json, record: Record, own: Belongings
-) -> None:
+) -> bool:
+    """Queue a message; return whether it is sent, as the same was not said before."""
     number = control_id()
     digest, payload, problem = b"", b"", ""
     try:
@@ -280,9 +295,7 @@ async def _queue(
         payload=payload,
         problem=problem,
     )
-    queued = await queue.put(connection, message)
-    if queued is not None and not problem:
-        await disclosed(connection, peer, [*message.keys, literal(told)])
+    return await queue.put(connection, message) is not None and not problem
 
 
 def _place(event: Event, told: Json) -> str:

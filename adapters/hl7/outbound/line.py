@@ -15,6 +15,7 @@ from adapters.hl7.mllp.client import client_context
 from adapters.hl7.mllp.framing import Framer, Kind
 from adapters.hl7.outbound.replies import Reply, read
 from adapters.hl7.profiles.destination import Outbound
+from fhir_server.networks import check_protected
 
 _CONNECT_SECONDS: Final = 10.0
 _LONGEST_ANSWER: Final = 1 << 20
@@ -131,6 +132,7 @@ class Line:
         if self._streams is None:
             host, _, port = self.settings.address.rpartition(":")
             host = host.strip("[]")
+            check(self.settings)
             context = _context(self.settings)
             async with asyncio.timeout(min(_CONNECT_SECONDS, self.settings.timeout_seconds)):
                 self._streams = await asyncio.open_connection(host, int(port), ssl=context)
@@ -148,6 +150,16 @@ class Line:
             with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
                 async with asyncio.timeout(1):
                     await writer.wait_closed()
+
+
+def check(settings: Outbound) -> None:
+    """Raise Unprotected where messages would go to another machine in the clear unmeant."""
+    check_protected(
+        settings.address.rpartition(":")[0].strip("[]"),
+        tls=settings.tls is not None,
+        plain=settings.plain,
+        mend="write [outbound.tls], or plain = true for a system that cannot do TLS",
+    )
 
 
 def _context(settings: Outbound) -> ssl.SSLContext | None:

@@ -19,6 +19,7 @@ from fhir_server.server import Server
 
 _PAGE: Final = 200
 _LISTEN_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 1.0
 _STATES: Final = {"done": "done", "accepted": "accepted", "refused": "dead", "rejected": "dead"}
 
 _log = logging.getLogger(__name__)
@@ -49,9 +50,18 @@ class Sender:
                     reached = True
                 await self._line.listen(_LISTEN_SECONDS)
                 if not reached:
-                    await asyncio.sleep(min(queue.LONGEST_WAIT, 2.0 ** (self._failures - 1)))
+                    await self._pause(min(queue.LONGEST_WAIT, 2.0 ** (self._failures - 1)))
         finally:
             await self._line.close()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, until something else is agreed at most: that may be what was missing."""
+        until = asyncio.get_running_loop().time() + seconds
+        while (left := until - asyncio.get_running_loop().time()) > 0:
+            if self._settings() != self._line.settings:
+                self._failures = 0
+                return
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
 
     async def _adopt(self) -> None:
         """Go by what the profile says now, on a new connection where that is another."""

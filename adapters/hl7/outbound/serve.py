@@ -10,6 +10,7 @@ from typing import Final
 import psycopg
 
 from adapters.hl7.outbound.follow import destinations, look
+from adapters.hl7.outbound.line import check
 from adapters.hl7.outbound.peer import Peer
 from adapters.hl7.outbound.sender import Sender
 from adapters.hl7.profiles.agreements import agreements
@@ -18,6 +19,7 @@ from adapters.hl7.uri_base import uri_base
 from fhir_server.background import end
 from fhir_server.database import OWN, Connection
 from fhir_server.errors import SangamError
+from fhir_server.networks import Unprotected
 from fhir_server.server import Server
 
 _LOCK: Final = 7_261_964_015  # any number, the same in every process
@@ -36,6 +38,10 @@ class _Destinations:
 
     def adjust(self, peers: list[Peer]) -> None:
         """Start and stop senders as the profiles say."""
+        for one in peers:
+            known = self.agreed.get(one.name)
+            if known is None or known.settings != one.settings:
+                _warn(one)
         self.agreed |= {one.name: one for one in peers}
         names = {one.name for one in peers}
         for name in self.senders.keys() - names:
@@ -57,6 +63,14 @@ class _Destinations:
         """Stop all senders; what is not acknowledged is sent again."""
         await end(self.senders.values())
         self.senders.clear()
+
+
+def _warn(peer: Peer) -> None:
+    """Say of a destination that is told nothing, as that would be in the clear."""
+    try:
+        check(peer.settings)
+    except Unprotected as error:
+        _log.error("Messages to %s wait: %s", peer.name, error.strerror)
 
 
 async def serve(server: Server, stop: asyncio.Event) -> None:

@@ -95,13 +95,15 @@ class Outbound(_Table):
     `mode`: in `enhanced` mode the destination is asked for both acknowledgements.
     `codes` gives for system|code what the destination calls it (code^text^coding system);
     the profile's own `codes`, `units` and `authorities` are read backwards too. `not_from`
-    are channels whose changes are not sent here, beside those of the profile itself.
+    are channels whose changes are not sent here, beside those of the profile itself. Without
+    `tls` nothing goes to another machine unless `plain` says that it may.
     `discloses_to` is the organisation of the destination where that is another: it is told
     only what consents permit to disclose.
     """
 
     address: str = Field("", pattern=r"^$|^.+:\d{1,5}$")
     tls: OutboundTls | None = None
+    plain: bool = False
     triggers: tuple[Trigger, ...] = ()
     version: Annotated[str, AfterValidator(_version)] = "2.5.1"
     delimiters: Annotated[str, AfterValidator(_delimiters)] = "|^~\\&"
@@ -125,6 +127,8 @@ class Outbound(_Table):
     def _whole(self) -> Self:
         if self.triggers and not self.address:
             raise ValueError("triggers need the address of the destination, such as lis:2575")
+        if self.tls is not None and self.plain:
+            raise ValueError("write the table tls, or plain = true: not both")
         for pair in _TWICE:
             if pair <= set(self.triggers):
                 raise ValueError(f"write one of {' and '.join(sorted(pair))}: they say the same")

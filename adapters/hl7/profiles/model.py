@@ -363,7 +363,8 @@ class Astm(_Table):
     Fields count from 1 with the record's letter, so `R-4` is the value and `R-3.4` the
     fourth component of the test. `positions` moves what a sender puts elsewhere;
     `patient_ids` are tried in order. `address` is host:port of an analyzer that listens
-    (`role` client), `tls` how it is trusted; `dialect` gives the size of a frame.
+    (`role` client), `tls` how it is trusted, `plain` that one elsewhere is spoken to without;
+    `dialect` gives the size of a frame.
     `test_parts` are the components that together are the code, joined by `^`, where one
     alone is ambiguous. `flags` and
     `statuses` turn the sender's codes into those of tables 0078 and 0085. `query` is how
@@ -375,6 +376,7 @@ class Astm(_Table):
     role: Literal["server", "client"] = "server"
     address: str = Field("", pattern=r"^$|^.+:\d{1,5}$")
     tls: OutboundTls | None = None
+    plain: bool = False
     dialect: Literal["E1381-95", "LIS01-A2"] = "LIS01-A2"
     patient_ids: tuple[PlaceText, ...] = ("P-3", "P-4", "P-5")
     positions: dict[AstmRole, PlaceText] = {}
@@ -392,8 +394,10 @@ class Astm(_Table):
     def _reachable(self) -> Self:
         if self.role == "client" and not self.address:
             raise ValueError("a client needs the address of the analyzer, such as 10.0.0.7:4000")
-        if self.tls is not None and self.role == "server":
-            raise ValueError("tls is of an analyzer that is connected to (role client)")
+        if (self.tls is not None or self.plain) and self.role == "server":
+            raise ValueError("tls and plain are of an analyzer that is connected to (role client)")
+        if self.tls is not None and self.plain:
+            raise ValueError("write the table tls, or plain = true: not both")
         return self
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from adapters.dicom import listener
 from adapters.dicom.network.scu import Instance, Sender
+from adapters.dicom.serving import Permits
 from adapters.dicom.storage.store import archive_root
 from fhir_server.bases import DEFAULT
 from fhir_server.blobs import Blobs, blobs_of
@@ -58,13 +59,16 @@ class Archive:
 
 
 @contextmanager
-def serving(settings: Settings, conninfo: str) -> Iterator[Archive]:
+def serving(settings: Settings, conninfo: str, permits: Permits | None = None) -> Iterator[Archive]:
     """Run a listener in a thread until the block ends."""
     blobs = blobs_of(settings, conninfo, DEFAULT)
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     stop = threading.Event()
     thread = threading.Thread(
-        target=listener.listen, args=(settings, conninfo, blobs, sock, stop), name="listener"
+        target=listener.listen,
+        args=(settings, conninfo, blobs, sock, stop),
+        kwargs={"permits": permits},
+        name="listener",
     )
     thread.start()
     try:
@@ -87,10 +91,10 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Archive]]
     """Start a listener with these DICOM settings."""
     with ExitStack() as stack:
 
-        def started(**dicom: Any) -> Archive:
+        def started(permits: Permits | None = None, **dicom: Any) -> Archive:
             quick = {"quiet_seconds": 0, "stop_seconds": 5, **dicom}
             settings = Settings(demo=True, data_dir=tmp_path / "data", dicom=DicomSettings(**quick))
-            return stack.enter_context(serving(settings, database_url))
+            return stack.enter_context(serving(settings, database_url, permits))
 
         yield started
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _YESTERDAY = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+_HOUR = dt.timedelta(hours=1)
 _DAYS = dt.timedelta(days=30)
 
 
@@ -35,14 +36,14 @@ class Authority:
     def file(self) -> Path:
         return self.place / f"{_common(self.certificate)}.pem"
 
-    def sign(self, name: str, file: str = "") -> Pair:
+    def sign(self, name: str, file: str = "", *, expired: bool = False) -> Pair:
         """Make a certificate for this name and 127.0.0.1, in files of that name."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName(
             [x509.DNSName(name), x509.DNSName("127.0.0.1"), x509.IPAddress(ip_address("127.0.0.1"))]
         )
         made = (
-            _builder(name, key.public_key(), self.certificate.subject)
+            _builder(name, key.public_key(), self.certificate.subject, expired=expired)
             .add_extension(names, critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
@@ -77,7 +78,7 @@ def authority(place: Path, name: str) -> Authority:
 
 
 def _builder(
-    name: str, key: ec.EllipticCurvePublicKey, issuer: x509.Name
+    name: str, key: ec.EllipticCurvePublicKey, issuer: x509.Name, *, expired: bool = False
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -86,7 +87,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(_YESTERDAY)
-        .not_valid_after(_YESTERDAY + _DAYS)
+        .not_valid_after(_YESTERDAY + (_HOUR if expired else _DAYS))
     )
 
 

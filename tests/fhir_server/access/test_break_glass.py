@@ -9,13 +9,15 @@ import httpx
 import pytest
 from interactions.searching import observation, patient, put
 
-from fhir_server.access import glass, glasses, labels, roles
+from fhir_server.access import glass, labels, openers, roles
 from fhir_server.access.restriction import restriction
 from fhir_server.access.role_table import shipped
 from fhir_server.access.roles import Person
 from fhir_server.access.scopes import wall as scopes
 from fhir_server.audit.record import Record, Who, keep, written
 from fhir_server.interactions import auditing
+from fhir_server.interactions import glass as interactions_glass
+from fhir_server.role_settings import GlassSettings, MailSettings
 from fhir_server.server import Server
 
 from .restricted import Asking, Json, asking, seen, status
@@ -114,13 +116,13 @@ async def test_glass_that_another_process_opened_counts_when_it_is_learnt(
     be(asking)
     assert await status(records, "/Patient/ann") == 404
     rights = asking.caller.rights
-    assert glasses.GLASS not in repr(restriction(server, rights, "Patient", "r"))
+    assert openers.GLASS not in repr(restriction(server, rights, "Patient", "r"))
     hour = timedelta(hours=1)
     asked = glass.Asked(1, DOCTOR, "ann", "ETREAT", WHY, None, None, hour, None)
     async with server.database.transaction() as connection:
         await glass.open_record(connection, asked)
     assert await status(records, "/Patient/ann") == 404
-    monkeypatch.setattr(glasses, "LEARNT_SECONDS", 0.0)
+    monkeypatch.setattr(openers, "LEARNT_SECONDS", 0.0)
     assert await status(records, "/Patient/ann") == 200
     assert await status(records, "/Patient/bob") == 404
     assert await seen(records, "/Patient") == ["Patient/ann"]
@@ -131,9 +133,9 @@ async def test_without_knowing_whether_a_glass_is_open_it_is_asked_of_the_databa
 ) -> None:
     be(asking)
     assert await status(records, "/Patient/ann") == 404
-    glasses.forget(server)
+    openers.forget(server)
     found = restriction(server, asking.caller.rights, "Patient", "r")
-    assert f"{glasses.GLASS}{DOCTOR}" in repr(found)
+    assert f"{openers.GLASS}{DOCTOR}" in repr(found)
 
 
 async def test_open_glass_ends_by_itself(
@@ -219,6 +221,21 @@ async def test_opening_is_audited_notified_and_signed_by_another(
     assert signed["signedBy"] == "tests"
     assert openings(await records.get("/$break-glass")) == []
     assert (await records.post("/$break-glass-sign", json=signing)).status_code == 404
+
+
+@pytest.mark.usefixtures("records")
+async def test_reviewers_are_mailed_once_for_what_waits_together(
+    asking: Asking, server: Server
+) -> None:
+    be(asking)
+    mail = MailSettings(host="mail.example", sender="a@b.example", to=("c@b.example",))
+    security = server.settings.security.model_copy(update={"glass": GlassSettings(mail=mail)})
+    known = replace(server, settings=server.settings.model_copy(update={"security": security}))
+    for _ in range(2):
+        await interactions_glass.open_record(known, asking.caller, "ann", "ETREAT", WHY)
+    async with server.database.connection() as connection:
+        cursor = await connection.execute("SELECT payload FROM job WHERE kind = 'glass.mail'")
+        assert await cursor.fetchall() == [({},)]
 
 
 async def test_what_is_seen_through_the_glass_is_audited_for_that_purpose(

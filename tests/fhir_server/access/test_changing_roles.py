@@ -1,5 +1,6 @@
 """Who may change what roles may do, and that it counts."""
 
+import runpy
 from dataclasses import replace
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 
 from fhir_server.access import role_store
 from fhir_server.access.role_table import Role, Rule, shipped
+from fhir_server.main import migrate
 from fhir_server.server import Server
 
 from .restricted import Asking, asking
@@ -73,3 +75,18 @@ async def test_changed_role_is_in_force_beside_the_others(server: Server) -> Non
     role_store.forget(server.database)
     after = await role_store.in_force(server)
     assert after.roles == {**shipped().roles, "NIGHT_NURSE": night}
+
+
+async def test_an_upgrade_leaves_to_changed_roles_what_their_names_meant(server: Server) -> None:
+    revision = runpy.run_path(str(migrate.SCRIPTS / "versions" / "0041_roles_and_disclosure.py"))
+    async with server.database.transaction() as connection:
+        for name in ("ADMIN", "BILLING_STAFF", "CLERK"):
+            await role_store.change(connection, name, Role(name.title()), "test")
+        await role_store.change(connection, "NURSE", None, "test")
+        for statement in revision["_KEEP"]:
+            await connection.execute(statement)
+        known = (await role_store.table(connection)).roles
+    found = {name: (known[name].delegates, known[name].purpose) for name in ("ADMIN", "CLERK")}
+    assert found == {"ADMIN": (True, "TREAT"), "CLERK": (False, "TREAT")}
+    assert known["BILLING_STAFF"].purpose == "HPAYMT"
+    assert known["NURSE"] == shipped().roles["NURSE"]

@@ -71,10 +71,12 @@ RECORDS: dict[int, list[Json]] = {
 }
 
 
-async def met(connection: Connection, condition: Condition) -> list[int]:
+async def met(
+    connection: Connection, condition: Condition, *, planned_once: bool = False
+) -> list[int]:
     """The keys of what meets a condition, sorted."""
     values: list[Any] = []
-    shape, binds = conditions_shape([condition], values), Binds()
+    shape, binds = conditions_shape([condition], values), Binds(planned_once=planned_once)
     sql, order = render(
         TERMS.select().with_only_columns(TERMS.c.key).where(*conjunction(shape, binds)), binds
     )
@@ -108,6 +110,7 @@ async def test_looking_at_each_resource_tells_what_a_search_by_rights_finds(
             assert isinstance(each, Looked)
             told[asked] = await met(connection, each)
             assert told[asked] == await met(connection, condition), asked
+            assert told[asked] == await met(connection, each, planned_once=True), asked
     known = {limit: len(found) for (limit, name), found in told.items() if name == "Patient"}
     assert known[Related(ACTORS)] == 4
     assert [len(told[LYING, name]) for name in ("Patient", "Observation")] == [2, 2]

@@ -9,7 +9,7 @@ from interactions.searching import patient, put, ref
 
 from fhir_server.access import consent
 from fhir_server.interactions import consents, reindex
-from fhir_server.main import behind, migrate
+from fhir_server.main import catching_up, migrate
 from fhir_server.rights import ANY, Grant, Related, Released
 from fhir_server.server import Server
 
@@ -90,9 +90,9 @@ async def test_upgrade_shows_less_until_jobs_have_caught_up(
 ) -> None:
     people = {"resourceType": "Practitioner", "id": "doctor"}
     await put(client, people, patient("ann"), VISIT, LETTER, OPEN)
-    assert behind.notice(database_url) == ""
+    assert catching_up.notice(database_url) == ""
     assert upgrade(database_url) == ["consents.rebuild", "search.reindex"]
-    told = behind.notice(database_url).splitlines()
+    told = catching_up.notice(database_url).splitlines()
     assert [line.strip().rpartition("  ")[0].strip() for line in told[2:]] == [
         "index of DocumentReference",
         "index of Encounter",
@@ -107,4 +107,5 @@ async def test_upgrade_shows_less_until_jobs_have_caught_up(
     await consents.run(server, {})
     assert await statuses(client, asking) == dict.fromkeys(WALLS, 200)
     async with server.database.connection() as connection:
-        assert [what for what, _ in behind.told(await behind.look(connection))] == ["consents"]
+        told = catching_up.told(await catching_up.look(connection))
+        assert [what for what, _ in told] == ["consents"]

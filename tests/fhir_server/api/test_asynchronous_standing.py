@@ -15,6 +15,8 @@ from fhir_server.api import rest
 from fhir_server.caller import Caller
 from fhir_server.config import AsynchronousSettings, Settings
 from fhir_server.errors import Forbidden, Unauthenticated
+from fhir_server.identity import standing
+from fhir_server.identity.claims import Claims
 from fhir_server.identity.present import present
 from fhir_server.rights import Rights
 from fhir_server.security_settings import Issuer, SecuritySettings
@@ -112,6 +114,33 @@ async def test_who_has_a_token_of_another_issuer_keeps_no_role_that_was_taken(
     # Of a token of our own, of which nothing is known any more, it is not said that it stands.
     with pytest.raises(Unauthenticated):
         await present(outside, replace(THEIRS, name="user/u1"))
+
+
+async def test_who_is_blocked_is_so_for_a_request_and_for_what_was_left_to_be_done(
+    server: Server,
+) -> None:
+    issuer = Issuer(url="https://login.example.org", clients=("portal",))
+    security = server.settings.security.model_copy(update={"issuers": (issuer,)})
+    outside = replace(server, settings=server.settings.model_copy(update={"security": security}))
+    await settled(server, ("DOCTOR", "ADMIN"))
+    await execute(
+        server,
+        "INSERT INTO identity_user (id, name, display, fhir_user, roles, password, active)"
+        " SELECT 'u2', 'asha2', display, fhir_user, roles, password, false FROM identity_user",
+    )
+    told = Claims(issuer.url, "of-theirs", "portal", "", "t9", 0.0, "Practitioner/p1")
+    # Of two users one is blocked: the other lets the person in, with a token and later.
+    async with server.database.connection() as connection:
+        assert (await standing.of_theirs(connection, told)).roles == ("DOCTOR", "ADMIN")
+    assert (await present(outside, THEIRS)).roles == THEIRS.roles
+    await execute(server, "UPDATE identity_user SET active = false")
+    async with server.database.connection() as connection:
+        with pytest.raises(Unauthenticated):
+            await standing.of_theirs(connection, told)
+    with pytest.raises(Unauthenticated):
+        await present(outside, THEIRS)
+    with pytest.raises(Unauthenticated):
+        await present(outside, replace(THEIRS, roles=()))
 
 
 async def test_a_request_under_way_is_given_up_when_the_access_ends(

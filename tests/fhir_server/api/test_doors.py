@@ -112,6 +112,9 @@ async def test_only_a_trusted_proxy_says_who_asks(server: Server) -> None:
     said = {"X-Forwarded-For": "203.0.113.5, 198.51.100.9, 192.0.2.99"}
     async with http(server) as proxy:
         assert (await proxy.get("/metrics", headers=said)).status_code == 200
+        # As a socket of IPv6 that takes IPv4 too tells of the two.
+        mapped = {"X-Forwarded-For": "203.0.113.5, ::ffff:198.51.100.9, ::ffff:192.0.2.99"}
+        assert (await proxy.get("/metrics", headers=mapped)).status_code == 200
         spoofed = {"X-Forwarded-For": "198.51.100.9, 203.0.113.5"}
         assert (await proxy.get("/metrics", headers=spoofed)).status_code == 401
     # Whoever comes without the proxy came without TLS.
@@ -186,6 +189,10 @@ async def test_who_asks_too_often_waits(server: Server) -> None:
         assert [one.status_code for one in knocks] == [200, 200, 429]
     async with http(limited, "127.0.0.2") as other:
         assert (await other.get("/fhir/Patient", headers=bearer("x"))).status_code == 401
+        # Pages ask who is logged in; that keeps nobody from the login.
+        told = [(await other.get("/auth/me")) for _ in range(3)]
+        assert [(one.status_code, one.json()) for one in told] == [(200, {})] * 3
+        assert (await other.get("/auth/login")).status_code == 200
 
 
 async def test_pages_and_answers_have_the_headers_that_keep_browsers_safe(

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,20 +14,23 @@ import psycopg
 import pytest
 
 from adapters.dicom.deidentification import project_keys
+from fhir_server import installation
 from fhir_server.at_rest import keyring, master
+from fhir_server.at_rest.custody import custody
 from fhir_server.at_rest.files import sealed_under
 from fhir_server.at_rest.keyring import Keyring
 from fhir_server.at_rest.keys import Damaged, DataKey, new
+from fhir_server.at_rest.progress import progress
 from fhir_server.bases import DEFAULT
 from fhir_server.blobs import Blobs, blobs_of
 from fhir_server.config import Settings
 from fhir_server.errors import Conflict
-from fhir_server.identity import opaque, signing
+from fhir_server.identity import opaque, resealing, second_factor, signing
 from fhir_server.interactions import data_key_rotation as rotation
 from fhir_server.interactions.sealing_anew import Tally, renew, renewed
 from fhir_server.main import wiring
+from fhir_server.main.preparing import check_secret
 from fhir_server.main.rewrapping import rotated
-from fhir_server.main.serve import check_secret
 from fhir_server.server import Server
 
 BASE = "http://testserver/fhir"
@@ -49,7 +53,7 @@ async def carried_out(server: Server) -> None:
     for _ in range(5):
         await run(server, {})
         async with server.database.connection() as connection:
-            state = await rotation.progress(connection)
+            state = await progress(connection)
         if state and state.ended:
             return
     pytest.fail("the rotation does not end")
@@ -106,6 +110,42 @@ async def test_a_secret_is_sealed_beside_the_event_loop(
     assert [one is threading.main_thread() for one in threads] == [False]
 
 
+async def test_no_request_or_job_waits_for_the_keys_on_the_event_loop(
+    client: httpx.AsyncClient, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = b"x" * LARGE
+    made = await client.post("/Binary", content=body, headers={"Content-Type": "text/plain"})
+    place, ring = made.headers["location"].removesuffix("/_history/1"), rotation._keyring(server)  # noqa: SLF001
+    seed = await opaque.stored(server, second_factor.SEED, "1", b"seed")
+    await signing.published(server)
+    statements = server.database.statement
+
+    async def secret() -> None:
+        async with statements() as connection:
+            await installation.reseal(connection, ring)
+
+    async def read(media: str) -> None:
+        assert (await client.get(place, headers={"Accept": media})).status_code == 200
+
+    for step in (
+        lambda: read("text/plain"),
+        lambda: read("application/fhir+json"),
+        lambda: client.post("/Binary", content=body, headers={"Content-Type": "text/plain"}),
+        lambda: opaque.brought(server, second_factor.SEED, "1", seed),
+        lambda: signing.sign(server, {}, "JWT"),
+        lambda: project_keys.reseal(server),
+        lambda: resealing.reseal(server),
+        secret,
+        lambda: rotation.again(server),
+        lambda: wiring.JOBS[rotation.KIND](server, {}),
+    ):
+        ring._state = keyring._State()  # noqa: SLF001  (as after a long pause)
+        await step()
+        assert "event loop" not in caplog.text
+    ring.look()
+    assert "the data keys are read on an event loop" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -122,7 +162,7 @@ async def test_a_secret_is_sealed_beside_the_event_loop(
 async def test_a_server_does_not_start_without_its_master_key(
     server: Server, change: Any, says: str
 ) -> None:
-    path = keyring.place(server.settings)
+    path = custody(server.settings).path
     assert path.stat().st_mode & 0o777 == 0o400
     change(path)
     with pytest.raises(Conflict, match=says):
@@ -134,7 +174,7 @@ def test_the_supervisor_refuses_before_any_process_starts(
     database_url: str, settings: Settings
 ) -> None:
     check_secret(settings, database_url)
-    path = keyring.place(settings)
+    path = custody(settings).path
     master.write(path, [master.new()])
     with pytest.raises(Conflict, match="does not hold the key"):
         check_secret(settings, database_url)
@@ -244,6 +284,48 @@ async def test_plain_files_are_read_until_they_are_sealed_and_none_is_believed_t
     assert not server.data_keys.plain()
 
 
+async def test_files_of_before_are_sealed_without_being_asked_for(
+    server: Server, at_once: None
+) -> None:
+    digests = [Blobs(server.blobs.root).put(b"of before %d" % n) for n in range(3)]
+    await rotation.of_itself(server)
+    statement = "SELECT count(*) FROM job WHERE kind = %(kind)s"
+    assert asked(server.database.conninfo, statement, {"kind": rotation.KIND}) == [(0,)]
+    asked(server.database.conninfo, "UPDATE data_key_rotation SET plain = true")
+    keys = ids(server)
+    await rotation.of_itself(server)
+    await rotation.of_itself(server)  # at the next start
+    assert asked(server.database.conninfo, statement, {"kind": rotation.KIND}) == [(1,)]
+    await carried_out(server)
+    async with server.database.connection() as connection:
+        state = await progress(connection)
+    assert state is not None
+    assert (state.sealed, state.number, state.plain, ids(server)) == (3, 2, False, keys)
+    server.data_keys.look()  # type: ignore[attr-defined]
+    assert [server.blobs.get(one) for one in digests] == [b"of before %d" % n for n in range(3)]
+
+
+async def test_a_new_key_need_not_wait_for_files_of_before(server: Server, at_once: None) -> None:
+    asked(server.database.conninfo, "UPDATE data_key_rotation SET plain = true")
+    await rotation.of_itself(server)
+    await rotation.begin(server)
+    assert len(ids(server)) == 2
+
+
+async def test_sealing_anew_pauses_for_its_share_of_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.blobs.put(b"content")
+    await rotation.begin(server)
+    asked(server.database.conninfo, "DELETE FROM job")
+    monkeypatch.setattr(rotation, "_BATCH_SECONDS", -1.0)
+    clock = SimpleNamespace(monotonic=iter((100.0, 102.0)).__next__)
+    monkeypatch.setattr(rotation, "time", clock)
+    await wiring.JOBS[rotation.KIND](server, {})
+    waits = "SELECT round(extract(epoch FROM due_at - created_at)) FROM job"
+    assert asked(server.database.conninfo, waits) == [(6,)]
+
+
 async def test_what_cannot_be_opened_keeps_its_key_and_is_told(
     server: Server, at_once: None
 ) -> None:
@@ -253,7 +335,7 @@ async def test_what_cannot_be_opened_keeps_its_key_and_is_told(
     await rotation.begin(server)
     await carried_out(server)
     async with server.database.connection() as connection:
-        state = await rotation.progress(connection)
+        state = await progress(connection)
     assert state is not None
     assert (len(ids(server)), state.failed) == (2, 1)
 
@@ -294,7 +376,7 @@ async def test_a_new_data_key_seals_in_another_process_within_seconds(
 async def test_a_key_that_is_not_known_to_be_current_seals_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ring = Keyring("host=127.0.0.1 port=1", DEFAULT, keyring.place(server.settings), Path())
+    ring = Keyring("host=127.0.0.1 port=1", DEFAULT, custody(server.settings), Path())
     with pytest.raises(OSError, match="cannot be read"):
         ring.current()
 
@@ -302,10 +384,10 @@ async def test_a_key_that_is_not_known_to_be_current_seals_nothing(
 async def test_a_new_master_key_wraps_every_data_key_and_the_old_one_opens_nothing(
     server: Server,
 ) -> None:
-    path, conninfo = keyring.place(server.settings), server.database.conninfo
+    path, conninfo = custody(server.settings).path, server.database.conninfo
     digest = server.blobs.put(b"kept")
     before = master.read(path)
-    assert rotated(conninfo, path) == (1, True)
+    assert rotated(conninfo, custody(server.settings)) == (1, True)
     after = master.read(path)
     assert (len(after.keys), after.keys == before.keys) == (1, False)
     [(id_, wrapped)] = asked(conninfo, "SELECT id, wrapped FROM data_key")
@@ -317,13 +399,13 @@ async def test_a_new_master_key_wraps_every_data_key_and_the_old_one_opens_nothi
 
 
 async def test_a_change_of_the_master_key_that_broke_off_is_gone_on_with(server: Server) -> None:
-    path, conninfo = keyring.place(server.settings), server.database.conninfo
+    path, conninfo = custody(server.settings).path, server.database.conninfo
     [old] = master.read(path).keys
     new = base64.b64encode(b"n" * 32).decode()
     path.chmod(0o600)
     path.write_text(f"# both\n{new}\n{base64.b64encode(old).decode()}\n")
     assert blobs_of(server.settings, conninfo, DEFAULT).put(b"between")
-    assert rotated(conninfo, path) == (1, False)
+    assert rotated(conninfo, custody(server.settings)) == (1, False)
     master.write(path, [b"n" * 32])
     assert blobs_of(server.settings, conninfo, DEFAULT).put(b"after")
 
@@ -344,6 +426,6 @@ async def test_a_secret_that_was_sealed_before_is_opened_and_sealed_anew(server:
     before = opaque.sealed(server, "second factor", "1", b"seed")
     assert opaque.unsealed(server, "second factor", "1", before) == b"seed"
     now = await opaque.stored(server, "second factor", "1", b"seed")
-    assert opaque.unsealed(server, "second factor", "1", now) == b"seed"
-    assert opaque.unsealed(server, "second factor", "2", now) is None
-    assert opaque.unsealed(server, "signing key", "1", now) is None
+    assert await opaque.brought(server, "second factor", "1", now) == b"seed"
+    assert await opaque.brought(server, "second factor", "2", now) is None
+    assert await opaque.brought(server, "signing key", "1", now) is None

@@ -31,7 +31,7 @@ edges = st.sampled_from([0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT, l
 places = edges | st.integers(0, len(CONTENT))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=places, cut=places, spans=st.lists(st.tuples(places, places), max_size=4))
 def test_ranges_are_those_of_the_content(
     tmp_path_factory: pytest.TempPathFactory, size: int, cut: int, spans: list[tuple[int, int]]

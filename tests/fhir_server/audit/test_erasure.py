@@ -98,6 +98,11 @@ async def filled(client: httpx.AsyncClient, server: Server) -> httpx.AsyncClient
             VALUES ('u', 'raonaidu@mail', 'Raonaidu', 'Patient/ann-7731', '{PATIENT}', 'x')"""
         )
         await connection.execute(
+            """INSERT INTO identity_passkey
+                (id, user_id, credential, attested, count, synced, name)
+            VALUES ('k', 'u', '', '', 0, false, 'phone of Raonaidu')"""
+        )
+        await connection.execute(
             """INSERT INTO break_glass (key, actor, patient, reason, words, opened_at, until)
             VALUES (1, 'Practitioner/1', 'ann-7731', 'BTG', 'Raonaidu is ill', now(), now())"""
         )

@@ -63,16 +63,18 @@ class Person:
 
     http: httpx.AsyncClient
     page: str = ""
+    root: str = "http://testserver"
     hidden: dict[str, str] = field(default_factory=dict)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> httpx.Response:
-        url = path if path.startswith("http") else f"{AUTH}/{path}"
+        url = path if path.startswith("http") else f"{self.root}/auth/{path}"
         return self._at(await self.http.get(url, params=query))
 
     async def send(self, path: str, **given: str | list[str]) -> httpx.Response:
         form = {**self.hidden, **given}
-        headers = {"Origin": "http://testserver"}
-        return self._at(await self.http.post(f"{AUTH}/{path}", data=form, headers=headers))
+        headers = {"Origin": self.root}
+        url = f"{self.root}/auth/{path}"
+        return self._at(await self.http.post(url, data=form, headers=headers))
 
     async def log_in(self, name: str = "asha", password: str = PASSWORD) -> httpx.Response:
         await self.get("login")

@@ -426,3 +426,41 @@ async def test_a_page_by_which_a_phone_is_set_up_counts_in_its_session_and_for_i
             "SELECT count(*) FROM identity_session WHERE user_id = 'u1' AND ended_at IS NULL"
         )
         assert await cursor.fetchone() == (1,)
+
+
+async def test_a_launch_counts_once_at_once(person: Person, server: Server, twin: Twin) -> None:
+    async with server.database.statement() as connection:
+        handle = await launches.add(connection, Launched({"intent": "look"}, "u1", "app"), 300)
+    asking = asked(scope="launch user/Patient.rs", launch=handle)
+    cookie = {"Cookie": f"sangam={person.http.cookies['sangam']}"}
+    both = await asyncio.gather(
+        *(
+            http.get(f"{AUTH}/authorize", params=asking, headers=cookie)
+            for http in (person.http, twin.http)
+        )
+    )
+    assert sorted(one.status_code for one in both) == [200, 303]
+    refused = next(one for one in both if one.status_code == 303)
+    assert told(refused)["error"] == "invalid_request"
+
+
+async def test_who_is_blocked_is_out_on_all_processes(
+    person: Person, server: Server, twin: Twin
+) -> None:
+    given = (await token(person.http, **redeeming(await code_of(person, scope=OFFLINE)))).json()
+    cookie = {"Cookie": f"sangam={person.http.cookies['sangam']}"}
+
+    async def seen() -> list[int]:
+        return [
+            await status(person.http, given["access_token"]),
+            await status(twin.http, given["access_token"]),
+            (await twin.http.get(f"{AUTH}/manage", headers=cookie)).status_code,
+        ]
+
+    assert await seen() == [200, 200, 200]
+    async with server.database.statement() as connection:
+        await users.set_active(connection, "u1", active=False)
+    await asyncio.sleep(0.02)
+    assert await seen() == [401, 401, 303]
+    refresh = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}
+    assert (await token(twin.http, **refresh)).status_code == 400

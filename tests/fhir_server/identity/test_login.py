@@ -273,6 +273,25 @@ async def test_keys_rotate_while_old_tokens_stay_good(person: Person, server: Se
     assert not any("d" in one for one in published)
 
 
+async def test_pages_are_told_who_is_logged_in_and_can_log_out(
+    person: Person, server: Server
+) -> None:
+    assert (await person.get("me")).json() == {}
+    await person.log_in()
+    answer = await person.get("me")
+    me = answer.json()
+    assert (set(me), me["name"]) == ({"name", "csrf"}, "Dr Asha Rao")
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    form, own = {"csrf": me["csrf"]}, {"Origin": "http://testserver"}
+    out = [
+        await person.http.post(f"{AUTH}/logout", data=form, headers=one)
+        for one in ({"Origin": "https://elsewhere.example.org"}, own)
+    ]
+    assert [one.status_code for one in out] == [403, 303]
+    assert (await person.get("me")).json() == {}
+
+
 async def test_another_name_of_this_machine_leads_to_the_login_of_the_base_url(
     person: Person,
 ) -> None:

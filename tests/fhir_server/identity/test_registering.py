@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
-from fhir_server.access import coverage
+from fhir_server.access import delegating, role_store
 from fhir_server.access.role_table import Role, Rule, shipped, written
 from fhir_server.access.scopes import scopes
 from fhir_server.config import Settings
@@ -16,7 +17,7 @@ from fhir_server.errors import BadRequest
 from fhir_server.identity import clients
 from fhir_server.rights import Cleared, Grant, Matching, Related, Rights
 from fhir_server.server import Server
-from tests.fhir_server.identity.app import AUTH, Person, cheap, settle
+from tests.fhir_server.identity.app import APP, AUTH, Person, cheap, settle
 from tests.fhir_server.identity.holding import bearer, settled, token
 
 pytestmark = pytest.mark.anyio
@@ -32,9 +33,11 @@ async def registered(client: httpx.AsyncClient, holder: dict[str, str], scope: s
     return (await client.post(f"{AUTH}/register", json=metadata, headers=holder)).status_code
 
 
-async def clerk(server: Server) -> None:
+async def clerk(server: Server, *, delegates: bool = False) -> None:
     """Give the user a role that registers clients and reads patients, and nothing else."""
-    role = Role("Clerk", (Rule(("Patient",), "rs"),), operator=("clients", "audit", "roles"))
+    reading = (Rule(("Patient",), "rs"),)
+    scopes_ = ("clients", "audit", "roles")
+    role = Role("Clerk", reading, operator=scopes_, delegates=delegates)
     async with server.database.statement() as connection:
         await connection.execute(
             "INSERT INTO role (name, version, definition, changed_by)"
@@ -77,6 +80,25 @@ async def test_an_administrator_registers_a_wide_service_right_after_a_login(
     assert found == [201, 401, 401]
 
 
+async def test_whichever_role_delegates_registers_a_wide_service_and_no_other_by_its_name(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    await settled(server)
+    await clerk(server, delegates=True)
+    scope, now = "sangam/clients user/*.cruds", int(time.time())
+    holder = bearer(await token(server, scope=scope, auth_time=now))
+    assert await registered(client, holder, "system/Observation.cruds") == 201
+    async with server.database.statement() as connection:
+        # The site's own administrator does not.
+        await connection.execute(
+            "UPDATE role SET name = 'ADMIN', definition = definition - 'delegates'"
+        )
+        await connection.execute("UPDATE identity_user SET roles = '{ADMIN}'")
+    role_store.forget(server.database)
+    holder = bearer(await token(server, jti="t2", scope=scope, auth_time=now))
+    assert await registered(client, holder, "system/Observation.cruds") == 403
+
+
 COVERED = (Cleared("R"),)
 
 
@@ -106,7 +128,7 @@ def test_rights_cover_a_scope_that_lets_through_no_more(
     wall: Iterable[Grant], scope: str, *, is_covered: bool
 ) -> None:
     rights = Rights(((Grant("*", "cruds"),), tuple(wall)))
-    assert coverage.covers(rights, scopes(scope)) is is_covered
+    assert delegating.covers(rights, scopes(scope)) is is_covered
 
 
 @pytest.mark.parametrize(
@@ -141,6 +163,35 @@ def test_rights_cover_a_scope_that_lets_through_no_more(
 def test_an_address_that_could_be_read_as_another_is_not_registered(uri: str) -> None:
     with pytest.raises(BadRequest):
         clients.check_redirect(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "origin"),
+    [
+        ("https://App.example.org:443/back", "https://app.example.org"),
+        ("https://app.example.org:8443/back", "https://app.example.org:8443"),
+        ("http://127.0.0.1:80/", "http://127.0.0.1"),
+        ("http://[::1]:8080/back", "http://[::1]:8080"),
+        ("org.example.app:/back", "org.example.app:"),
+    ],
+)
+def test_an_origin_is_as_browsers_write_it(uri: str, origin: str) -> None:
+    assert clients.origin(uri) == origin
+
+
+def test_a_client_is_not_larger_than_a_request_can_be_compared_with() -> None:
+    good = tuple(f"https://app.example.org/{number}" for number in range(clients.MOST))
+    clients.check(replace(APP, redirects=good))
+    for change in (
+        {"redirects": (*good, "https://app.example.org/more")},
+        {"redirects": (f"https://app.example.org/{'a' * 2_048}",)},
+        {"origins": good * 1_000},
+        {"keys": {"keys": [{"kty": "RSA"}] * 101}},
+        {"scope": "user/Patient.rs " * 2_000},
+        {"name": "a" * 3_000},
+    ):
+        with pytest.raises(BadRequest):
+            clients.check(replace(APP, **change))
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 The server is the one that `make run` starts, with its sample users.
 """
 
+import asyncio
 import json
 import os
 import random
+import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +20,19 @@ from typing import Any, Final
 import httpx
 import psycopg
 import pytest
+import uvicorn
 from flows.running import Running
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from fhir_server.identity import clients, samples
+from fhir_server.api.app import create_app
+from fhir_server.config import Settings
+from fhir_server.identity import clients, passwords, samples, users
 from fhir_server.identity.client_authentication import ASSERTION
 from fhir_server.identity.clients import Client
+from fhir_server.main import wiring
 from tests.adapters.dicom.viewer.browser import Browser, browsing, program
+from tests.fhir_server.identity.app import CHEAP, PASSWORD, cheap
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.xdist_group("server")]
 
@@ -82,12 +89,18 @@ def serving() -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if program() is None:
         pytest.skip("no Chromium is installed")
-    with browsing(tmp_path / "profile") as found:
+    with browsing(tmp_path_factory.mktemp("browser") / "profile") as found:
         yield found
+
+
+@pytest.fixture
+def browser(one_browser: Browser) -> Browser:
+    one_browser.complaints.clear()
+    return one_browser
 
 
 def shown(browser: Browser, name: str) -> None:
@@ -113,11 +126,11 @@ def fill(browser: Browser, name: str, value: str) -> None:
     browser.see(f"document.querySelector('[name={name}]').value = {json.dumps(value)}")
 
 
-def log_in(browser: Browser) -> None:
-    browser.wait("!!document.querySelector('[name=password]')")
+def log_in(browser: Browser, name: str = "doctor", password: str = samples.PASSWORD) -> None:
+    browser.wait("!!document.querySelector('input[name=password]')")
     shown(browser, "login")
-    fill(browser, "name", "doctor")
-    fill(browser, "password", samples.PASSWORD)
+    fill(browser, "name", name)
+    fill(browser, "password", password)
     press(browser, "button.main")
 
 
@@ -200,6 +213,11 @@ async def test_fhirclient_is_launched_alone_and_by_an_ehr(
         browser.wait("!!document.querySelector('[name=grant]')")
         shown(browser, "manage")
         held = browser.see("document.querySelectorAll('[name=grant]').length")
+        browser.open(f"{root}/viewer")
+        press(browser, ".me button")
+        browser.wait("location.search.includes('next=') && !!document.querySelector('[name=next]')")
+        browser.open(f"{root}/auth/manage")
+        browser.wait("!!document.querySelector('input[type=password]')")
     known = {"total": 1, "seen": 1, "user": "Practitioner/demo-doctor"}
     assert alone == {
         **known,
@@ -209,6 +227,77 @@ async def test_fhirclient_is_launched_alone_and_by_an_ehr(
     }
     assert opened == {**known, "patient": second, "again": second, "scope": f"launch {SCOPE}"}
     assert (held, browser.complaints) == (2, [])
+
+
+@asynccontextmanager
+async def at_a_name(settings: Settings, database_url: str) -> AsyncIterator[str]:
+    """Serve the pages at a name, as passkeys need one, with a nurse who has no factor yet."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        root = f"http://localhost:{listening.getsockname()[1]}"
+        async with wiring.running(cheap(settings), database_url, f"{root}/fhir") as server:
+            hashed = await passwords.hashed(CHEAP, PASSWORD)
+            draft = users.Draft("ravi", "Ravi", "Practitioner/p2", ("NURSE",), hashed)
+            async with server.database.statement() as connection:
+                await users.add(connection, "u2", draft)
+            config = uvicorn.Config(create_app(server), lifespan="off", log_config=None)
+            served = uvicorn.Server(config)
+            serving = asyncio.create_task(served.serve(sockets=[listening]))
+            try:
+                yield root
+            finally:
+                served.should_exit = True
+                await serving
+
+
+def use_passkeys(browser: Browser, root: str) -> list[str]:
+    """Set up a passkey at the first login, log in by it, add another one; return their names."""
+    browser.do("WebAuthn.enable")
+    key = {"protocol": "ctap2", "transport": "usb", "hasUserVerification": True}
+    key |= {"isUserVerified": True, "automaticPresenceSimulation": True}
+    first = browser.do("WebAuthn.addVirtualAuthenticator", options=key)
+    browser.open(f"{root}/auth/login")
+    log_in(browser, "ravi", PASSWORD)
+    making = "form[data-passkey=create] button"
+    browser.wait(f"!!document.querySelector('{making}')")
+    shown(browser, "enrol")
+    browser.see("document.querySelector('form[data-passkey] [name=name]').value = 'Blue key'")
+    press(browser, making)
+    press(browser, "a.button.main")  # below the recovery codes
+    browser.wait("!!document.querySelector('[name=key]')")
+    press(browser, "header form button")
+    log_in(browser, "ravi", PASSWORD)
+    browser.wait("!!document.querySelector('form[data-passkey=get]')")
+    shown(browser, "second-factor")
+    press(browser, "form[data-passkey=get] button")
+    browser.wait("!!document.querySelector('[name=key]')")
+    press(browser, "[name=passkey]")
+    browser.wait("!!document.querySelector('form[data-passkey=create]')")
+    shown(browser, "new-passkey")
+    press(browser, making)  # the one authenticator has its passkey already
+    told = "document.querySelector('form[data-passkey] [role=alert]:not([hidden])')?.textContent"
+    refused = str(browser.wait(told))
+    browser.do("WebAuthn.removeVirtualAuthenticator", **first)
+    browser.do("WebAuthn.addVirtualAuthenticator", options=key | {"transport": "internal"})
+    press(browser, making)
+    browser.wait("document.querySelectorAll('[name=key]').length === 2")
+    browser.see("document.querySelector('[name=key]').scrollIntoView({block: 'center'})")
+    shown(browser, "manage-passkeys")
+    listed = browser.see(
+        "[...document.querySelectorAll('li:has([name=key]) strong')].map(one => one.textContent)"
+    )
+    browser.do("WebAuthn.disable")
+    return [refused, *listed]
+
+
+async def test_a_browser_makes_and_uses_passkeys(
+    settings: Settings, database_url: str, browser: Browser
+) -> None:
+    async with at_a_name(settings, database_url) as root:
+        found = await asyncio.to_thread(use_passkeys, browser, root)
+    assert (found, browser.complaints) == (
+        ["This device or key is set up already.", "Blue key", "Passkey"],
+        [],
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])

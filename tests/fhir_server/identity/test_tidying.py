@@ -31,6 +31,8 @@ INSERT INTO identity_issued (jti, grant_id, expires_at) VALUES
   ('old', 'held', now() - interval '99 days'), ('new', 'token', now() - interval '9 min');
 INSERT INTO identity_launch (secret, context, expires_at) VALUES
   ('old', '{}', now() - interval '25 hours'), ('new', '{}', now() - interval '23 hours');
+INSERT INTO identity_challenge (secret, user_id, purpose, expires_at) VALUES
+  ('old', 'u1', 'use', now() - interval '1 s'), ('new', 'u1', 'use', now() + interval '1 min');
 INSERT INTO identity_assertion (client_id, jti, expires_at) VALUES
   ('app', 'old', now() - interval '3 min'), ('app', 'new', now() - interval '1 min');
 INSERT INTO identity_attempt (key, failed, last_at) VALUES
@@ -45,6 +47,7 @@ LEFT = {
     "identity_refresh.convert_from(secret, 'UTF8')": {"used", "new"},
     "identity_issued.jti": {"new"},
     "identity_launch.convert_from(secret, 'UTF8')": {"new"},
+    "identity_challenge.convert_from(secret, 'UTF8')": {"new"},
     "identity_assertion.jti": {"new"},
     "identity_attempt.convert_from(key, 'UTF8')": {"new"},
     "revoked_token.jti": {"new"},

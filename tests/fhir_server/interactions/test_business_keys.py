@@ -11,9 +11,12 @@ import pytest
 
 from fhir_server.api.app import create_app
 from fhir_server.config import Settings, WriteSettings
+from fhir_server.interactions import auditing
 from fhir_server.interactions.entry import Entry
 from fhir_server.main import wiring
+from fhir_server.rights import Grant, Matching
 from fhir_server.server import Server
+from tests.fhir_server.access.restricted import Asking, asking
 
 from .asking import (
     FHIR,
@@ -30,6 +33,7 @@ from .asking import (
 )
 from .waiting import answer_after
 
+__all__ = ["asking"]
 BASE = "http://testserver/fhir"
 DUPLICATE = (409, "duplicate", "Patient.identifier[0]")
 
@@ -220,3 +224,19 @@ async def test_other_types_take_no_further_statement(
     monkeypatch.setattr("fhir_server.store.transact.claim", lambda *_: asked.append(1))
     await put(client, {"resourceType": "Basic", "id": "b", "code": {"text": "x"}})
     assert (asked, server.settings.write.business_keys.keys()) == ([], {"Patient"})
+
+
+async def test_who_does_not_see_the_holder_is_answered_as_who_does_and_it_is_recorded(
+    client: httpx.AsyncClient, server: Server, asking: Asking
+) -> None:
+    await put(client, identified("1", id="hidden", gender="male"))
+    await put(client, identified("2", id="shown", gender="female"))
+    limit = (Matching((("gender", "female"),)),)
+    asking.be((Grant("Patient", "c"), Grant("Patient", "rs", limit)))
+    answers = [await post(client, identified(value)) for value in ("1", "2")]
+    assert [refusal(one) for one in answers] == [DUPLICATE, DUPLICATE]
+    assert answers[0].content == answers[1].content
+    asking.be_all()
+    await auditing.step(server)
+    found = (await client.get("AuditEvent?action=C&outcome=4")).json()["entry"]
+    assert [one["resource"]["outcome"] for one in found] == ["4", "4"]

@@ -34,6 +34,16 @@ async def test_resources_are_found_by_their_identifiers(
     }
 
 
+async def test_what_is_mostly_new_is_found_where_it_is_not(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    there = await patient(client, "A")
+    async with server.database.transaction() as connection:
+        asked = [("Patient", SYSTEM, "A"), ("Encounter", SYSTEM, "A")]
+        found = await named(server, connection, asked, ("Patient",))
+    assert found == {("Patient", SYSTEM, "A"): (there,)}
+
+
 async def test_current_versions_are_read(server: Server, client: httpx.AsyncClient) -> None:
     there, gone = [await patient(client, value) for value in "AB"]
     await client.delete(f"/Patient/{gone}")
@@ -45,13 +55,14 @@ async def test_current_versions_are_read(server: Server, client: httpx.AsyncClie
     assert (held.version, held.resource()["multipleBirthInteger"]) == (1, 1)
 
 
+@pytest.mark.parametrize("new", [(), ("Patient",)], ids=["usual", "mostly-new"])
 async def test_what_was_not_found_is_made_by_nobody_else_meanwhile(
-    server: Server, client: httpx.AsyncClient, database_url: str
+    server: Server, client: httpx.AsyncClient, database_url: str, new: tuple[str, ...]
 ) -> None:
     body = {"resourceType": "Patient", "identifier": [{"system": SYSTEM, "value": "N|1"}]}
     condition = {"If-None-Exist": f"identifier={SYSTEM}|N\\|1"}
     async with server.database.transaction() as connection:
-        assert await named(server, connection, [("Patient", SYSTEM, "N|1")]) == {}
+        assert await named(server, connection, [("Patient", SYSTEM, "N|1")], new) == {}
         other = asyncio.create_task(client.post("/Patient", json=body, headers=condition))
         await asyncio.to_thread(until_one_waits, database_url)
         assert not other.done()

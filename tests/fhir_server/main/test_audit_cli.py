@@ -43,6 +43,16 @@ async def test_audit_is_checked_and_written_out(
     assert await sangam(*asked) == (0, "")
     (event,) = map(json.loads, out.read_text().splitlines())
     assert (event["resourceType"], event["action"]) == ("AuditEvent", "C")
+    assert out.stat().st_mode & 0o777 == 0o600
+    phrase = tmp_path / "phrase"
+    phrase.write_text("correct horse battery staple\n")
+    sealed, back = str(tmp_path / "sealed"), str(tmp_path / "back")
+    by = ("--passphrase-file", str(phrase))
+    assert await sangam("audit", "export", "--out", sealed, *by) == (0, "")
+    assert b"AuditEvent" not in (tmp_path / "sealed/audit.ndjson").read_bytes()
+    assert (await sangam("tenant", "unseal", sealed, back, *by))[0] == 0
+    assert out.read_text() in (tmp_path / "back/audit.ndjson").read_text()
+    assert (await sangam("audit", "export", *by))[0] == 1
     assert (await sangam("audit", "verify"))[0] == 0
     with psycopg.connect(sangam.database_url) as connection:
         connection.execute("DELETE FROM audit_head")

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from fhir_server import jobs
 from fhir_server.database import Database
 from fhir_server.jobs import Job
 from fhir_server.main.cli import app
-from fhir_server.main.serve import locked
+from fhir_server.main.commands import COMMANDS
+from fhir_server.main.data_dir import locked
 
 
 @pytest.fixture
@@ -59,6 +62,24 @@ def test_each_command_and_option_says_what_it_is_for(name: str) -> None:
     assert command.help
     options = [one for one in command.params if one.param_type_name == "option"]
     assert [one.name for one in options if not one.help] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_help_says_of_a_command_is_what_the_command_says_of_itself(name: str) -> None:
+    real = get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert COMMANDS[name].help == " ".join(real.help.split("\n\n")[0].split())
+    assert hasattr(real, "commands") == (COMMANDS[name].kind != "command")
+
+
+def test_the_supervisor_and_the_list_of_commands_import_next_to_nothing() -> None:
+    code = "import fhir_server.main.serve_command, fhir_server.main.cli, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    large = {"sqlalchemy", "alembic", "fastapi", "pydicom", "celery", "cryptography", "httpx"}
+    known = set(done.stdout.split())
+    assert known & {*large, "fhir_server.main.wiring", "fhir_server.server"} == set()
+    assert "fhir_server.main.entry" in known
 
 
 def test_loading_ends_with_counts_and_refusals(url: str, elsewhere: Path) -> None:

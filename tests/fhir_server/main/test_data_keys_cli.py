@@ -39,7 +39,7 @@ def test_the_commands_of_the_page_work(
     assert after.keys != before.keys
     shown = sangam(*show).output
     assert re.findall(r"\w{8}(?= .*seals)", shown) == [key]
-    assert "pass 1, store 1, 0 %, 0 files seen" in " ".join(shown.split())
+    assert "0 sealed so far, pass 1 is through 0%" in " ".join(shown.split())
     assert master.mark(after.keys[0]).hex()[:8] in shown
     assert f"data key {key} since" in " ".join(sangam("status").output.split())
     with psycopg.connect(database_url, autocommit=True) as connection:

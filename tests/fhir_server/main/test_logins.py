@@ -7,8 +7,11 @@ import psycopg
 import pytest
 from psycopg import conninfo, errors
 
+from fhir_server import second_wall
 from fhir_server.config import Settings
 from fhir_server.main import logins
+from fhir_server.main.refused import Refused
+from fhir_server.tenancy.roles import LOGIN
 
 pytestmark = pytest.mark.skipif(
     "SANGAM_TEST_DATABASE_URL" in os.environ, reason="logins of the embedded PostgreSQL"
@@ -99,6 +102,59 @@ def test_who_serves_writes_rows_and_nothing_else(old: str, statement: str) -> No
         connection.execute("RESET ROLE")
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE kept DISABLE TRIGGER ALL",
+        "ALTER TABLE kept NO FORCE ROW LEVEL SECURITY",
+        "CREATE TABLE mine (n int)",
+        "CREATE TEMP TABLE kept (n int)",
+        "GRANT ALL ON kept TO PUBLIC",
+        "DROP SCHEMA t_old_{0} CASCADE",
+    ],
+)
+def test_who_serves_a_tenant_defines_nothing_there(
+    old: str, worker_id: str, statement: str
+) -> None:
+    """The tenant's role, which owns its schema, is what the session is in."""
+    owner = logins.settle(old)
+    name = f"t_old_{worker_id}"
+    with psycopg.connect(owner) as connection:
+        connection.execute(f"SET ROLE {name}")
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {name}.kept (n int)")
+        connection.execute("RESET ROLE")
+        connection.execute(f"GRANT {name} TO {LOGIN} WITH INHERIT FALSE, SET TRUE")
+    said = f"-c role={name} -c search_path={name}"
+    serving = conninfo.make_conninfo(owner, user=LOGIN, options=said)
+    with psycopg.connect(serving) as connection:
+        connection.execute("INSERT INTO kept VALUES (1)")
+        with pytest.raises(errors.InsufficientPrivilege, match="who serves defines nothing"):
+            connection.execute(statement.format(worker_id))
+
+
+def test_a_database_that_is_given_can_be_served_by_another_login(own_database: str) -> None:
+    owner = conninfo.make_conninfo(own_database, user=logins.OWNER)
+    given = conninfo.make_conninfo(own_database, user="sangam_test_serving")
+    settings = Settings(demo=True, database_url=owner, serving_url=given)
+    with psycopg.connect(own_database, autocommit=True) as superuser:
+        superuser.execute("CREATE ROLE sangam_test_serving LOGIN NOINHERIT")
+        try:
+            for _ in "again":
+                assert logins.serving(settings, owner) == given
+            with psycopg.connect(given, autocommit=True) as connection:
+                assert connection.execute(second_wall.STANDS).fetchone() is not None
+                connection.execute("INSERT INTO audit_record (position, said) VALUES (1, '')")
+                for refused in ("UPDATE audit_record SET said = 'x'", "CREATE TABLE mine (n int)"):
+                    with pytest.raises(errors.InsufficientPrivilege):
+                        connection.execute(refused)
+            assert conninfo.conninfo_to_dict(logins.keeper(settings, given))["user"] == logins.OWNER
+            with pytest.raises(Refused):
+                logins.serving(settings.model_copy(update={"serving_url": owner}), owner)
+        finally:
+            superuser.execute("DROP OWNED BY sangam_test_serving")
+            superuser.execute("DROP ROLE sangam_test_serving")
 
 
 def test_a_database_that_is_given_is_served_by_its_own_login() -> None:

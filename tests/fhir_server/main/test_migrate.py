@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from psycopg import conninfo, sql
 
-from fhir_server.main import migrate
+from fhir_server.main import migrate, schema
 
 
 def test_the_migrated_database_equals_the_declared_one(database_url: str) -> None:
@@ -19,6 +20,28 @@ def test_a_migrated_database_is_current_and_migrating_again_changes_nothing(
     assert migrate.is_current(database_url)
     migrate.migrate(database_url)
     assert migrate.is_current(database_url)
+
+
+def test_a_start_finds_the_newest_revision_without_alembic(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(schema, "found", lambda place: asked.append(place) or asked.append)
+    with psycopg.connect(database_url) as connection:
+        assert schema.is_newest(connection)
+    schema.migrate(database_url)
+    assert asked == []
+    assert [schema.newest()] == ScriptDirectory(str(schema.SCRIPTS)).get_heads()
+
+
+def test_a_schema_that_was_never_migrated_is_not_taken_for_the_one_beside_it(
+    database_url: str,
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE SCHEMA apart")
+        connection.execute("SET LOCAL search_path TO apart, public")
+        assert not schema.is_newest(connection)
+        connection.rollback()
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import psycopg
 import pytest
 
 from fhir_server.config import Settings
-from fhir_server.main.opening import Refused, check_open, check_people
+from fhir_server.main.opening import check_open
+from fhir_server.main.refused import Refused
+from fhir_server.main.startable import check_people
 from fhir_server.security_settings import SecuritySettings
 
 ISSUER = {"url": "https://login.example.org", "clients": ("app",)}

@@ -18,7 +18,7 @@ import pytest
 from flows.running import Running
 from typer.testing import CliRunner
 
-from fhir_server.main import postgres
+from fhir_server.main import data_dir, postgres
 from fhir_server.main import serve as supervisor
 from fhir_server.main.cli import app
 
@@ -87,6 +87,30 @@ def test_it_tells_where_it_is_and_that_it_is_open(lasting: Running) -> None:
     assert "curl" in text
     images = ["dicom", "dicom 1"]
     assert sorted(said["children"]) == [*images, "http 0", "http 1", "mapper 1", "mllp", "worker"]
+
+
+def test_nothing_that_it_writes_is_open_to_other_accounts(lasting: Running) -> None:
+    create_patient(lasting)
+    places = [one for one in lasting.data_dir.rglob("*") if "postgres" not in one.parts]
+    modes = {one.relative_to(lasting.data_dir): one.stat().st_mode & 0o777 for one in places}
+    wrong = {
+        str(one): oct(mode)
+        for one, mode in modes.items()
+        if mode not in ({0o700} if (lasting.data_dir / one).is_dir() else {0o600, 0o400})
+    }
+    assert (wrong, modes[Path("master.key")]) == ({}, 0o400)
+    assert Path("blobs/incoming") in modes
+    dumped = {one.name() for one in family(lasting) if one.rlimit(psutil.RLIMIT_CORE)[0]}
+    assert dumped == set()
+
+
+def test_what_a_version_before_left_open_is_closed(tmp_path: Path) -> None:
+    for name in ("blobs", "postgres"):
+        (tmp_path / name).mkdir(mode=0o755)
+    (tmp_path / "lock").touch(mode=0o644)
+    data_dir.close_to_others(tmp_path)
+    found = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    assert found == {"blobs": 0o700, "lock": 0o600, "postgres": 0o755}
 
 
 def test_health_and_metrics_answer(lasting: Running) -> None:

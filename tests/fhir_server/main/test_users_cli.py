@@ -104,3 +104,29 @@ def test_what_other_commands_need_is_shown_whole_in_a_narrow_window() -> None:
     assert sangam(f"client block {made}").exit_code == 0
     refused = sangam("client add X --scope sangam/nothing --redirect-uri https://a.example.org/")
     assert "1 of the scopes are not offered here: [base]/.well-known" in refused.output
+
+
+@pytest.mark.usefixtures("_here")
+def test_an_operator_sees_and_resets_second_factors(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO identity_user (id, name, display, password, seed, recovery)"
+            " VALUES ('u1', 'asha', 'Asha', '', 'sealed', '{a,b}'), ('u2', 'ravi', 'Ravi', '',"
+            " NULL, '{}')"
+        )
+        connection.execute(
+            "INSERT INTO identity_passkey (id, user_id, credential, attested, count, synced, name)"
+            " SELECT n, 'u1', n::bytea, '', 0, false, 'Key' FROM unnest('{k1,k2}'::text[]) AS n"
+        )
+        listed = CliRunner().invoke(app, ["user", "list"], env={"COLUMNS": "200"}).output
+        assert sangam("user forget-device asha").exit_code == 0
+        left = connection.execute(
+            "SELECT count(key.id), count(one.seed), sum(cardinality(recovery))"
+            " FROM identity_user AS one LEFT JOIN identity_passkey AS key ON key.user_id = one.id"
+        ).fetchone()
+        told = connection.execute(
+            "SELECT said::jsonb -> 'about' ->> 0 FROM audit_record"
+            " WHERE said::jsonb ->> 'happening' = 'users-changed'"
+        ).fetchall()
+    assert "a phone, 2 passkeys, 2 codes left" in listed
+    assert (left, told) == ((0, 0, 0), [("asha",)])

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from fhir_server.api.app import create_app
+from fhir_server.api.app import Asgi, create_app
 from fhir_server.api.by_tenant import by_tenant
 from fhir_server.config import Limits, Settings
 from fhir_server.main import tenants
+from fhir_server.main.wiring import BESIDE, FIGURES
 from fhir_server.server import Server
 from fhir_server.tenancy import roles, tenant
 from fhir_server.tenancy.handles import Register, handles
@@ -49,35 +50,6 @@ class Installation:
         return settings_of(self.settings, self.of(name)).data_dir / "blobs"
 
 
-@pytest.fixture(scope="module")
-def installation(
-    own_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    login = make_conninfo(own_database, user=LOGIN, password=LOGIN)
-    settings = Settings(
-        demo=True,
-        data_dir=tmp_path_factory.mktemp("installation"),
-        database_url=own_database,
-        limits=LIMITS,
-        tenants={"login_url": login, "look_seconds": 0.01},
-    )
-    made = Installation(settings, own_database)
-    with psycopg.connect(own_database, autocommit=True) as connection:
-        connection.execute(f"DROP ROLE IF EXISTS {LOGIN}")
-        connection.execute(f"CREATE ROLE {LOGIN} LOGIN NOINHERIT PASSWORD '{LOGIN}'")
-        for name in NAMES:
-            own = {
-                "hl7": {"channels": [{"name": "lab", "port": 0}]},
-                "dicom": {"ae_titles": [name.upper()], "quiet_seconds": 0},
-            }
-            tenants.create(settings, own_database, name, own)
-        yield made
-        for one in tenant.listed(connection):
-            roles.drop(connection, one)
-            tenant.remove(connection, one.name)
-        connection.execute(f"DROP ROLE {LOGIN}")
-
-
 # As for the installation (tests/conftest.py): a TRUNCATE of so many tables takes a second.
 EMPTY = """
 DO $$
@@ -91,6 +63,57 @@ BEGIN
     END LOOP;
 END $$
 """
+
+
+def settings_over(place: Path, conninfo: str) -> Settings:
+    """Return the settings of an installation with tenants whose files lie in a place."""
+    login = make_conninfo(conninfo, user=LOGIN, password=LOGIN)
+    return Settings(
+        demo=True,
+        data_dir=place,
+        database_url=conninfo,
+        limits=LIMITS,
+        tenants={"login_url": login, "look_seconds": 0.01},
+    )
+
+
+@pytest.fixture(scope="session")
+def made(own_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Tenant]]:
+    """Two tenants with schemas and roles, which the installation does not know yet."""
+    settings = settings_over(tmp_path_factory.mktemp("making"), own_database)
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {LOGIN}")
+        connection.execute(f"CREATE ROLE {LOGIN} LOGIN NOINHERIT PASSWORD '{LOGIN}'")
+        for name in NAMES:
+            own = {
+                "hl7": {"channels": [{"name": "lab", "port": 0}]},
+                "astm": {"port": 0},
+                "dicom": {"ae_titles": [name.upper()], "quiet_seconds": 0},
+            }
+            tenants.create(settings, own_database, name, own)
+        found = tenant.listed(connection)
+        connection.execute("DELETE FROM tenancy.tenant")
+    yield found
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        for one in found:
+            roles.drop(connection, one)
+        connection.execute(f"DROP ROLE {LOGIN}")
+
+
+@pytest.fixture(scope="module")
+def installation(
+    own_database: str, made: list[Tenant], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    settings = settings_over(tmp_path_factory.mktemp("installation"), own_database)
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        for one in made:
+            connection.execute(EMPTY.format(one.schema))
+            tenant.add(connection, one)
+        yield Installation(settings, own_database)
+        for one in tenant.listed(connection):
+            if one.schema not in {known.schema for known in made}:
+                roles.drop(connection, one)
+            tenant.remove(connection, one.name)
 
 
 @pytest.fixture
@@ -112,12 +135,17 @@ async def opened(installation: Installation, base: str) -> AsyncIterator[dict[st
         }
 
 
+def application(handle: Server) -> Asgi:
+    """Return the whole application of a tenant, with what is beside FHIR."""
+    return create_app(handle, FIGURES, [one for make in BESIDE for one in make(handle)])
+
+
 @pytest.fixture
 async def client(server: Server, installation: Installation) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of an installation with tenants; its paths begin at the root."""
     register = Register(server.database, 0.0)
     opener = tenants.opener(installation.settings, installation.conninfo, server.base)
-    async with handles(register, opener, create_app) as held:
+    async with handles(register, opener, application) as held:
         transport = httpx.ASGITransport(app=by_tenant(create_app(server), held.of))
         async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
             yield http
@@ -130,3 +158,14 @@ async def happens(condition: Callable[[], bool | Awaitable[bool]], seconds: floa
             if found if isinstance(found, bool) else await found:
                 return
             await asyncio.sleep(0.01)
+
+
+async def by_rest(client: httpx.AsyncClient, name: str, n: int) -> None:
+    patient = {"resourceType": "Patient", "id": f"p{n}", "name": [{"family": name}]}
+    patient["identifier"] = [{"system": "urn:mrn", "value": f"M{n}"}]
+    answer = await client.put(f"/fhir/t/{name}/Patient/p{n}", json=patient)
+    assert answer.status_code in {200, 201}
+    created = {"resourceType": "Observation", "status": "final", "code": {"text": name}}
+    created["subject"] = {"reference": f"Patient/p{n}"}
+    answer = await client.post(f"/fhir/t/{name}/Observation", json=created)
+    assert answer.status_code == 201

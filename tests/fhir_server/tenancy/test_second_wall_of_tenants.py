@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+from psycopg.errors import InsufficientPrivilege
 
 from fhir_server.database import Database
-from fhir_server.main import tenants
+from fhir_server.main import logins, tenants
+from fhir_server.r4.definitions import load
 from fhir_server.second_wall import Reach, reader_of
 from fhir_server.tenancy import roles, tenant
 from tests.fhir_server.tenancy.conftest import NAMES, Installation
@@ -57,6 +59,30 @@ async def test_a_tenant_of_before_gets_its_wall_at_the_next_start(empty: Install
     tenants.migrate_all(empty.settings, empty.conninfo)
     async with database_of(empty, "north") as database:
         assert await database.wall() is not None
+
+
+async def test_the_audit_of_a_tenant_is_appended_to_alone(empty: Installation) -> None:
+    said = empty.as_tenant("north")
+    add = "INSERT INTO audit_record (position, said) VALUES (1, '')"
+    type_id = load().type_ids["AuditEvent"]
+    async with database_of(empty, "north") as database, database.statement() as connection:
+        for statement in (add, *STORED.split(";"), "SET sangam.keeping = 'on'"):
+            await connection.execute(statement, {"type": type_id} if "type" in statement else None)
+        for statement in (
+            "UPDATE audit_record SET said = 'x'",
+            "DELETE FROM audit_record",
+            "TRUNCATE audit_record",
+            "UPDATE body SET json = ''",
+            "DELETE FROM body",
+            "DELETE FROM resource",
+        ):
+            with pytest.raises(InsufficientPrivilege, match="what was audited is not changed"):
+                await connection.execute(statement)
+    kept = Database(said, size=2, keeper=logins.keeper(empty.settings, said))
+    async with kept.keeping() as connection:
+        asked = "SELECT current_user, (SELECT count(*) FROM audit_record)"
+        assert await (await connection.execute(asked)).fetchone() == (empty.of("north").role, 1)
+        await connection.execute("TRUNCATE audit_record")
 
 
 def test_the_reader_goes_with_the_tenant(installation: Installation) -> None:

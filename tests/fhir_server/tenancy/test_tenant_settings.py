@@ -38,6 +38,7 @@ def test_what_names_ports_folders_and_other_systems_is_not_inherited() -> None:
     assert found.dicom.processes == 3
     assert str(found.data_dir) == "data/tenants/north"
     assert found.base_aliases == ("https://old.example/fhir/t/north",)
+    assert (found.astm_port, of(astm={"port": 2603}).astm_port) == (None, 2603)
 
 
 def test_an_issuer_whose_tokens_name_no_tenant_is_not_inherited() -> None:
@@ -61,8 +62,15 @@ def test_a_quota_of_bytes_holds_for_dicom_files_too() -> None:
 
 @pytest.mark.parametrize(
     "own",
-    [{"data_dir": "/"}, {"demo": True}, {"astm": {}}, {"search": {"default_count": 0}}, {"x": {}}],
-    ids=["folder", "demo", "analyzers", "wrong value", "unknown"],
+    [
+        {"data_dir": "/"},
+        {"demo": True},
+        {"astm": {"port": 70_000}},
+        {"astm": {"ports": [1]}},
+        {"search": {"default_count": 0}},
+        {"x": {}},
+    ],
+    ids=["folder", "demo", "no port", "no setting", "wrong value", "unknown"],
 )
 def test_what_is_not_a_tenants_to_say_is_refused(own: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
@@ -75,14 +83,26 @@ def test_what_is_not_a_tenants_to_say_is_refused(own: dict[str, Any]) -> None:
         {"hl7": {"channels": [{"name": "x", "port": 2575}]}},
         {"hl7": {"channels": [{"name": "x", "port": 2600}]}},
         {"hl7": {"channels": [{"name": "x", "port": 2700}]}},
+        {"astm": {"port": 2600}},
+        {"astm": {"port": 2800}},
         {"dicom": {"ae_titles": ["MAIN"]}},
         {"dicom": {"ae_titles": ["SOUTH"]}},
         {"dicom": {"s3": {"bucket": "pictures"}}},
     ],
-    ids=["plain port", "channel", "another's channel", "AE title", "another's AE title", "bucket"],
+    ids=[
+        "plain port",
+        "channel",
+        "another's channel",
+        "analyzers on a channel",
+        "another's analyzers",
+        "AE title",
+        "another's AE title",
+        "bucket",
+    ],
 )
 def test_a_port_a_title_and_a_bucket_are_one_tenants(own: dict[str, Any]) -> None:
     others = {"hl7": {"channels": [{"name": "y", "port": 2700}]}, "dicom": {"ae_titles": ["SOUTH"]}}
+    others["astm"] = {"port": 2800}
     with pytest.raises(BadRequest, match="another's"):
         check_apart(INSTALLATION, {"south": of(**others)}, of(**own))
 

@@ -7,20 +7,20 @@ import re
 import socket
 import threading
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from typer.testing import CliRunner
 
 from adapters.dicom import listener
 from adapters.dicom.network.scu import Instance, Refusal, Sender
 from adapters.dicom.simulation.computed_tomography import Study, instances, uid
 from adapters.dicom.storage.tiered import archive_blobs
 from adapters.dicom.studies import fold
+from adapters.hl7.astm import client as astm
+from adapters.hl7.astm import own_port
 from adapters.hl7.inbox import process, turns
 from adapters.hl7.mllp import channels
 from adapters.hl7.mllp.client import send
@@ -32,32 +32,27 @@ from fhir_server.audit.record import read
 from fhir_server.errors import BadRequest, Conflict
 from fhir_server.jobs import Job
 from fhir_server.main import migrate, tenants
-from fhir_server.main.cli import app
 from fhir_server.main.tenant_export import export
 from fhir_server.server import Server
 from fhir_server.tenancy import tenant
 from fhir_server.tenancy.handles import Register, attend
 from fhir_server.worker.runner import carrying
-from tests.fhir_server.tenancy.conftest import LOGIN, NAMES, Installation, happens, opened
+from tests.fhir_server.tenancy.conftest import LOGIN, NAMES, Installation, by_rest, happens, opened
 
 pytestmark = pytest.mark.anyio
 ROUNDS = 6
+RESULT = (
+    b"H|\\^&|||Maker^Model^1||||||||LIS2-A2|20260110080000\r"
+    b"P|1|4711||X|Rao^Asha||19800115|F\r"
+    b"O|1|S-1||^^^GLU|R||20260110073000\r"
+    b"R|1|^^^GLU^Glucose|5.4|mmol/L|3.9-5.6|N||F||||20260110075900\r"
+    b"L|1|N\r"
+)
 
 
 def named(name: str, value: bytes) -> bytes:
     """Return a message with the tenant's name in place of the family name (PID-5)."""
     return re.sub(rb"(\rPID\|1\|\|[^|]*\|\|)[^^|]*", rb"\g<1>" + name.encode(), value)
-
-
-async def by_rest(client: httpx.AsyncClient, name: str, n: int) -> None:
-    patient = {"resourceType": "Patient", "id": f"p{n}", "name": [{"family": name}]}
-    patient["identifier"] = [{"system": "urn:mrn", "value": f"M{n}"}]
-    answer = await client.put(f"/fhir/t/{name}/Patient/p{n}", json=patient)
-    assert answer.status_code in {200, 201}
-    created = {"resourceType": "Observation", "status": "final", "code": {"text": name}}
-    created["subject"] = {"reference": f"Patient/p{n}"}
-    answer = await client.post(f"/fhir/t/{name}/Observation", json=created)
-    assert answer.status_code == 201
 
 
 async def everything(client: httpx.AsyncClient, name: str, type_name: str) -> list[Any]:
@@ -83,6 +78,27 @@ async def port_of(handle: Server) -> int:
     return found[0]
 
 
+def analyzers(log: pytest.LogCaptureFixture) -> dict[str, int]:
+    """Return the ports for analyzers that are open, by tenant."""
+    said = [one.args for one in log.records if one.msg == own_port.LISTENS]
+    return {str(one[0]): int(one[1]) for one in said if isinstance(one, tuple)}  # type: ignore[arg-type, call-overload]
+
+
+def result(port: int, name: str) -> bool:
+    """Send what an analyzer says of a patient, the same but for the name; return how it went."""
+    text = RESULT.replace(b"Rao", name.encode())
+    return all(one.ok for one in astm.send("127.0.0.1", port, [text], 240))
+
+
+async def arrived(handle: Server, count: int) -> None:
+    async def are_there() -> bool:
+        async with handle.database.connection() as connection:
+            cursor = await connection.execute("SELECT count(*) FROM hl7_message")
+            return await cursor.fetchone() == (count,)
+
+    await happens(are_there)
+
+
 def pictures(name: str) -> list[Instance]:
     """Return one study of the same UIDs, patient and accession number for each tenant."""
     study = Study(3, 2, size=16)
@@ -104,15 +120,19 @@ def store(address: tuple[str, int], name: str) -> list[int]:
         return [sender.store(one) for one in sent]
 
 
-async def test_what_comes_in_by_rest_mllp_and_dicom_at_once_stays_with_its_tenant(
-    client: httpx.AsyncClient, server: Server, empty: Installation
+async def test_what_comes_in_by_rest_mllp_astm_and_dicom_at_once_stays_with_its_tenant(
+    client: httpx.AsyncClient,
+    server: Server,
+    empty: Installation,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", own_port.__name__)
     stop, over = asyncio.Event(), threading.Event()
     handles: dict[str, Server] = {}
 
     async def messages(handle: Server, ended: asyncio.Event) -> None:
         handles[handle.tenant] = handle
-        await channels.serve(handle, None, ended)
+        await asyncio.gather(channels.serve(handle, None, ended), own_port.serve(handle, ended))
 
     opener = tenants.opener(empty.settings, empty.conninfo, server.base)
     serving = asyncio.create_task(attend(Register(server.database, 0.01), opener, messages, stop))
@@ -124,6 +144,7 @@ async def test_what_comes_in_by_rest_mllp_and_dicom_at_once_stays_with_its_tenan
     try:
         await happens(lambda: set(handles) == set(NAMES))
         ports = {name: await port_of(handles[name]) for name in NAMES}
+        await happens(lambda: set(analyzers(caplog)) == set(NAMES))
         results = [oru(n) for n in range(1, 4)]
         work = [by_rest(client, name, n) for n in range(ROUNDS) for name in NAMES]
         for name in NAMES:
@@ -132,8 +153,12 @@ async def test_what_comes_in_by_rest_mllp_and_dicom_at_once_stays_with_its_tenan
                 asyncio.to_thread(lambda p, s: list(send("127.0.0.1", p, s)), ports[name], sent)
             )
             work.append(asyncio.to_thread(store, sock.getsockname(), name))
+            work.append(asyncio.to_thread(result, analyzers(caplog)[name], name))
         outcomes = await asyncio.gather(*work)
-        assert [one for one in outcomes if one and isinstance(one[0], int)] == [[0, 0], [0, 0]]
+        stored = [one for one in outcomes if isinstance(one, list) and isinstance(one[0], int)]
+        assert stored == [[0, 0], [0, 0]]
+        for name in NAMES:
+            await arrived(handles[name], 4)
         await asyncio.gather(*(process.run(handles[name], {}) for name in NAMES))
         folded = {"study": uid(3, "study")}
         await asyncio.gather(*(fold.run(handles[name], folded) for name in NAMES))
@@ -154,16 +179,33 @@ async def test_what_comes_in_by_rest_mllp_and_dicom_at_once_stays_with_its_tenan
         assert await cursor.fetchone() == (0,)
 
 
+SHOWN = (
+    "/fhir/t/{}/Patient",
+    "/fhir/t/{}/_history?_count=500",
+    "/fhir/t/{}/Patient?_has:Observation:subject:status=final&_count=500",
+    "/fhir/t/{}/ImagingStudy?_include=ImagingStudy:subject",
+    "/t/{}/dicom-web/studies?includefield=all",
+    "/t/{}/hl7/messages/{}/raw",
+)
+"""What shows records of a tenant, each of which names it."""
+
+
 async def only_its_own(client: httpx.AsyncClient, handle: Server) -> None:
     """Assert that a tenant has what was sent to it, whole, and nothing of the other."""
     name = handle.tenant
     (other,) = set(NAMES) - {name}
+    (message, *_) = (await client.get(f"/t/{name}/hl7/messages")).json()["messages"]
+    for path in SHOWN:
+        answer = await client.get(path.format(name, message["id"]))
+        assert (path, answer.status_code) == (path, 200)
+        said = answer.text.replace(f"/t/{name}", "")
+        assert (path, name in said, other in said) == (path, True, False)
     patients = await everything(client, name, "Patient")
     assert sorted(one["name"][0]["family"] for one in patients) == sorted(
-        [name] * (ROUNDS + 3) + [f"{name}...."]
+        [name] * (ROUNDS + 3 + 1) + [f"{name}...."]
     )
     observations = await everything(client, name, "Observation")
-    assert len(observations) == ROUNDS + 3 * 25
+    assert len(observations) == ROUNDS + 3 * 25 + 1
     (study,) = await everything(client, name, "ImagingStudy")
     assert study["numberOfInstances"] == 2
     async with handle.database.connection() as connection:
@@ -321,22 +363,6 @@ async def test_a_suspended_tenant_is_refused_at_every_door(
     assert (await client.get("/fhir/t/north/Patient/p1")).status_code == 200
 
 
-async def test_a_tenant_over_its_quota_may_delete_and_not_create(
-    client: httpx.AsyncClient, empty: Installation
-) -> None:
-    await by_rest(client, "north", 1)
-    with psycopg.connect(empty.conninfo, autocommit=True) as connection:
-        before = empty.of("north")
-        tenant.change(connection, replace(before, max_resources=2))
-        try:
-            refused = await client.post("/fhir/t/north/Patient", json={"resourceType": "Patient"})
-            gone = await client.delete("/fhir/t/north/Observation?code:text=north")
-            other = await client.post("/fhir/t/south/Patient", json={"resourceType": "Patient"})
-        finally:
-            tenant.change(connection, before)
-    assert [one.status_code for one in (refused, gone, other)] == [429, 204, 201]
-
-
 async def test_locks_and_words_of_jobs_do_not_reach_another_tenant(empty: Installation) -> None:
     async with AsyncExitStack() as stack:
         north, south = [
@@ -438,15 +464,17 @@ def recorded(conninfo: str, happening: str) -> list[list[str]]:
 def check_export(folder: Path) -> None:
     found = {str(one.relative_to(folder)): one for one in folder.rglob("*") if one.is_file()}
     digest = hashlib.sha256(b"a picture").hexdigest()
-    assert set(found) == {
+    assert {one for one in found if not one.startswith("database/")} == {
         "SHA256SUMS",
         "tenant.json",
+        "database.json",
+        "keys.json",
         "resources/Patient.ndjson",
         "resources/Observation.ndjson",
         "history/Patient.ndjson",
         "history/Observation.ndjson",
         f"blobs/{digest}",
-        f"blobs/{hashlib.sha256(b'a slice').hexdigest()}",
+        f"images/{hashlib.sha256(b'a slice').hexdigest()}",
     }
     assert json.loads(found["resources/Patient.ndjson"].read_text())["id"] == "p1"
     (version,) = map(json.loads, found["history/Patient.ndjson"].read_text().splitlines())
@@ -463,30 +491,3 @@ def left(installation: Installation, one: tenant.Tenant) -> tuple[Any, ...] | No
     )
     with psycopg.connect(installation.conninfo) as connection:
         return connection.execute(query, (one.name, one.schema, one.role)).fetchone()
-
-
-def test_commands_work_on_the_tenant_that_is_named(
-    empty: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SANGAM_DATA_DIR", str(empty.settings.data_dir))
-    with psycopg.connect(empty.as_tenant("north"), autocommit=True) as connection:
-        jobs.enqueue_sync(connection, [Job("of.north", {})])
-
-    def said(*command: str) -> str:
-        at = ("--database-url", empty.conninfo)
-        asked = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command, *at])
-        assert (asked.exit_code, asked.exception) == (0, None), asked.output
-        return asked.output
-
-    listed = {name: said("jobs", "list", "--tenant", name) for name in NAMES}
-    assert ["of.north" in listed[name] for name in NAMES] == [True, False]
-    assert "of.north" not in said("jobs", "list")
-    said("tenant", "suspend", "north")
-    assert re.findall("(north|south) +│ (active|suspended)", said("tenant", "list")) == [
-        ("north", "suspended"),
-        ("south", "active"),
-    ]
-    said("tenant", "resume", "north")
-    said("tenant", "set", "south", "--max-resources", "5")
-    assert re.search("resources +│ 0 of 5", said("tenant", "show", "south"))
-    said("tenant", "set", "south", "--max-resources", "0")

@@ -11,14 +11,12 @@ from adapters.hl7.mapping.code_tables import (
     ORDER_STATUS,
     PRIORITY,
     REPORT_STATUS,
-    THO,
 )
 from adapters.hl7.outbound import datatypes as as_
 from adapters.hl7.outbound.er7 import Field, Repetition, Segment
 from adapters.hl7.outbound.peer import Peer
 from adapters.hl7.outbound.record import Json, Record, extension
 
-_EVENT: Final = EXTENSION + "businessEvent"
 _CALLBACK: Final = EXTENSION + "servicerequest-order-callback-phone-number"
 _FUNCTION: Final = EXTENSION + "event-performerFunction"
 _ORDER_STATUS: Final = {
@@ -229,12 +227,3 @@ def _ndl(person: Repetition) -> Repetition:
     authority = person[8] if len(person) > 8 else ""  # noqa: PLR2004  (XCN.9)
     universal = authority if isinstance(authority, tuple) else (authority, "", "")
     return ((*flat[:7], "", *universal),)
-
-
-def event_of(request: Json) -> str:
-    """Return the order control under which an order came, "" where it did not."""
-    told = extension(request, _EVENT)
-    value = extension(told, "value") or {}
-    codings = value.get("valueCodeableConcept", {}).get("coding", ())
-    known = [str(one.get("code", "")) for one in codings if one.get("system") == f"{THO}v2-0119"]
-    return known[0] if known else ""

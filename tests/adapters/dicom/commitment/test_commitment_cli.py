@@ -13,7 +13,7 @@ from adapters.dicom.commitment.figures import figures
 from adapters.dicom.commitment.transaction import Request
 from adapters.dicom.mpps import rows as steps
 from adapters.dicom.mpps.rows import Message
-from adapters.dicom.network.association import Peer
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.simulation import step
 from adapters.dicom.simulation.exam import Exam, unscheduled
 from fhir_server.config import Settings

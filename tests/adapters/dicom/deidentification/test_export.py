@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from adapters.dicom.cli import app
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulation.computed_tomography import Study, instances
+from fhir_server.at_rest import envelope, folder
 from fhir_server.errors import BadRequest, Conflict, NotFound
 from tests.adapters.dicom.conftest import Archive
 from tests.adapters.dicom.storage.test_quota import Target, sangam
@@ -39,6 +40,29 @@ def test_a_study_comes_out_as_it_was_stored(archive: Archive, tmp_path: Path) ->
     assert sorted(found) == sorted(one.sop_instance_uid for one in sent)
     assert [found[one.sop_instance_uid].endswith(one.data_set) for one in sent] == [True] * 3
     assert {path.parts[-3] for path in written(tmp_path / "out")} == {study}
+
+
+def test_a_study_leaves_sealed_for_who_is_to_have_it(archive: Archive, tmp_path: Path) -> None:
+    sent = slices(2)
+    archive.send(*sent)
+    (tmp_path / "pub").write_text(envelope.new_pair(tmp_path / "private"))
+    out = tmp_path / "out"
+    arguments = ("export", study_of(archive), "--out", str(out))
+    assert "not sealed" in sangam(archive, *arguments[:-1], str(tmp_path / "plain"))
+    assert "not sealed" not in sangam(archive, *arguments, "--recipient", str(tmp_path / "pub"))
+    pixels = sent[0].data_set[-64:]
+    assert [path for path in written(out) if pixels in path.read_bytes()] == []
+    assert {path.stat().st_mode & 0o077 for path in written(tmp_path / "plain")} == {0}
+    key = envelope.opened((out / "KEY").read_text(), private=tmp_path / "private")
+    assert folder.write_out(folder.Reading(out, folder.named(key)), tmp_path / "back") == 2
+    (tmp_path / "back" / folder.SUMS).unlink()
+    plain, back = (
+        {path.name: path.read_bytes() for path in written(tmp_path / name)}
+        for name in ("plain", "back")
+    )
+    assert back == plain
+    with pytest.raises(Conflict, match="new folder"):
+        sangam(archive, *arguments, "--recipient", str(tmp_path / "pub"))
 
 
 def test_copies_for_a_project_are_consistent_and_tell_nothing(

@@ -15,7 +15,7 @@ from adapters.dicom.dataset.identifier import Key, read
 from adapters.dicom.dataset.syntaxes import EXPLICIT_LITTLE
 from adapters.dicom.mpps import apply, rows, state
 from adapters.dicom.mpps.rows import Message
-from adapters.dicom.network.association import Peer
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.studies import fold
 from fhir_server import jobs
 from fhir_server.caller import trusted

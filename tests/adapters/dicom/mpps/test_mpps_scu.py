@@ -15,9 +15,9 @@ from pynetdicom.sop_class import (
 )
 
 from adapters.dicom.mpps import rows
-from adapters.dicom.network.association import Fixed
 from adapters.dicom.network.command import Answer, Element, Field
 from adapters.dicom.network.scu import Sender
+from adapters.dicom.network.services import Fixed
 from adapters.dicom.query import peers
 from adapters.dicom.query.peers import Known
 from tests.adapters.dicom.conftest import Archive
@@ -214,7 +214,7 @@ def test_other_operations_are_not_recognized(archive: Archive) -> None:
 def test_a_step_that_is_too_long_is_refused(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.dicom.network.association.MAX_IDENTIFIER", 100)
+    monkeypatch.setattr("adapters.dicom.network.services.MAX_IDENTIFIER", 100)
     with associated(archive) as association:
         assert create(association, step()).Status == 0x0213
     assert archive.rows("SELECT count(*) FROM dicom_mpps") == [(0,)]

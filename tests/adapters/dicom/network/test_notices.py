@@ -8,20 +8,14 @@ from contextlib import contextmanager
 import pytest
 
 from adapters.dicom.network import command
-from adapters.dicom.network.association import (
-    Association,
-    Desk,
-    Fixed,
-    Gathered,
-    Intake,
-    Patience,
-    echo,
-)
+from adapters.dicom.network.association import Association
 from adapters.dicom.network.classes import COMMITMENT, VERIFICATION
 from adapters.dicom.network.command import Answer, Command, Element, Field, Notice
+from adapters.dicom.network.desk import Desk, Patience
 from adapters.dicom.network.negotiate import Policy
 from adapters.dicom.network.pdu import Fault, Kind
 from adapters.dicom.network.scu import Refusal, Sender
+from adapters.dicom.network.services import Fixed, Gathered, Intake, echo
 from adapters.dicom.network.wire import Wire
 
 IMPLICIT = "1.2.840.10008.1.2"

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from adapters.dicom.cli import app
+from adapters.dicom.operators import rights
 from adapters.dicom.operators.api import routes
 from adapters.dicom.operators.candidates import judged
+from fhir_server.access import glass, openers
 from fhir_server.api.app import create_app
+from fhir_server.caller import Caller
 from fhir_server.main.wiring import running
+from fhir_server.rights import Rights
 from fhir_server.server import Server
 from tests.adapters.dicom.studies.archive import SYSTEM, Held, check, image
 from tests.fhir_server.identity.holding import bearer, settled, token
@@ -127,6 +132,13 @@ async def test_what_cannot_be_done_is_told(
     assert (await web.post(path, json=body)).status_code == status
 
 
+def test_a_column_that_is_new_to_a_list_is_shown_to_nobody_without_clinical_rights() -> None:
+    row = {"study": STUDY, "match": "given", "institution": "Rao's clinic", "date": "20240102"}
+    nobody = Caller("client/c", "rest", rights=Rights(((),)))
+    silent = {"study": STUDY, "match": "given", "institution": None, "date": None}
+    assert rights.shown(nobody, [row]) == [silent]
+
+
 async def test_the_page_of_another_site_does_nothing(archive: Held, web: httpx.AsyncClient) -> None:
     await archive.send(image("1.2.3", **SENT))
     headers = {"Origin": "http://elsewhere.example"}
@@ -209,3 +221,50 @@ async def test_an_app_by_itself_is_no_second_person(archive: Held, web: httpx.As
     assert refused.status_code == 403
     [row] = (await get(web, "/rejected"))["rejected"]
     assert row["approved_by"] is None
+
+
+async def _glass_of(archive: Held, patient: str) -> None:
+    asked = glass.Asked(
+        1, "Practitioner/p1", patient, "ETREAT", "?", None, None, timedelta(hours=1), None
+    )
+    async with archive.server.database.transaction() as connection:
+        await glass.open_record(connection, asked)
+    openers.forget(archive.server)
+
+
+async def test_without_clinical_rights_studies_are_counted_and_not_looked_at(
+    archive: Held,
+) -> None:
+    server, waits = archive.server, "1.2.9"
+    security = server.settings.security
+    roles = security.roles.model_copy(update={"admin_clinical": False})
+    settings = server.settings.model_copy(
+        update={"security": security.model_copy(update={"roles": roles})}
+    )
+    bound = replace(server, settings=settings)
+    await settled(server)
+    known = {**SENT, "PatientID": "P7", "IssuerOfPatientID": "X", "AccessionNumber": "A77"}
+    await archive.put(KNOWN)
+    await archive.send(image("1.2.3", **SENT), image("1.2.8", study=waits, **known))
+    transport = httpx.ASGITransport(app=create_app(server, (), routes(server)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver/dicom") as all_:
+        await post(all_, f"/studies/{STUDY}/link", patient="Patient/a", by="Ann")
+        await post(all_, f"/studies/{STUDY}/reject", code="113037", reason="Rao", by="Ann")
+    by = bearer(await token(server, scope="user/*.rs sangam/dicom"))
+    transport = httpx.ASGITransport(app=create_app(bound, (), routes(bound)))
+    base = "http://testserver/dicom"
+    async with httpx.AsyncClient(transport=transport, base_url=base, headers=by) as web:
+        lists = [await get(web, path) for path in ("/studies", "/unmatched", "/rejected")]
+        lists += [await get(web, "/actions"), await get(web, "/conflicts")]
+        assert [len(one["studies"]) for one in lists[:2]] == [2, 1]
+        assert [one for one in ("Rao", "Chest", "A77", "2024") if one in str(lists)] == []
+        looks = [f"/studies/{STUDY}", f"/studies/{waits}"]
+        assert [(await web.get(one)).status_code for one in looks] == [403, 403]
+        undone = await web.post("/actions/1/undo", json={})
+        linked = await web.post(f"/studies/{waits}/link", json={"patient": "Patient/a"})
+        assert (undone.status_code, linked.status_code) == (403, 403)
+        await _glass_of(archive, "a")
+        assert [(await web.get(one)).status_code for one in looks] == [200, 403]
+    events = await archive.found("AuditEvent?_count=100")
+    [broken] = [one for one in events if "purposeOfEvent" in one]
+    assert broken["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"

@@ -5,6 +5,7 @@ import hashlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from adapters.dicom.network.wire import Closed
 from adapters.dicom.query.calling import accepting, call
 from adapters.dicom.query.peers import Known, add
 from adapters.dicom.simulation.computed_tomography import Study, instances
+from fhir_server.audit.happening import PEER_REFUSED
+from fhir_server.audit.record import read
 from fhir_server.blobs import Blobs
 from fhir_server.config import Settings
 from fhir_server.dicom_settings import DicomSettings
@@ -139,14 +142,40 @@ def test_instances_come_over_tls_with_a_certificate(authority: Authority, port: 
         assert [sender.store(one) for one in instances(Study(1, 2, size=64))] == [0, 0]
 
 
+WHY = {
+    "none": "The TLS handshake failed (peer did not return a certificate)",
+    "other authority": "The TLS handshake failed (certificate signature failure)",
+}
+
+
+def refused(conninfo: str) -> list[tuple[str, str]]:
+    """Return why somebody is recorded as refused, and who."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for _ in range(500):
+            rows = connection.execute("SELECT said FROM audit_record ORDER BY position").fetchall()
+            if rows:
+                break
+            time.sleep(0.01)
+    found = [one for (said,) in rows for one in read(said)]
+    return [(str(one.detail), one.who.name) for one in found if one.happening == PEER_REFUSED]
+
+
+def test_plain_talk_to_the_port_with_tls_is_recorded(port: int, database_url: str) -> None:
+    with pytest.raises((Closed, OSError)):
+        Sender(("127.0.0.1", port), called="SANGAM", calling="CT1")
+    why = "The TLS handshake failed (wrong version number)"
+    assert refused(database_url) == [(why, "- at 127.0.0.1")]
+
+
 @pytest.mark.parametrize("shown", ["none", "other authority"])
 def test_without_a_certificate_of_our_authority_nobody_comes_in(
-    authority: Authority, port: int, tmp_path: Path, shown: str
+    authority: Authority, port: int, tmp_path: Path, database_url: str, shown: str
 ) -> None:
     (tmp_path / "other").mkdir()
     issued = Authority(tmp_path / "other").issue("ct1") if shown != "none" else None
     with pytest.raises((Closed, OSError)):
         calling(authority, issued, port)
+    assert refused(database_url) == [(WHY[shown], "- at 127.0.0.1")]
 
 
 def test_a_peer_with_the_certificate_of_another_is_rejected(

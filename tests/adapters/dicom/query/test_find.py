@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 from adapters.dicom.dataset.identifier import Key, keyword, tag_of, write
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.network import classes, command, pdu
-from adapters.dicom.network.association import Fixed
 from adapters.dicom.network.command import DATA_SET, NO_DATA_SET, Answer, Element, Field
 from adapters.dicom.network.scu import Sender
+from adapters.dicom.network.services import Fixed
 from adapters.dicom.query import requester
 from adapters.dicom.query.matching import criteria
 from adapters.dicom.query.statement import matches

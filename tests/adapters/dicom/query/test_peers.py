@@ -59,6 +59,10 @@ def test_a_peer_is_where_its_row_says_and_proves_who_it_is(
         Known("A\n", "h"),
         Known("A", "h", 70_000),
         Known("A", "h", services=("print",)),
+        Known("A", "h", discloses_to="there"),
+        Known("A", "*", services=("get",), discloses_to="Organization/there"),
+        Known("A", "h", services=("find",), discloses_to="Organization/there"),
+        Known("A", "h", services=("worklist",), discloses_to="Organization/there"),
     ],
 )
 def test_what_cannot_be_a_peer_is_refused(peer: Known) -> None:
@@ -154,6 +158,17 @@ def test_peers_are_added_listed_reached_and_removed(archive: Archive) -> None:
     assert sangam(archive, "peers", "remove", "SANGAM").exit_code == 0
     assert archive.rows("SELECT FROM dicom_peer") == []
     assert sangam(archive, "peers", "remove", "SANGAM").exit_code == 1
+
+
+def test_a_peer_elsewhere_is_called_with_tls_or_knowingly_without(archive: Archive) -> None:
+    added = sangam(archive, "peers", "add", "PACS", "10.0.0.7", "104")
+    assert "It is not called. It would go out in the clear" in added.stderr
+    assert "PACS is not called. It would" in str(sangam(archive, "echo", "PACS").exception)
+    assert "make it a peer" in str(sangam(archive, "find", "X@10.0.0.7:104").exception)
+    for option, row in (("--tls", (True, False)), ("--plain", (False, True))):
+        assert sangam(archive, "peers", "protect", "PACS", option).exit_code == 0
+        assert archive.rows("SELECT tls, plain FROM dicom_peer") == [row]
+    assert sangam(archive, "peers", "protect", "NOBODY", "--tls").exit_code == 1
 
 
 def test_files_are_sent_found_and_taken_back_by_commands(archive: Archive, tmp_path: Path) -> None:

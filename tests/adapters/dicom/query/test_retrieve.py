@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
@@ -14,10 +15,10 @@ from adapters.dicom.dataset.identifier import read, tag_of, write
 from adapters.dicom.dataset.levels import Level
 from adapters.dicom.network import classes, command, pdu
 from adapters.dicom.network.associate import MAX_CONTEXTS
-from adapters.dicom.network.association import Fixed
 from adapters.dicom.network.command import DATA_SET, NO_DATA_SET, Answer, Command, Element, Field
 from adapters.dicom.network.scu import Instance, Sender
-from adapters.dicom.query import requester
+from adapters.dicom.network.services import Fixed
+from adapters.dicom.query import peers, requester
 from adapters.dicom.query.suboperations import Held, Tally, batches, chosen
 from adapters.dicom.query.transcode import transcoded
 from tests.adapters.dicom import files
@@ -85,6 +86,28 @@ def test_a_destination_that_is_down_fails_everything(archive: Archive, know: Cal
         (0xA702, None, 0, 2, 0)
     ]
     assert archive.rows("SELECT failure FROM dicom_peer") == [("ConnectionRefusedError",)]
+
+
+def test_a_destination_elsewhere_is_sent_nothing_in_the_clear_unmeant(
+    archive: Archive, know: Callable, storescp: tuple[int, Path]
+) -> None:
+    archive.send(instance("1.1.1.1", StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1"))
+    port, directory = storescp
+    # This machine too, which nobody can tell by how it is written.
+    know("STORESCP", port, host="127.1")
+    responses = [told(one) for one in moved(archive, "STORESCP", "StudyInstanceUID=1.1")]
+    assert (responses, list(directory.iterdir())) == ([(0xA702, None, 0, 1, 0)], [])
+    why = (
+        "It would go out in the clear; `sangam dicom peers protect STORESCP --tls`, "
+        "or `--plain` where it has none"
+    )
+    assert archive.rows("SELECT failure FROM dicom_peer") == [(why,)]
+    with psycopg.connect(archive.conninfo, autocommit=True) as session:
+        assert peers.unprotected(session) == [("STORESCP", why)]
+        assert peers.protect(session, "STORESCP", tls=False)
+        assert peers.unprotected(session) == []
+    last = moved(archive, "STORESCP", "StudyInstanceUID=1.1")[-1]
+    assert (told(last), len(list(directory.iterdir()))) == ((0, None, 1, 0, 0), 1)
 
 
 def test_one_that_cannot_be_delivered_is_named_and_the_others_arrive(

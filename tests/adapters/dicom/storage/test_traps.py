@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from adapters.dicom.dataset.part10 import opened
-from adapters.dicom.network.association import Peer
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.storage.again import Verdict
 from adapters.dicom.storage.index import Row
 from adapters.dicom.storage.quota import Account, Quota, Reserve

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomIO
 from pydicom.filewriter import write_dataset
 
-from adapters.dicom.network.association import Peer
 from adapters.dicom.network.negotiate import Agreed
+from adapters.dicom.network.peer import Peer
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulation import computed_tomography as simulate
 from adapters.dicom.storage.store import Archive, Reception

@@ -6,14 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.dataset.head import head
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.studies.ids import imaging_study_id
-from fhir_server.access import glass, glasses
+from adapters.dicom.web import access
+from fhir_server.access import glass, openers
 from fhir_server.api.app import create_app
+from fhir_server.caller import Caller
+from fhir_server.rights import Cleared, Grant, Having, Matching, Opened, Related, Rights, Wall
 from tests.adapters.dicom.web.conftest import Site
 from tests.fhir_server.identity.holding import bearer, settled, token
 
@@ -209,7 +213,7 @@ async def test_what_is_read_behind_a_broken_glass_is_recorded_as_that(site: Site
     )
     async with site.server.database.transaction() as connection:
         await glass.open_record(connection, asked)
-    glasses.forget(site.server)
+    openers.forget(site.server)
     by = await _holder(site, replace(CALLERS["doctor"], scope="user/*.rs"))
     assert (await site.http.get(path, headers=by)).status_code == DONE
     assert (await site.http.delete(f"/studies/{uid(FOREIGN)}", headers=by)).status_code == DENIED
@@ -264,3 +268,29 @@ async def test_what_is_hidden_is_not_added_to_by_a_path_that_names_no_study(site
     assert (answer.status_code, failed["00081197"]["Value"]) == (409, [0x0124])
     answer = await site.http.post("/studies", headers=by, content=BODY[OWN])
     assert answer.status_code == DONE
+
+
+CLEARED = Cleared("N")
+CARE = Grant("ImagingStudy", "rs", (Related(("Practitioner/p1",)), CLEARED))
+GLASS = Grant("*", "rs", (Opened("Practitioner/p1"), CLEARED))
+ORDER = Grant("ImagingStudy", "rs", (Having("ServiceRequest", ()), CLEARED))
+
+
+@pytest.mark.parametrize(
+    ("walls", "actors", "by_search"),
+    [
+        ([(CARE, GLASS)], ["Practitioner/p1", "glass:Practitioner/p1"], False),
+        ([(CARE, GLASS), (Grant("*", "rs"),)], ["Practitioner/p1", "glass:Practitioner/p1"], False),
+        ([(CARE, ORDER)], [], True),
+        ([(CARE, Grant("*", "rs"))], [], False),
+        ([(Grant("ImagingStudy", "rs", (Matching((("status", "x"),)),)),)], [], True),
+        ([(Grant("ImagingStudy", "c", (CARE.limits)),)], [], False),
+    ],
+    ids=["care", "care and a scope", "care or order", "wide besides", "granular", "other letter"],
+)
+def test_a_search_begins_with_the_patients_to_whom_care_binds_it(
+    walls: list[Wall], actors: list[str], *, by_search: bool
+) -> None:
+    who = Caller("asha", "dicomweb", Rights(tuple(walls)))
+    assert access._caring(who, "s") == actors  # noqa: SLF001
+    assert access._is_by_search(who, "s") is by_search  # noqa: SLF001

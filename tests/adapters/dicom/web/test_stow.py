@@ -20,11 +20,13 @@ from adapters.dicom.dataset.filemeta import file_meta
 from adapters.dicom.network.scu import Instance
 from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.storage.store import archive_root
+from adapters.dicom.studies import transferred
 from adapters.dicom.web import stow_request
 from adapters.dicom.web.routes import routes
 from fhir_server.api.app import create_app
 from fhir_server.blobs import Blobs
 from fhir_server.config import DicomSettings, Settings
+from fhir_server.jobs import Job
 from fhir_server.main import wiring
 from fhir_server.server import Server
 from tests.adapters.dicom.conftest import Archive
@@ -108,6 +110,47 @@ async def test_parts_are_stored_with_equal_bytes_and_named_in_the_answer(
     ]
     assert [kept(server, one) for one in sent] == [one.data_set for one in sent]
     assert rows(server, "SELECT count(*) FROM job WHERE kind = 'dicom.fold'") == [(1,)]
+
+
+RECORDED = "SELECT payload - 'at' FROM job WHERE kind = 'dicom.transferred' ORDER BY id"
+
+
+async def test_who_stores_to_a_study_is_recorded_once_a_request_with_the_instance(
+    dicomweb: httpx.AsyncClient, server: Server
+) -> None:
+    [*sent, other] = [*slices(3), *slices(1, seed=2)]
+    for _ in range(2):  # what is there already is stored again as far as anybody can tell
+        assert (await post(dicomweb, related(*map(part10, (*sent, other))))).status_code == 200
+    studies = rows(server, "SELECT study_instance_uid FROM dicom_instance GROUP BY 1")
+    said = rows(server, RECORDED)
+    assert [one["studies"] for (one,) in said[:2]] == [one["studies"] for (one,) in said[2:]]
+    assert sorted(one["studies"] for (one,) in said[:2]) == sorted([one] for (one,) in studies)
+    assert {(one["what"], one["actor"]) for (one,) in said} == {("store", "demo at 127.0.0.1")}
+
+
+async def test_what_cannot_be_recorded_is_not_stored(
+    dicomweb: httpx.AsyncClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Job(transferred.KIND, {"actor": "\0"})  # which no jsonb can hold
+    monkeypatch.setattr(transferred, "job", lambda *_, **__: lost)
+    answer = await post(dicomweb, related(*map(part10, slices(2))))
+    assert (answer.status_code, reasons(answer)) == (503, [0xA700, 0xA700])
+    assert rows(server, "SELECT 1 FROM dicom_instance UNION ALL SELECT 2 FROM dicom_study") == []
+
+
+async def test_the_event_of_a_store_names_user_study_and_patient(
+    dicomweb: httpx.AsyncClient, server: Server
+) -> None:
+    await post(dicomweb, related(*map(part10, slices(1))))
+    [(said,)] = rows(server, "SELECT payload FROM job WHERE kind = 'dicom.transferred'")
+    with psycopg.connect(server.database.conninfo, autocommit=True) as connection:
+        connection.execute("UPDATE dicom_study SET patient = 'Patient/a'")
+    await transferred.run(server, {**said, "user": "Practitioner/p"})
+    found = (await dicomweb.get("http://testserver/fhir/AuditEvent")).json()
+    [event] = [one["resource"] for one in found["entry"]]
+    assert (event["type"]["code"], event["subtype"][0]["code"]) == ("110103", "store")
+    assert (event["action"], event["agent"][2]["who"]) == ("U", {"reference": "Practitioner/p"})
+    assert event["entity"][1]["what"] == {"reference": "Patient/a"}
 
 
 def explicit_to_implicit(one: Instance) -> bytes:

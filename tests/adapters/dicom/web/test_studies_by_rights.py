@@ -3,11 +3,14 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
 from adapters.dicom.dataset.head import head
 from adapters.dicom.network.scu import Instance
+from adapters.dicom.query.conditions import Condition
 from adapters.dicom.simulation.computed_tomography import Study, instances
 from adapters.dicom.studies.ids import imaging_study_id
+from adapters.dicom.web import access
 from fhir_server.api.app import create_app
 from tests.adapters.dicom.web.conftest import Site
 from tests.fhir_server.identity.holding import bearer, settled, token
@@ -114,3 +117,24 @@ async def test_studies_are_those_of_the_patients_that_a_caller_may_read(site: Si
         "/studies", headers={**both, "Content-Type": "multipart/related"}, content=b""
     )
     assert stored.status_code == 403
+
+
+async def test_without_the_first_wall_the_second_shows_no_study_of_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settled(site.server)
+    [one, *_] = some = slices(1)
+    site.keep(*some)
+    uid = study_of(one)
+    await _shown_as(site, uid, "b")
+
+    async def everything(*_: object) -> tuple[Condition, ...]:
+        return (Condition("true"),)
+
+    monkeypatch.setattr(access, "wall", everything)
+    bound = bearer(await token(site.server, scope="patient/*.rs", patient="a"))
+    staff = bearer(await token(site.server, scope="user/ImagingStudy.rs user/Patient.rs"))
+    for path in ("/studies", f"/studies/{uid}/metadata", f"/studies/{uid}/series"):
+        answer = await site.http.get(path, headers=bound)
+        assert (answer.status_code, uid in answer.text) == (500, False), path
+        assert (await site.http.get(path, headers=staff)).status_code == 200

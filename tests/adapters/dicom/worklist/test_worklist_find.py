@@ -19,9 +19,10 @@ from adapters.dicom.network.associate import (
     Request,
     User,
 )
-from adapters.dicom.network.association import Fixed, Peer, Streamed
 from adapters.dicom.network.command import Command, Field
 from adapters.dicom.network.negotiate import Agreed, Negotiated, negotiate, policy
+from adapters.dicom.network.peer import Peer
+from adapters.dicom.network.services import Fixed, Streamed
 from adapters.dicom.query import peers
 from adapters.dicom.query.find import Queries, pool
 from adapters.dicom.query.peers import Known

@@ -21,6 +21,8 @@ from adapters.hl7.outbound.serve import serve as send
 from adapters.hl7.profiles.agreements import agreements
 from adapters.hl7.profiles.origin import Origin
 from adapters.hl7.queries.dialogue import dialogue
+from fhir_server.audit.happening import EXPORTED
+from fhir_server.audit.record import read
 from fhir_server.r4 import json
 from fhir_server.server import Server
 from tests.adapters.hl7.conftest import Sender, bound
@@ -175,6 +177,14 @@ async def tasks(client: AsyncClient) -> list[str]:
     return sorted(one["resource"]["status"] for one in entries)
 
 
+async def sent_of(server: Server) -> list[list[str]]:
+    """Return what is recorded as sent to the analyzer."""
+    rows = await _query(server, "SELECT said FROM audit_record ORDER BY position")
+    found = [one for (said,) in rows for one in read(said) if one.happening == EXPORTED]
+    assert {one.detail for one in found} <= {"HL7 v2 or ASTM to CHEM"}
+    return [one.about for one in found]
+
+
 async def test_a_query_is_answered_and_then_the_work_comes(
     stored: None, server: Server, place: Path
 ) -> None:
@@ -198,6 +208,7 @@ async def test_a_query_is_answered_and_then_the_work_comes(
     assert orc[1] == "NW"
     (obr,) = fields(message, "OBR")
     assert obr[2:5] == [orc[2], "", "GLU^Glucose^L"]
+    assert await sent_of(server) == [["Patient/p", "ServiceRequest/o1"]]
     assert fields(message, "TQ1") == [["TQ1", "1", *[""] * 7, "S"]]
 
 

@@ -138,12 +138,27 @@ def test_message_of_exactly_the_limit_passes() -> None:
     assert Framer(len(MESSAGE)).feed(framed(MESSAGE)) == [WHOLE]
 
 
-def test_junk_without_end_keeps_memory_flat_and_shows_its_beginning() -> None:
+def test_junk_keeps_memory_flat_and_shows_its_beginning() -> None:
     framer = Framer(LIMIT)
-    for _ in range(100):
+    for _ in range(LIMIT // 65_536):
         assert framer.feed(b"j" * 65_536) == []
         assert framer.held == 0
     assert framer.feed(framed(MESSAGE)) == [Frame(Kind.JUNK, b"j" * JUNK_SHOWN), WHOLE]
+
+
+def test_junk_over_the_limit_closes_and_shows_its_beginning() -> None:
+    framer = Framer(100_000)
+    assert framer.feed(b"j" * 100_000) == []
+    assert framer.feed(b"j" + framed(MESSAGE)) == [Frame(Kind.JUNK, b"j" * JUNK_SHOWN)]
+    assert framer.closed
+    assert framer.feed(framed(MESSAGE)) == []
+    assert framer.held == 0
+
+
+def test_the_limit_is_that_of_junk_between_two_messages() -> None:
+    framer = Framer(100_000)
+    stream = (b"j" * 60_000 + framed(MESSAGE)) * 3
+    assert framer.feed(stream) == [Frame(Kind.JUNK, b"j" * JUNK_SHOWN), WHOLE] * 3
 
 
 def test_five_megabytes_in_small_reads_are_scanned_once() -> None:

@@ -13,7 +13,9 @@ from tests.adapters.hl7.outbound.destination import (
     destination,
     fields,
     patient,
+    positive,
     put,
+    settled,
     telling,
 )
 from tests.adapters.hl7.outbound.test_outbound_parts import RESULT, SUBJECT
@@ -59,14 +61,43 @@ async def test_destination_of_another_organisation_is_told_what_is_permitted(
             assert len(there.came) == 1
     assert [fields(one, "OBX")[0][5] for one in told] == ["permitted"]
     assert fields(told[0], "PID")
-    records = await audited(server)
-    assert [one.about for one in records if one.happening == EXPORTED] == [
+    records = [one for one in await audited(server) if one.happening == EXPORTED]
+    assert [one.about for one in records if one.detail == "HL7 v2 or ASTM to LIS"] == [
         ["Patient/p", "Observation/after", THERE]
     ]
+    assert [one.about for one in records if one.detail == "HL7 v2 or ASTM to OURS"] == [
+        ["Patient/p", f"Observation/{one}"] for one in ("before", "after", "later")
+    ]
+
+
+async def test_what_is_sent_twice_is_recorded_once_and_by_patient(
+    server: Server, client: AsyncClient, tmp_path: Path
+) -> None:
+    place, tries = tmp_path / "profiles", iter((None, None))
+
+    def rejected_first(control_id: str) -> bytes | None:
+        return next(tries, positive(control_id))
+
+    async with destination(rejected_first) as there:
+        agree(place, there.port, "ORU^R01", "ADT^A40")
+        async with telling(server, place):
+            old = patient("old", active=False)
+            link = {"other": {"reference": "Patient/p"}, "type": "replaced-by"}
+            for one in (patient("p"), {**old, "link": [link]}, {**RESULT, "id": "r"}):
+                await put(client, one)
+            await settled(server, [("done",), ("done",)], "state")
+        assert len(there.came) > 2
+    records = [one for one in await audited(server) if one.happening == EXPORTED]
+    about = [tuple(one.about) for one in records]
+    assert len(set(about)) == len(about)
+    assert {one[0] for one in about} == {"Patient/old", "Patient/p"}
+    assert {one for told in about for one in told[1:]} == {"Observation/r"}
 
 
 async def audited(server: Server) -> list[Record]:
     """What is recorded and is no AuditEvent yet."""
     async with server.database.connection() as connection:
-        rows = await (await connection.execute("SELECT said FROM audit_record")).fetchall()
+        rows = await (
+            await connection.execute("SELECT said FROM audit_record ORDER BY position")
+        ).fetchall()
     return [one for (said,) in rows for one in read(said)]

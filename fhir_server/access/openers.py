@@ -60,7 +60,7 @@ def forget(server: Server) -> None:
     _known.pop(id(server.database), None)
 
 
-def are_closed(server: Server, users: Iterable[str]) -> bool:
+def have_none(server: Server, users: Iterable[str]) -> bool:
     """Return whether it is known that none of these persons (references) has a glass open."""
     known = _known.get(id(server.database))
     if known is None or time.monotonic() - known.asked > _BELIEVED_SECONDS:
