@@ -9,11 +9,19 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 HANDSHAKE_SECONDS: Final = 10.0
+AT_ONCE: Final = 512
+"""So many shake hands at once; who comes then waits in the kernel's queue."""
+
+OF_ONE: Final = 64
+"""So many of one address: who opens connections and says nothing keeps no others out."""
+
 _AGAIN_SECONDS: Final = 1.0
 
 Failed = Callable[[str, str], Awaitable[None]]
@@ -43,6 +51,7 @@ class Entrance:
         self._failed = failed
         self._accepting: asyncio.Task[None] | None = None
         self._greeted: set[asyncio.Task[None]] = set()
+        self._hosts: Counter[str] = Counter()
 
     def open(self) -> None:
         """Accept from now on."""
@@ -62,6 +71,8 @@ class Entrance:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            if len(self._greeted) >= AT_ONCE:
+                await asyncio.wait(self._greeted, return_when=asyncio.FIRST_COMPLETED)
             try:
                 connection, address = await loop.sock_accept(self._sock)
             except OSError as error:
@@ -69,9 +80,20 @@ class Entrance:
                 _log.warning("A connection could not be accepted: %s", type(error).__name__)
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
-            task = asyncio.create_task(self._greet(connection, str(address[0])))
+            host = str(address[0])
+            if self._hosts[host] >= OF_ONE:
+                connection.close()
+                continue
+            self._hosts[host] += 1
+            task = asyncio.create_task(self._greet(connection, host))
             self._greeted.add(task)
-            task.add_done_callback(self._greeted.discard)
+            task.add_done_callback(partial(self._done, host))
+
+    def _done(self, host: str, task: asyncio.Task[None]) -> None:
+        self._greeted.discard(task)
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
 
     async def _greet(self, connection: socket.socket, host: str) -> None:
         loop = asyncio.get_running_loop()

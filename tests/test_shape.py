@@ -269,6 +269,16 @@ def bare(module: Module) -> Iterator[int]:
                     yield node.lineno
 
 
+# A reason that names `[outbound.tls]` was shown without it, and a name with `[/b]` ended a command.
+@rule("what is stored is printed as it is, and is no markup", {"benchmarks": "figures alone"})
+def marked(module: Module) -> Iterator[int]:
+    for node in module.nodes():
+        match node:
+            case ast.Call(func=ast.Name(id="Console"), keywords=said):
+                if "markup=False" not in map(ast.unparse, said):
+                    yield node.lineno
+
+
 @cache
 def modules() -> tuple[Module, ...]:
     paths = sorted(path for place in PLACES for path in (ROOT / place).rglob("*.py"))
@@ -366,6 +376,8 @@ SAMPLES = [
         "from fhir_server.access.reach import reading\nstore.current(c, 1, id_)",
         [],
     ),
+    (marked, "fhir_server.main.users", "Console(stderr=True).print(table)", [1]),
+    (marked, "fhir_server.main.users", "Console(markup=False).print(table)", []),
 ]
 
 

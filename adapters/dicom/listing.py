@@ -15,7 +15,7 @@ def print_table(table: Table) -> None:
     """
     for column in table.columns:
         column.overflow = "fold"
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
         console.width = max(console.width, _ANY_WIDTH)
     console.print(table)

@@ -48,12 +48,12 @@ def verify(context: typer.Context) -> None:
     """
     faults = asyncio.run(_verified(context.obj))
     if not faults:
-        Console().print("The chain of AuditEvents is whole.")
+        Console(markup=False).print("The chain of AuditEvents is whole.")
         return
     table = Table("day", "AuditEvent", "what is wrong", title=f"{len(faults):,} faults")
     for one in faults[:_SHOWN]:
         table.add_row(str(one.day or ""), one.id, one.what)
-    Console().print(table)
+    Console(markup=False).print(table)
     raise typer.Exit(1)
 
 

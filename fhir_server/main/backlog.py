@@ -49,7 +49,7 @@ def list_jobs(
     for id_, kind, key, now, attempts, due, created, error in _run(context, rows):
         times = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (due, created))
         table.add_row(str(id_), kind, key, now, str(attempts), *times, error)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def _each(
 
     found = _run(context, changed)
     for id_, done in zip(ids, found, strict=True):
-        Console().print(f"Job {id_} {'is ' + yes if done else no}.")
+        Console(markup=False).print(f"Job {id_} {'is ' + yes if done else no}.")
     if not all(found):
         raise typer.Exit(1)
 

@@ -35,9 +35,11 @@ def rebuild(context: typer.Context) -> None:
     Example: `sangam care rebuild`
     """
     failed = asyncio.run(rebuilt(context.obj))
-    Console().print("The care relationships are made anew.")
+    Console(markup=False).print("The care relationships are made anew.")
     if failed:
-        Console().print(f"{failed:,} resources could not be read: see GET [base]/$reindex.")
+        Console(markup=False).print(
+            f"{failed:,} resources could not be read: see GET [base]/$reindex."
+        )
         raise typer.Exit(1)
 
 
@@ -47,7 +49,7 @@ async def rebuilt(target: Target) -> int:
     async with target.server() as server:
         await reindex.ask(server, sorted(SOURCES))
         walking = asyncio.create_task(reindex.run(server, {}))
-        with Bars(*columns, TimeRemainingColumn(), console=Console()) as bars:
+        with Bars(*columns, TimeRemainingColumn(), console=Console(markup=False)) as bars:
             tasks = {name: bars.add_task(name, total=None) for name in sorted(SOURCES)}
             while not walking.done():
                 await _show(server, bars, tasks)

@@ -95,9 +95,9 @@ def add(  # noqa: PLR0913  (one parameter a flag)
             await happened(connection, CALLER, CLIENTS_CHANGED, about=[client.id])
 
     asyncio.run(work())
-    Console().print(f"client_id      {client.id}", markup=False)
+    Console(markup=False).print(f"client_id      {client.id}")
     if client.secret is not None:
-        Console().print(f"client_secret  {given}   (it is not shown again)", markup=False)
+        Console(markup=False).print(f"client_secret  {given}   (it is not shown again)")
 
 
 @app.command("list")
@@ -119,7 +119,7 @@ def list_clients(context: typer.Context) -> None:
         state = "in demo mode" if one.demo else "yes" if one.active else "no"
         row = (one.id, one.name, one.authentication, " ".join(one.grants), one.scope, state)
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -129,7 +129,7 @@ def block(context: typer.Context, client_id: Id) -> None:
     Example: `sangam client block 0190...`
     """
     _set(context, client_id, active=False)
-    Console().print("The client is let in no more; its tokens are revoked.")
+    Console(markup=False).print("The client is let in no more; its tokens are revoked.")
 
 
 @app.command()
@@ -139,7 +139,7 @@ def unblock(context: typer.Context, client_id: Id) -> None:
     Example: `sangam client unblock 0190...`
     """
     _set(context, client_id, active=True)
-    Console().print("The client is let in again.")
+    Console(markup=False).print("The client is let in again.")
 
 
 @app.command("revoke-token")
@@ -156,7 +156,7 @@ def revoke_token(context: typer.Context, issuer: str, jti: str) -> None:
             await happened(connection, CALLER, CLIENTS_CHANGED, about=[issuer], detail=jti)
 
     asyncio.run(work())
-    Console().print("The token is refused from now on.")
+    Console(markup=False).print("The token is refused from now on.")
 
 
 def _set(context: typer.Context, client_id: str, *, active: bool) -> None:

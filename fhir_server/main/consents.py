@@ -29,7 +29,7 @@ def rebuild(context: typer.Context) -> None:
     Example: `sangam consent rebuild`
     """
     done = asyncio.run(_rebuilt(context.obj))
-    Console().print(f"{done:,} Consents were read.")
+    Console(markup=False).print(f"{done:,} Consents were read.")
 
 
 @app.command()
@@ -46,7 +46,7 @@ def unread(
     table = Table("Consent", "Patient")
     for consent, patient in asyncio.run(_unread(context.obj, limit)):
         table.add_row(consent, patient)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 async def _unread(target: Target, limit: int) -> list[tuple[str, str]]:
@@ -55,7 +55,7 @@ async def _unread(target: Target, limit: int) -> list[tuple[str, str]]:
 
 
 async def _rebuilt(target: Target) -> int:
-    console = Console()
+    console = Console(markup=False)
     async with target.server() as server:
         with console.status("Reading Consents") as shown:
             return await consents.rebuild(

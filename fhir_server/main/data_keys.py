@@ -37,7 +37,7 @@ def show_data(context: typer.Context) -> None:
     for one in keys:
         said = f"replaced {one.retired:%Y-%m-%d %H:%M}" if one.retired else "seals"
         table.add_row(one.id[:8], f"{one.made:%Y-%m-%d %H:%M}", said, one.master[:8])
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     for line in told(state):
         console.print(line)
@@ -69,7 +69,7 @@ def rotate_data(
                 await happened(connection, CALLER, SETTINGS_CHANGED, about=[made])
             return f"New data key {made[:8]}; everything is sealed under it"
 
-    Console().print(f"{asyncio.run(work())} by the server's worker: sangam keys data")
+    Console(markup=False).print(f"{asyncio.run(work())} by the server's worker: sangam keys data")
 
 
 def rotate_master(context: typer.Context) -> None:
@@ -90,7 +90,7 @@ def rotate_master(context: typer.Context) -> None:
             await happened(connection, CALLER, SETTINGS_CHANGED, about=["master key"])
 
     asyncio.run(told_of())
-    console = Console()
+    console = Console(markup=False)
     console.print(f"{count} data keys are wrapped under the first key of {custody(settings)}.")
     if not written:
         console.print("Take the other keys out of it; they open nothing any more.")

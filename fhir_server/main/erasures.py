@@ -56,7 +56,7 @@ def list_requests(context: typer.Context) -> None:
     for one in _run(context, found):
         people = (one.asked_by, one.approved_by or "")
         table.add_row(str(one.id), one.patient, one.state, *people, one.reason)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -71,7 +71,7 @@ def ask(
     Example: `sangam erasures ask ann --reason "asked for by letter"`
     """
     number = _run(context, lambda server: erasure.ask(server, _caller(by), patient, reason))
-    Console().print(f"Request {number} waits for the approval of another person.")
+    Console(markup=False).print(f"Request {number} waits for the approval of another person.")
 
 
 @app.command()
@@ -81,7 +81,7 @@ def approve(context: typer.Context, patient: Patient, by: By = None) -> None:
     Example: `sangam erasures approve ann --by "second person"`
     """
     number = _run(context, lambda server: erasure.approve(server, _caller(by), patient))
-    Console().print(f"Request {number} is approved.")
+    Console(markup=False).print(f"Request {number} is approved.")
 
 
 @app.command()
@@ -103,7 +103,7 @@ def hold(
             await happened(connection, caller, ERASURE, about=about, detail="held")
 
     _run(context, held)
-    Console().print("The patient will not be erased.")
+    Console(markup=False).print("The patient will not be erased.")
 
 
 @app.command()
@@ -119,7 +119,9 @@ def release(context: typer.Context, patient: Patient) -> None:
             await happened(connection, _caller(), ERASURE, about=about, detail="released")
             return await ledger.release(connection, patient)
 
-    Console().print("The hold has ended." if _run(context, released) else "There was no hold.")
+    Console(markup=False).print(
+        "The hold has ended." if _run(context, released) else "There was no hold."
+    )
 
 
 @app.command("apply")
@@ -129,4 +131,4 @@ def apply_again(context: typer.Context) -> None:
     Example: `sangam erasures apply`
     """
     count = _run(context, lambda server: erasure.apply(server, ERASERS))
-    Console().print(f"{count:,} resources were erased again.")
+    Console(markup=False).print(f"{count:,} resources were erased again.")

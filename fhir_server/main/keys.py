@@ -38,7 +38,7 @@ def list_keys(context: typer.Context) -> None:
         table.add_row(
             one.kid, f"{one.made:%Y-%m-%d %H:%M}", f"{one.signs:%Y-%m-%d %H:%M}", one.state
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -63,7 +63,7 @@ def rotate(
                 await happened(connection, CALLER, SETTINGS_CHANGED, about=[kid])
             return kid
 
-    Console().print(f"New key {asyncio.run(work())}")
+    Console(markup=False).print(f"New key {asyncio.run(work())}")
 
 
 @app.command()
@@ -81,7 +81,7 @@ def withdraw(context: typer.Context, kid: str) -> None:
             await happened(connection, CALLER, SETTINGS_CHANGED, about=[kid])
 
     asyncio.run(work())
-    Console().print("The key is withdrawn.")
+    Console(markup=False).print("The key is withdrawn.")
 
 
 app.command("data")(show_data)

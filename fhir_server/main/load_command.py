@@ -21,7 +21,7 @@ from fhir_server.main.tenants import find as find_tenant
 from fhir_server.tenancy.tenant import Tenant
 
 SHOWN_REFUSALS = 20
-console = Console()
+console = Console(markup=False)
 
 
 def load(

@@ -64,7 +64,10 @@ WHERE NOT EXISTS (SELECT FROM pg_auth_members AS m WHERE m.roleid = r.oid
                   AND m.member = to_regrole('{OWNER}') AND m.admin_option)
 """
 
-APPENDED: Final = (audit.audit_record.name, *audit.PARTITIONS, audit.audit_link.name)
+APPENDED: Final = (
+    *(audit.audit_record.name, *audit.PARTITIONS),
+    *(audit.audit_link.name, audit.erased.name),
+)
 """Tables to which who serves adds rows, and in which he changes none."""
 
 _WRITABLE: Final = """

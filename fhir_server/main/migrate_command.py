@@ -15,4 +15,6 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
         current = migrations.is_current(conninfo)
         migrations.migrate(conninfo)
         migrate_all(settings, conninfo)
-    Console().print("The database is current." if current else "The database was migrated.")
+    Console(markup=False).print(
+        "The database is current." if current else "The database was migrated."
+    )

@@ -28,7 +28,7 @@ app = typer.Typer(
     help="Packages of profiles, code systems, value sets and search parameters.",
     no_args_is_help=True,
 )
-console = Console()
+console = Console(markup=False)
 
 _T = TypeVar("_T")
 

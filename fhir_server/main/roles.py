@@ -36,7 +36,7 @@ def list_roles(context: typer.Context) -> None:
         change = changes.get(name)
         last = (str(change.version), change.by, f"{change.at:%Y-%m-%d %H:%M}") if change else ()
         shown.add_row(name, role.title, str(len(role.grants)), *last)
-    Console().print(shown)
+    Console(markup=False).print(shown)
 
 
 @app.command()
@@ -67,7 +67,7 @@ def set_role(
             return await roles.change(server, _operator(), name, file.read_bytes())
 
     version = asyncio.run(work(context.obj))
-    Console().print(f"{name} is in force as version {version}.")
+    Console(markup=False).print(f"{name} is in force as version {version}.")
 
 
 @app.command()
@@ -82,7 +82,7 @@ def reset(context: typer.Context, name: Name) -> None:
             return await roles.reset(server, _operator(), name)
 
     version = asyncio.run(work(context.obj))
-    Console().print(f"{name} is again as it is shipped (version {version}).")
+    Console(markup=False).print(f"{name} is again as it is shipped (version {version}).")
 
 
 async def _read(target: Target) -> tuple[RoleTable, Mapping[str, Changed]]:

@@ -45,7 +45,7 @@ def _file(file: Path, host: str, port: int, longest: int) -> int:
     found = messages(file.read_bytes())
     if not found:
         fail(f"{file} has no records.")
-    console = Console()
+    console = Console(markup=False)
     total = sum(len(split(records(one), longest)) for one in found)
     columns = (TextColumn(file.name), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
     bad = 0

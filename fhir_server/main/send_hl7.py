@@ -12,7 +12,7 @@ from adapters.hl7.operators.analyzers import Host, Port
 from fhir_server.main.databases import running_server
 from fhir_server.main.options import DataDir, fail, given
 
-console = Console()
+console = Console(markup=False)
 
 
 def send_hl7(  # noqa: PLR0913  (one parameter a flag)

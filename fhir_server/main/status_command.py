@@ -18,6 +18,6 @@ def status(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
 
     async def main() -> None:
         async with opened(settings) as database:
-            Console().print(await overview(database, server))
+            Console(markup=False).print(await overview(database, server))
 
     asyncio.run(main())

@@ -93,7 +93,7 @@ def export(
         count = asyncio.run(written())
     if wrapped is not None:
         (folder / envelope.NAME).write_text(wrapped)
-    console = Console()
+    console = Console(markup=False)
     console.print(f"{count:,} resources of {name} are in {folder}.")
     if key is not None:
         console.print(f"Its digest is {Reading(folder, key).digest()}", soft_wrap=True)
@@ -138,7 +138,7 @@ def bring(
         wanted = Bringing(Reading(folder, key), name, own, gone)
         migrate.migrate(conninfo)
         made = tenant_import.bring(settings, conninfo, base_of(settings), wanted, told)
-    console = Console()
+    console = Console(markup=False)
     console.print(f"The tenant {made.name} is there, suspended: sangam tenant resume {made.name}")
     console.print(f"The digest of the export is {wanted.folder.digest()}", soft_wrap=True)
 
@@ -158,7 +158,7 @@ def unseal(
     with _said():
         key = _key_of(folder, key_file, _phrase(passphrase_file, ask=passphrase, twice=False))
         count = write_out(Reading(folder, key), out)
-    Console().print(f"{count:,} files are in {out}.")
+    Console(markup=False).print(f"{count:,} files are in {out}.")
 
 
 def pair(
@@ -170,7 +170,9 @@ def pair(
     """
     public = private.with_name(f"{private.name}.pub")
     public.write_text(envelope.new_pair(private) + "\n")
-    Console().print(f"Give {public} to who exports, and keep {private}.", soft_wrap=True)
+    Console(markup=False).print(
+        f"Give {public} to who exports, and keep {private}.", soft_wrap=True
+    )
 
 
 @contextmanager
@@ -186,7 +188,7 @@ def _said() -> Iterator[None]:
 def _telling() -> Iterator[Told]:
     """Lend what draws how far an import is."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with _said(), Progress(*columns, TimeRemainingColumn(), console=Console()) as bars:
+    with _said(), Progress(*columns, TimeRemainingColumn(), console=Console(markup=False)) as bars:
         tasks: dict[str, TaskID] = {}
 
         def told(what: str, done: int, total: int) -> None:

@@ -56,7 +56,9 @@ def create(
         migrate.migrate(conninfo)
         quotas = {"max_resources": max_resources or None, "max_bytes": max_bytes or None}
         made = tenants.create(settings, conninfo, name, read_settings(settings_file), **quotas)
-        Console().print(f"The tenant {made.name} is served at {base_of(settings)}/t/{made.name}.")
+        Console(markup=False).print(
+            f"The tenant {made.name} is served at {base_of(settings)}/t/{made.name}."
+        )
 
 
 @app.command("list")
@@ -68,7 +70,7 @@ def list_tenants(context: typer.Context) -> None:
             own = settings_of(settings, one)
             ports = ", ".join(str(channel.port) for channel in own.hl7.channels)
             table.add_row(one.name, one.state, ", ".join(own.dicom.ae_titles), ports, one.schema)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -86,7 +88,7 @@ def show(context: typer.Context, name: Name) -> None:
     table.add_row("bytes in tables", _of(used.bytes, one.max_bytes))
     table.add_row("bytes in files", f"{_size(folder):,}")
     table.add_row("sets for itself", ", ".join(sorted(one.settings)) or "nothing")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command("usage")
@@ -114,7 +116,7 @@ def show_usage(
     for what in next(iter(told.values()), {}):
         figures = [one[what] for one in told.values()]
         table.add_row(what, *("none" if one is None else f"{one:,}" for one in figures))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _told(settings: Settings, conninfo: str, one: Tenant) -> dict[str, int | None]:
@@ -151,7 +153,7 @@ def change(
 
     with installation(context) as (settings, conninfo):
         tenants.change(settings, conninfo, name, otherwise)
-    Console().print(f"The tenant {name} is changed.")
+    Console(markup=False).print(f"The tenant {name} is changed.")
 
 
 @app.command()
@@ -184,13 +186,13 @@ def erase(
         if not yes:
             typer.confirm("Nothing of it can be brought back. Erase it?", abort=True)
         tenants.erase(settings, conninfo, name, typed)
-    Console().print(f"The tenant {name} is erased.")
+    Console(markup=False).print(f"The tenant {name} is erased.")
 
 
 def _enter(context: typer.Context, name: str, state: tenant.State, before: tenant.State) -> None:
     with installation(context) as (_, conninfo):
         tenants.enter(conninfo, name, state, before)
-    Console().print(f"The tenant {name} is {state}.")
+    Console(markup=False).print(f"The tenant {name} is {state}.")
 
 
 def _usage(conninfo: str, one: Tenant) -> usage.Usage:

@@ -79,7 +79,7 @@ def bring(settings: Settings, conninfo: str, base: str, wanted: Bringing, told: 
     there is a tenant of the name: nothing is left of it then.
     """
     said = checked(wanted, told)
-    _check_settings(wanted, said)
+    _check_settings(settings, wanted, said)
     with tenants.connected(conninfo) as connection:
         _alone(connection, wanted.name)
         new_one = _new(wanted, said, of_tenant(base, wanted.name))
@@ -154,36 +154,46 @@ def _new(wanted: Bringing, said: Manifest, base: str) -> Tenant:
     return replace(made, state="importing", former=former)
 
 
-def _check_settings(wanted: Bringing, said: Manifest) -> None:
+def _check_settings(settings: Settings, wanted: Bringing, said: Manifest) -> None:
     """Refuse settings of the export that would have files of this machine read.
 
     A password file is told to the mail server that the same settings name. Who imports may say
     the same by settings of their own.
     """
-    if wanted.settings is None and (named := list(_files_named("", said.said.settings))):
+    if wanted.settings is not None:
+        return
+    named = [place for place, one in _texts("", said.said.settings) if _is_here(settings, one)]
+    if named:
         raise BadRequest(
             f"The settings of the export name what lies on this machine: {', '.join(named)}. "
             "Look at tenant.json (sangam tenant unseal), and give settings by --settings"
         )
 
 
-def _files_named(place: str, given: object) -> Iterator[str]:
-    """Yield the places of texts in settings that are a file or folder here."""
+def _texts(place: str, given: object) -> Iterator[tuple[str, str]]:
+    """Yield the places of texts in settings, with the texts."""
     if isinstance(given, Mapping):
         for name, one in given.items():
-            yield from _files_named(f"{place}.{name}" if place else str(name), one)
+            yield from _texts(f"{place}.{name}" if place else str(name), one)
     elif isinstance(given, list):
         for one in given:
-            yield from _files_named(place, one)
-    elif isinstance(given, str) and given and _is_here(given):
-        yield place
+            yield from _texts(place, one)
+    elif isinstance(given, str) and given:
+        yield place, given
 
 
-def _is_here(name: str) -> bool:
+def _is_here(settings: Settings, name: str) -> bool:
+    """Return whether a text is the path of something here, wherever a server is started."""
+    path = Path(name)
+    if ".." in path.parts or name.startswith("~"):
+        return True
+    here = Path.cwd(), Path("/"), settings.data_dir.absolute(), settings.data_dir.absolute().parent
     try:
-        return Path(name).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # none that a file can have, or one kept from us
-        return Path(name).is_absolute()
+        return any((root / path).exists() for root in here)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):  # none that a file can have
+        return False
 
 
 def _check_revision(revision: str) -> None:

@@ -12,7 +12,6 @@ import msgspec
 import psycopg
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -42,7 +41,7 @@ app = typer.Typer(
     help="SNOMED CT, LOINC, ICD-10, RxNorm and other terminologies: load, list, remove.",
     no_args_is_help=True,
 )
-console = Console()
+console = Console(markup=False)
 
 Json = dict[str, Any]
 
@@ -116,7 +115,7 @@ def load(  # noqa: PLR0913  (one parameter a flag)
                 _show(one.report)
             fail(f"Not loaded: {refused}")
     for text, report in done:
-        console.print(escape(text))
+        console.print(text)
         _show(report)
     if any(report.counts["refused"] for _, report in done):
         raise typer.Exit(1)
@@ -220,7 +219,7 @@ def remove(
             fail(str(refused))
     if not done:
         fail(f"{url}|{version} is not loaded; `sangam terminology list` shows what is.")
-    console.print(escape(f"{url}|{version} was removed."))
+    console.print(f"{url}|{version} was removed.")
 
 
 class _Told:

@@ -72,7 +72,7 @@ def add(
         with database_of(target.installation()) as conninfo:
             _prepare(conninfo)
     _run(context, work)
-    Console().print(f"{users.normal(name)} may log in.")
+    Console(markup=False).print(f"{users.normal(name)} may log in.")
 
 
 @app.command("list")
@@ -89,7 +89,7 @@ def list_users(context: typer.Context) -> None:
         state = "in demo mode" if one.demo else "yes" if one.active else "no"
         who = (one.name, one.display, one.fhir_user or "", ", ".join(one.roles))
         table.add_row(*who, factor, state)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -104,7 +104,7 @@ def roles(context: typer.Context, name: Name, role: Roles = None) -> None:
         await happened(connection, CALLER, ROLES_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} is {', '.join(role or ())}.")
+    Console(markup=False).print(f"{users.normal(name)} is {', '.join(role or ())}.")
 
 
 @app.command("fhir-user")
@@ -120,7 +120,7 @@ def fhir_user_of(context: typer.Context, name: Name, reference: str) -> None:
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} is {reference}.")
+    Console(markup=False).print(f"{users.normal(name)} is {reference}.")
 
 
 @app.command()
@@ -139,7 +139,9 @@ def password(context: typer.Context, name: Name, *, password_stdin: Stdin = Fals
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} has a new password and is logged out everywhere.")
+    Console(markup=False).print(
+        f"{users.normal(name)} has a new password and is logged out everywhere."
+    )
 
 
 @app.command("forget-device")
@@ -155,7 +157,7 @@ def forget_device(context: typer.Context, name: Name) -> None:
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} sets up a second factor at the next login.")
+    Console(markup=False).print(f"{users.normal(name)} sets up a second factor at the next login.")
 
 
 @app.command()
@@ -172,7 +174,7 @@ def block(context: typer.Context, name: Name) -> None:
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} is logged out and may log in no more.")
+    Console(markup=False).print(f"{users.normal(name)} is logged out and may log in no more.")
 
 
 @app.command()
@@ -187,7 +189,7 @@ def unblock(context: typer.Context, name: Name) -> None:
         await happened(connection, CALLER, USERS_CHANGED, about=[user.name])
 
     _of(context, name, work)
-    Console().print(f"{users.normal(name)} may log in again.")
+    Console(markup=False).print(f"{users.normal(name)} may log in again.")
 
 
 def _factors(user: User) -> str:

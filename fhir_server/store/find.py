@@ -172,10 +172,9 @@ async def rows(
     connection: Connection, statement: Statement, *, binary: bool = True
 ) -> list[tuple[Any, ...]]:
     """Return all rows; but for what is planned once, each search is planned for its own values."""
-    # What is asked again and again on one connection is prepared there.
-    prepare = None if statement.kept else False
     async with AsyncRawCursor(connection) as cursor:
+        # At once: rights written out are long to plan, so that each time counts.
         await cursor.execute(
-            statement.sql.encode(), statement.values, prepare=prepare, binary=binary
+            statement.sql.encode(), statement.values, prepare=statement.kept, binary=binary
         )
         return await cursor.fetchall()

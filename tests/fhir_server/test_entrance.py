@@ -132,3 +132,33 @@ async def test_the_next_connection_is_shown_the_new_certificate(
         hospital.sign("listener")
         assert (following.look(), following.context is before) == (True, False)
         assert await said(port, context) == b"ping"
+
+
+async def test_of_one_address_so_many_shake_hands_at_once(
+    hospital: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "OF_ONE", 2)
+    told: Told = []
+    async with opened(served_by(hospital), told) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        assert await said(port, None, b"") == b""  # hung up on at once
+        for _, writer in silent:
+            writer.close()
+            await writer.wait_closed()
+        mine = showing(hospital, "analyzer", tmp_path)
+        while not (answer := await said(port, mine)):  # noqa: ASYNC110  (nobody is told)
+            await asyncio.sleep(0)
+    assert (answer, told) == (b"ping", [])
+
+
+async def test_who_comes_when_many_shake_hands_waits_and_is_let_in(
+    hospital: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "AT_ONCE", 1)
+    async with opened(served_by(hospital), []) as port:
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        mine = asyncio.create_task(said(port, showing(hospital, "analyzer", tmp_path)))
+        await asyncio.sleep(0)
+        silent.close()
+        await silent.wait_closed()
+        assert await mine == b"ping"

@@ -142,7 +142,7 @@ def _tell(tally: Tally, out: Path) -> None:
 
 def _shown(steps: Iterator[None], total: int) -> None:
     columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True, markup=False)) as progress:
         task = progress.add_task("write", total=total)
         for _ in steps:
             progress.advance(task)

@@ -75,7 +75,7 @@ def explain_file(
     if as_json:
         typer.echo(encode([_plain(one) for one in found]).decode())
         return
-    console = Console()
+    console = Console(markup=False)
     for number, one in enumerate(found):
         if number:
             console.rule()
@@ -92,7 +92,7 @@ def _explained(file: Path, settings: Settings) -> Explanation:
         return explain(file, settings, _BASE)
     except Broken as error:
         text = f"{file.name} cannot be read as DICOM. {error}."
-        Console(stderr=True).print(Text(text))
+        Console(stderr=True, markup=False).print(Text(text))
         raise typer.Exit(1) from None
 
 
@@ -203,7 +203,7 @@ def show(
     if not found:
         raise typer.BadParameter("There is no such document")
     state, reason, title, resources, items, unmapped, flags, study = found[0]
-    console = Console()
+    console = Console(markup=False)
     head = " · ".join(part for part in (state, reason, title, *flags) if part)
     console.print(Text(f"{head} (study {study})", style="bold"), soft_wrap=True)
     for reference in resources:

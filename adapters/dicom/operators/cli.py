@@ -101,7 +101,7 @@ def show_study(context: typer.Context, study: StudyUid, by: By = "") -> None:
     That somebody looked is recorded as an AuditEvent.
     """
     found = _run(context, lambda server, c: desk.study(server, c, study, _actor(by)))
-    Console().print_json(json.dumps(found, default=str))
+    Console(markup=False).print_json(json.dumps(found, default=str))
 
 
 @studies_app.command("correct")

@@ -88,7 +88,7 @@ def list_peers(context: typer.Context) -> None:
             " ".join(peer.services),
             peer.identity or ("yes" if peer.tls else "plain" if peer.plain else "-"),
             *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (heard, reached)),
-            failure or "",
+            _why_not(peer) or failure or "",
         )
     print_table(table)
 
@@ -140,11 +140,17 @@ def add_peer(  # noqa: PLR0913  (one parameter a column)
 
 
 def _warn(peer: Known) -> None:
+    if why := _why_not(peer):
+        typer.echo(why, err=True)
+
+
+def _why_not(peer: Known) -> str | None:
     try:
         if peer.port:
             peers.check(peer)
     except Unprotected as error:
-        typer.echo(f"It is not called. {error.strerror}", err=True)
+        return f"It is not called. {error.strerror}"
+    return None
 
 
 @app.command("protect")
@@ -271,7 +277,7 @@ def send(
     tally: Counter[bool] = Counter()
     began = time.monotonic()
     columns = (TextColumn("Sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True, markup=False), transient=True) as progress:
         task = progress.add_task("send", total=len(files))
 
         def told(file: File, status: int | None) -> None:

@@ -113,7 +113,7 @@ def _verified(connection: Connection, blobs: Blobs, study: str | None) -> tuple[
     """Return how many files were read, and what is wrong with which."""
     row = connection.execute(_COUNT, {"study": study}).fetchone()
     columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True, markup=False)) as progress:
         task = progress.add_task("read", total=row[0] if row else 0)
         read, damaged = 0, []
         for one in verify(connection, blobs, files(connection, study)):

@@ -91,7 +91,7 @@ def _played(plan: Plan) -> Tally:
         *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
         *(TextColumn("{task.fields[told]}"), TimeElapsedColumn()),
     )
-    with Progress(*columns, console=Console()) as progress:
+    with Progress(*columns, console=Console(markup=False)) as progress:
         task = progress.add_task("sent", total=plan.count, told="")
 
         def advance(tally: Tally) -> None:
@@ -117,4 +117,4 @@ def _show(tally: Tally) -> None:
         rows.append(("orders received", f"{tally.orders:,}"))
     for name, value in rows:
         table.add_row(name, value)
-    Console().print(table)
+    Console(markup=False).print(table)

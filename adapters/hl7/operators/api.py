@@ -206,8 +206,10 @@ def _actions(server: Server) -> APIRouter:
             found = await inbox.find(connection, asked.chosen, _PREVIEWED)
         previews = []
         for id_ in found:
-            user = caller_of(request.scope).user
-            await audit.read(server, id_, actor, "preview", user=user)
+            # Labels and consents are those of what it became: they may keep it from somebody.
+            caller = caller_of(request.scope)
+            seen = await rights.require(server, caller, id_)
+            await audit.read(server, id_, actor, "preview", user=caller.user, seen=seen)
             previews.append(await preview(server, id_, confirmed=asked.confirm))
         return Response(
             encode({"previews": [_previewed(one) for one in previews]}), 200, None, _JSON

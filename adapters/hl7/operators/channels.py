@@ -28,7 +28,7 @@ def list_channels(context: typer.Context) -> None:
         at = f"{seen.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if isinstance(seen, datetime) else ""
         state = f"{one['state']}{' (to be stopped)' if _stops(one) else ''}"
         table.add_row(str(one["name"]), state, str(one["port"] or ""), at, str(one["detail"]))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -38,14 +38,14 @@ def stop(context: typer.Context, name: Name) -> None:
     It stays stopped when the server starts again.
     """
     _want(context, name, stopped=True)
-    Console().print(f"{name} stops.")
+    Console(markup=False).print(f"{name} stops.")
 
 
 @app.command()
 def start(context: typer.Context, name: Name) -> None:
     """Let a stopped channel take messages again."""
     _want(context, name, stopped=False)
-    Console().print(f"{name} starts.")
+    Console(markup=False).print(f"{name} starts.")
 
 
 def _stops(one: dict[str, object]) -> bool:

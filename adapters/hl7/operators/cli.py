@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from adapters.hl7.inbox import replay as inbox
@@ -129,7 +128,7 @@ def list_messages(
     for id_, received, whose, kind, event, now, why, detail in rows:
         at = received.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(str(id_), at, whose, f"{kind or ''}^{event or ''}", now, why, detail)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -138,7 +137,7 @@ def status(context: typer.Context) -> None:
     table = Table("state", "reason", "messages")
     for state, reason, count in _run(context, lambda c: _rows(c, _COUNTS, {})):
         table.add_row(state, reason, str(count))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -155,7 +154,7 @@ def show(
     if not rows:
         raise typer.BadParameter("There is no such message", param_hint="ID")
     found = dict(zip(columns.split(", "), rows[0], strict=True))
-    Console().print_json(json.dumps(found))
+    Console(markup=False).print_json(json.dumps(found))
 
 
 @app.command()
@@ -210,7 +209,7 @@ def replay(  # noqa: PLR0913  (one parameter a flag)
             c, inbox.replay(c, chosen, actor, confirmed=confirm), ids or (), "replayed"
         ),
     )
-    Console().print(f"{len(done)} messages will be processed again.")
+    Console(markup=False).print(f"{len(done)} messages will be processed again.")
     refused.end(problems)
 
 
@@ -229,7 +228,7 @@ def dismiss(
     done, problems = _run(
         context, lambda c: _each(c, inbox.dismiss(c, ids, actor, comment), ids, "dismissed")
     )
-    Console().print(f"{len(done)} messages are dismissed.")
+    Console(markup=False).print(f"{len(done)} messages are dismissed.")
     refused.end(problems)
 
 
@@ -246,7 +245,7 @@ def release(
     done, problems = _run(
         context, lambda c: _each(c, inbox.release(c, ids, actor), ids, "released: it holds nothing")
     )
-    Console().print(f"{len(done)} messages hold nothing any more.")
+    Console(markup=False).print(f"{len(done)} messages hold nothing any more.")
     refused.end(problems)
 
 
@@ -264,7 +263,7 @@ def merges(
         id_, message, event, at, survivor, retired, undone = row
         told = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(str(id_), str(message), event, told, survivor, retired, undone or "")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command("load")
@@ -286,7 +285,7 @@ def load_files(
     for file, one in found:
         event = f"{one.type}^{one.event}" if one.event else one.type
         said = " ".join(filter(None, (event, one.state, one.reason, one.detail)))
-        Console().print(f"{file}: {said}", markup=False)
+        Console(markup=False).print(f"{file}: {said}")
     if any(one.state in {"dead", "rejected"} for _, one in found):
         raise typer.Exit(1)
 
@@ -307,9 +306,9 @@ def unmerge(
             return await taken_back(server, base, id_, getpass.getuser())
 
     done = asyncio.run(working())
-    Console().print(f"{len(done.versions)} versions were written.")
+    Console(markup=False).print(f"{len(done.versions)} versions were written.")
     for literal in done.review:
-        Console().print(f"{literal} is of both: look at it", markup=False)
+        Console(markup=False).print(f"{literal} is of both: look at it")
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -336,12 +335,12 @@ def _show_previews(context: typer.Context, chosen: Chosen, *, confirmed: bool) -
     previews, problems = asyncio.run(working())
     for one in previews:
         became = " ".join(filter(None, (one.state, one.reason, one.detail)))
-        Console().print(f"message {one.id} would be {became}", markup=False)
+        Console(markup=False).print(f"message {one.id} would be {became}")
         for change in one.changes:
             table = Table("path", "before", "after", title=f"{change.kind} {change.reference}")
             for each in change.differences:
                 table.add_row(each.path, _value(each.before), _value(each.after))
-            Console().print(table)
+            Console(markup=False).print(table)
     refused.end(problems)
 
 
@@ -354,7 +353,7 @@ async def _each(
 
 
 def _value(said: object) -> str:
-    return "" if said is None else escape(encode(said).decode())
+    return "" if said is None else encode(said).decode()
 
 
 async def _rows(connection: Connection, query: str, values: dict[str, Any]) -> list[Any]:

@@ -56,7 +56,7 @@ def list_codes(
         meaning = ", ".join(f"{one[1]}^{one[2]}" for one in target or ())
         told = _STATES[state] + (f": {meaning}" if meaning else "")
         table.add_row(whose, ", ".join(fields), code, display, unit, str(count), told, task_id)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command("map")
@@ -75,7 +75,7 @@ def map_code(
     Examples: sangam hl7 codes map LIS-LAB GLU '2345-7^Glucose^LN' /
     sangam hl7 codes map LIS-LAB 'gm/L' 'g/L'
     """
-    Console().print(asyncio.run(_map(context, (sender, code, field), meaning)), markup=False)
+    Console(markup=False).print(asyncio.run(_map(context, (sender, code, field), meaning)))
 
 
 async def _map(

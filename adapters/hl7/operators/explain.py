@@ -81,7 +81,7 @@ def explain_messages(
         found, values = _of_files(files, _settings(context), _loaded(profile)), True
     else:
         found = asyncio.run(_of_inbox(context, id_ or ()))
-    console = Console()
+    console = Console(markup=False)
     if as_json:
         said = [plain(one, values=values, resources=True) for one in found]
         typer.echo(encode(said).decode())
@@ -129,7 +129,7 @@ def _of_files(
 
 
 def _refused(name: str, refusal: Refusal) -> None:
-    Console(stderr=True).print(
+    Console(stderr=True, markup=False).print(
         Text(f"{name}: {refusal.reason}. {refusal.text}. {words.WHAT_TO_DO[refusal.reason]}")
     )
     raise typer.Exit(1)

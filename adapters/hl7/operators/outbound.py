@@ -54,7 +54,7 @@ def list_messages(
     for id_, queued, name, event, now, tries, again, detail in _rows(context, _LIST, asked):
         cells = (str(id_), _at(queued), name, event, now, str(tries), _at(again), detail)
         table.add_row(*cells)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def retry(context: typer.Context, ids: Ids) -> None:
         return done, await refused.left(connection, refused.OUTBOUND, ids, done, "sent again")
 
     done, problems = _run(context, work)
-    Console().print(f"{len(done)} messages will be sent again.")
+    Console(markup=False).print(f"{len(done)} messages will be sent again.")
     refused.end(problems)
 
 
@@ -92,7 +92,7 @@ def dismiss(
         return done, await refused.left(connection, refused.OUTBOUND, ids, done, "dismissed")
 
     done, problems = _run(context, work)
-    Console().print(f"{len(done)} messages are dismissed.")
+    Console(markup=False).print(f"{len(done)} messages are dismissed.")
     refused.end(problems)
 
 
@@ -101,7 +101,7 @@ def destinations(context: typer.Context) -> None:
     table = Table("destination", "queued", "accepted", "dead", "last done", "why they wait")
     for name, queued, accepted, dead, last, why in _rows(context, _DESTINATIONS, {}):
         table.add_row(name, str(queued), str(accepted), str(dead), _at(last), why or "")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _at(moment: datetime | None) -> str:

@@ -24,7 +24,7 @@ def sources(context: typer.Context) -> None:
         numbers = (one["received_day"], one["done_day"], one["waiting"] or "", lag, one["dead"])
         heard = f"{span(one['silent_seconds'])} ago"
         table.add_row(one["sender"], one["channel"], heard, *map(str, numbers))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def unmapped(
@@ -47,7 +47,7 @@ def unmapped(
         why = REASON_TEXTS.get(one["reason"], one["reason"])
         count = (str(one["leaves"]), str(one["messages"]))
         table.add_row(one["sender"], one["field"], why, *count)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def span(seconds: float) -> str:

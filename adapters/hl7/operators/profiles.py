@@ -42,7 +42,7 @@ def list_profiles(context: typer.Context) -> None:
         since = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(name, sender, version, fingerprint, since, _state(fingerprint, wrong))
         problems += wrong
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     for problem in problems:
         console.print(problem, markup=False)
@@ -64,7 +64,7 @@ def check(
 
     Example: sangam hl7 profiles check docs/examples/profiles/city-lab.toml
     """
-    console, bad = Console(), False
+    console, bad = Console(markup=False), False
     for file in files:
         try:
             found = read(file.name, file.read_bytes())

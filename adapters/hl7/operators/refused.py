@@ -33,6 +33,6 @@ async def left(
 def end(problems: Sequence[str]) -> None:
     """Print why messages were left, and end the command with 1 if any was."""
     for one in problems:
-        Console(stderr=True).print(one, markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True, markup=False).print(one, highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)

@@ -211,6 +211,29 @@ async def test_a_session_that_was_told_nothing_fetches_nothing(
 
 
 @pytest.mark.parametrize(
+    ("granted", "seen"),
+    [
+        pytest.param("INSERT", len(RESOURCES), id="one that writes"),
+        pytest.param("SELECT", 0, id="one that reads"),
+    ],
+)
+async def test_who_inherits_from_a_reader_is_behind_it_unless_it_writes(
+    filled: httpx.AsyncClient, database: Database, granted: str, seen: int
+) -> None:
+    """As the login of a database_url does on PostgreSQL 15, and where it was granted by hand."""
+    assert filled is not None
+    async with database.transaction() as connection:
+        await connection.execute("CREATE ROLE sangam_test_heir IN ROLE sangam_reader")
+        await connection.execute(f"GRANT {granted} ON body TO sangam_test_heir")
+        await connection.execute("SET LOCAL ROLE sangam_test_heir")
+        row = await (await connection.execute("SELECT count(*) FROM body")).fetchone()
+        await connection.execute("SET LOCAL ROLE NONE")
+        await connection.execute("DROP OWNED BY sangam_test_heir")
+        await connection.execute("DROP ROLE sangam_test_heir")
+    assert row == (seen,)
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "SELECT FROM identity_user",

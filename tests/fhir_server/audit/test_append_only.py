@@ -73,6 +73,7 @@ ATTACKS = [
     f"DELETE FROM resource WHERE type_id = {KIND}",
     "TRUNCATE resource",
 ]
+ON_THE_LEDGER = ["UPDATE erased SET digest = ''", "DELETE FROM erased"]
 FOREIGN = "CREATE TEMP TABLE resource (key bigint, type_id int); SET search_path = pg_temp, public"
 """Another `resource` in front of ours."""
 
@@ -87,7 +88,7 @@ async def refused(conninfo: str, statement: str, before: str = "") -> None:
 
 
 async def test_who_serves_changes_nothing_that_was_audited(audited: Server) -> None:
-    for statement in ATTACKS:
+    for statement in (*ATTACKS, *ON_THE_LEDGER):
         await refused(audited.database.conninfo, statement)
     for before in ("SET sangam.keeping = 'on'", "SET ROLE sangam_reader; RESET ROLE"):
         await refused(audited.database.conninfo, f"DELETE FROM body WHERE key IN {EVENTS}", before)

@@ -301,6 +301,9 @@ async def test_another_name_of_this_machine_leads_to_the_login_of_the_base_url(
 
 async def test_pages_carry_no_script_and_a_strict_policy(person: Person) -> None:
     answer = await person.get("login")
+    # A refusal of what a page loads would count as asking without a token.
+    loaded = re.findall(r'<(?:link|script|img)[^>]* (?:href|src)="([^"]*)"', answer.text)
+    assert loaded == ["data:,", f"{person.root}/auth/page.css"]
     assert answer.headers["content-security-policy"] == (
         "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
         "frame-ancestors 'none'; form-action 'self'"

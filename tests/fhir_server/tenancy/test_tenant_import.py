@@ -288,14 +288,6 @@ UNFIT = {
     "a port of the installation": {
         "tenant.json": Said("north", {"astm": {"port": 2575}}, THERE, format=manifest.FORMAT)
     },
-    "a file of the machine, for somebody's mail server": {
-        "tenant.json": Said(
-            "north",
-            {"security": {"glass": {"mail": {**MAIL, "password_file": __file__}}}},
-            THERE,
-            format=manifest.FORMAT,
-        )
-    },
     "no ledger": {"erased": b"no digest"},
 }
 
@@ -306,6 +298,25 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 ) -> None:
     reading = Reading(packed(tmp_path / "out", files), KEY)
     refuses(installation, reading, "west", BadRequest)
+
+
+@pytest.mark.parametrize(
+    "password_file",
+    [__file__, __file__.removeprefix("/"), "pyproject.toml", "../x", "~/x"],
+    ids=["absolute", "from the root", "from here", "from above", "of an account"],
+)
+def test_settings_of_an_export_have_no_file_of_the_machine_sent_to_anybody(
+    installation: Installation, tmp_path: Path, password_file: str
+) -> None:
+    mail = {**MAIL, "password_file": password_file, "ca_file": "there-is-none.pem"}
+    said = Said("north", {"security": {"glass": {"mail": mail}}}, THERE, format=manifest.FORMAT)
+    reading = Reading(packed(tmp_path / "out", {"tenant.json": said}), KEY)
+    named_there = r"this machine: security\.glass\.mail\.password_file\. "
+    with pytest.raises(BadRequest, match=named_there):
+        bring(installation.settings, installation.conninfo, BASE, Bringing(reading, "west"), told)
+    own = Bringing(reading, "north", said.settings)
+    with pytest.raises(Conflict, match="There is a tenant north already"):
+        bring(installation.settings, installation.conninfo, BASE, own, told)
 
 
 def refuses(of: Installation, reading: Reading, name: str, error: type[Exception]) -> None:

@@ -163,6 +163,8 @@ def test_peers_are_added_listed_reached_and_removed(archive: Archive) -> None:
 def test_a_peer_elsewhere_is_called_with_tls_or_knowingly_without(archive: Archive) -> None:
     added = sangam(archive, "peers", "add", "PACS", "10.0.0.7", "104")
     assert "It is not called. It would go out in the clear" in added.stderr
+    listed = " ".join(sangam(archive, "peers", "list").output.split())
+    assert "It is not called. It would go out in the clear; `sangam dicom peers protect" in listed
     assert "PACS is not called. It would" in str(sangam(archive, "echo", "PACS").exception)
     assert "make it a peer" in str(sangam(archive, "find", "X@10.0.0.7:104").exception)
     for option, row in (("--tls", (True, False)), ("--plain", (False, True))):

@@ -95,3 +95,19 @@ async def test_messages_are_read_by_who_reads_records(
     by = bearer(await token(server, scope=scope))
     async with httpx.AsyncClient(transport=whole, base_url=str(web.base_url)) as http:
         assert await statuses(http, by, [*contents(1), *contents(3)]) == {status}
+
+
+async def test_a_preview_names_its_patient_and_withholds_what_is_labelled(
+    web: httpx.AsyncClient, server: Server, client: httpx.AsyncClient
+) -> None:
+    whole = httpx.ASGITransport(app=create_app(server, (), routes(server)))
+    by, asked = bearer(await token(server, scope=BOTH)), {"ids": [1], "preview": True}
+    [patient] = await found(client, "Patient?identifier=A")
+    async with httpx.AsyncClient(transport=whole, base_url=str(web.base_url)) as http:
+        assert (await http.post("/replay", json=asked, headers=by)).status_code == 200
+        [last, *_] = await found(client, "AuditEvent?_sort=-date&_count=1")
+        assert f"Patient/{patient['id']}" in str(last["entity"])
+        label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}
+        patient["meta"] = {"security": [label]}
+        (await client.put(f"Patient/{patient['id']}", json=patient)).raise_for_status()
+        assert (await http.post("/replay", json=asked, headers=by)).status_code == 403

@@ -22,7 +22,7 @@ VALUES ('LIS', 'feed', 'ADT^A08', %s, '{Patient/1}', 'Patient/1 ADT', 1, '', 'MS
 def place(database_url: str) -> str:
     """A queue of which one message waits, and one was refused."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(INSERT, ("C1", "queued", "Not reached: ConnectionRefusedError"))
+        connection.execute(INSERT, ("C1", "queued", "Not reached: write [outbound.tls] [/x]"))
         connection.execute(INSERT, ("C2", "dead", "The answer is AE"))
     return database_url
 
@@ -53,7 +53,7 @@ def states(place: str) -> list[tuple[str, str]]:
 
 def test_destinations_show_what_waits_and_why(place: str) -> None:
     (row,) = cells(sangam(place, "destinations").output)
-    assert row == ["LIS", "1", "0", "1", "", "Not reached: ConnectionRefusedError"]
+    assert row == ["LIS", "1", "0", "1", "", "Not reached: write [outbound.tls] [/x]"]
 
 
 def test_dead_letters_are_listed_sent_again_and_dismissed(place: str) -> None:
