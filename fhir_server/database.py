@@ -5,6 +5,7 @@ psycopg executes; SQLAlchemy only declares and composes (docs/architecture.md).
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,9 @@ OWN = "hashtextextended(current_schema, 0)"
 Such locks belong to the database and know no schemas: two tenants that count their
 messages from 1 would wait for each other.
 """
+
+PLANS_SECONDS = 20.0
+"""So long a session keeps its plans: PostgreSQL makes them by how large tables are."""
 
 ASIDE = 2
 """Connections for a word aside, fewer beside small pools."""
@@ -127,6 +131,7 @@ class Database:
         self._wall: Wall | None = None
         self._looked = False
         self._looking = asyncio.Lock()
+        self._planned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     async def open(self) -> None:
         """Open the pools; PoolTimeout when the database does not answer within 30 s."""
@@ -149,7 +154,16 @@ class Database:
         With `kept` plans are made once for all values, by index alone.
         """
         async with _lent(self._kept if kept else self._reading) as connection:
+            if kept:
+                await self._plan_anew(connection)
             yield connection
+
+    async def _plan_anew(self, connection: Connection) -> None:
+        """Let a session forget plans of long ago: what was small then may be large."""
+        now = time.monotonic()
+        if now - self._planned.setdefault(connection, now) > PLANS_SECONDS:
+            self._planned[connection] = now
+            await connection.execute("DISCARD PLANS")
 
     @asynccontextmanager
     async def restricted(self, reach: Reach, *, kept: bool = False) -> AsyncIterator[Connection]:
@@ -164,6 +178,8 @@ class Database:
                 yield connection
             return
         async with _lent(wall.pools[kept]) as behind:
+            if kept:
+                await self._plan_anew(behind)
             # Mostly nothing is to be told: callers of one role and app have the same reach.
             if wall.told.get(behind) != reach:
                 wall.told.pop(behind, None)  # the telling may be cut short
@@ -284,6 +300,7 @@ class Database:
             tried._reading = tried._kept = tried._writing = tried._aside = one  # noqa: SLF001
             # Who tries does so for a sender of ours, whom no wall restricts; others read nothing.
             tried._wall, tried._looked, tried._walled = None, True, True  # noqa: SLF001
+            tried._planned = self._planned  # noqa: SLF001
             yield tried
 
 

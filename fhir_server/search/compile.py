@@ -46,9 +46,8 @@ from fhir_server.search.sql import (
     Binds,
     conjunction,
     render,
-    stored,
+    stored_as,
     tests,
-    types_clause,
     unchanged,
 )
 from fhir_server.search.walk import Walk, walk_missing, walk_together, walk_valued
@@ -324,7 +323,7 @@ def _gathered(shape: Shape) -> tuple[str, tuple[int, ...]]:
 def _sorted(shape: Shape, binds: Binds) -> tuple[Walk, Select[Any]]:
     """Return the matches after the position, with their sort values but in no order yet."""
     _, types, sort, phase, on, conditions, (nulls, snapshot) = shape
-    where = [stored(TERMS.c.key), types_clause(types, binds)]
+    where = [*stored_as(types, binds)]
     steps = _WALKS[phase](sort, binds)
     where += steps.where
     where += [tests(groups, steps.row, binds) for groups in on]
@@ -389,7 +388,7 @@ def _with_bodies(
 def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
     kept, types, conditions, capped = shape
     binds = Binds(planned_once=kept)
-    where = [stored(TERMS.c.key), types_clause(types, binds), *conjunction(conditions, binds)]
+    where = [*stored_as(types, binds), *conjunction(conditions, binds)]
     found = select(TERMS.c.key).where(*where)
     if capped:
         found = found.limit(binds.take(BigInteger()))
@@ -400,7 +399,7 @@ def _count(shape: Shape) -> tuple[str, tuple[int, ...]]:
 def _ids(shape: Shape) -> tuple[str, tuple[int, ...]]:
     kept, types, conditions = shape
     binds = Binds(planned_once=kept)
-    where = [stored(TERMS.c.key), types_clause(types, binds), *conjunction(conditions, binds)]
+    where = [*stored_as(types, binds), *conjunction(conditions, binds)]
     resource = tables.resource.alias("r")
     found = select(TERMS.c.key).where(*where).limit(binds.take(BigInteger())).subquery()
     joined = select(resource.c.type_id, resource.c.id).join_from(

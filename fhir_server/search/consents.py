@@ -15,9 +15,11 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    Integer,
     SmallInteger,
     Text,
     case,
+    cast,
     false,
     func,
     literal_column,
@@ -76,9 +78,11 @@ def withheld(
         *([] if unread else [consent.c.readable]),
     ]
     if permitted:
-        found = _each(*recorded, *counted, consent.c.denies, denied)
         if among_few:
-            return found
+            # By the patient, for a plan that is kept: as one join it might begin with all denials.
+            kept_back = _each(*counted, cast(consent.c.denies, Integer) == _DENIAL, denied)
+            return _each(*recorded, kept_back)
+        found = _each(*recorded, *counted, consent.c.denies, denied)
         denying = tables.consent.alias()
         # Asked once for the whole search.
         some = select(true()).where(denying.c.denies).limit(literal_column("1")).scalar_subquery()
@@ -120,5 +124,7 @@ def _record(
         return here.c.key, here.c.id, [here.c.key == key, here.c.type_id == patient]
     edge = tables.edge.alias()
     leads = edge.c.param == func.any(take(_BIGINTS))
-    where = [edge.c.source_key == key, leads, edge.c.target_type == patient]
+    # Not for an index: PostgreSQL 18 might skip through that of targets, in place of the source's.
+    kind = edge.c.target_type + literal_column("0", SmallInteger())
+    where = [edge.c.source_key == key, leads, kind == patient]
     return edge.c.source_key, edge.c.target_id, where

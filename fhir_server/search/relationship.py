@@ -12,12 +12,14 @@ from sqlalchemy import (
     Select,
     SmallInteger,
     Text,
+    false,
     func,
     literal_column,
     not_,
     null,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import Grouping
@@ -62,6 +64,40 @@ def related(take: Take, *, own: bool) -> Select[Any]:
         edge.c.param == func.any(take(ARRAY(BigInteger))),
     ]
     return select(edge.c.source_key.label("key")).where(*now, *leads)
+
+
+def is_related(take: Take, key: ColumnElement[int], *, own: bool) -> ColumnElement[bool]:
+    """Return the same of the resource `key`, for a plan that is kept: by its patient.
+
+    As one join it might begin with all whom an actor cares for.
+    """
+    care = tables.idx_care.alias()
+    actors = take(ARRAY(Text))
+    longest, early, late = take(BigInteger()), take(ARRAY(BigInteger)), take(ARRAY(BigInteger))
+    patient = take(SmallInteger())
+    nobody = literal_column("''", Text())
+    now = [
+        care.c.actor.concat(nobody) == func.any(actors),
+        care.c.high > _NOW - longest,
+        care.c.high > _NOW - _of_kind(late, care.c.kind),
+        care.c.low <= _NOW + _of_kind(early, care.c.kind),
+    ]
+    if own:
+        there = tables.resource.alias()
+        cared = _some(care.c.patient == there.c.id, *now)
+        return _some(there.c.key == key, there.c.type_id == patient, cared)
+    edge = tables.edge.alias()
+    cared = _some(care.c.patient == edge.c.target_id, *now)
+    params = edge.c.param == func.any(take(ARRAY(BigInteger)))
+    kind = edge.c.target_type + literal_column("0", SmallInteger())
+    return _some(edge.c.source_key == key, params, kind == patient, cared)
+
+
+def _some(*where: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return whether there is such a row, as a query that is not joined with others."""
+    found = select(true()).where(*where).limit(literal_column("1")).scalar_subquery()
+    there: ColumnElement[bool] = func.coalesce(found, false())
+    return there
 
 
 def cared_for(take: Take, key: ColumnElement[int], *, own: bool) -> ColumnElement[bool]:

@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from fhir_server import tables
 from fhir_server.search.consents import withheld, withholds
 from fhir_server.search.hierarchy import within
-from fhir_server.search.relationship import cared_for, related
+from fhir_server.search.relationship import cared_for, is_related, related
 from fhir_server.search.shape import Shape
 from fhir_server.search.sphere import positions
 
@@ -95,14 +95,22 @@ def rows(table: str, name: str | None = None) -> Columns:
     return tables.metadata.tables[table].alias(name)
 
 
-def types_clause(shape: Shape, binds: Binds) -> Clause:
-    """Return the condition on the resource type; none where all are searched."""
-    (count,) = shape
-    if not count:
-        return true()
+def stored_as(types: Shape, binds: Binds) -> list[Clause]:
+    """Return the conditions that a resource is stored, and of one of the types if they are asked.
+
+    Where a plan is made once no index can begin with them, as the planner would like to who
+    sees a table that is empty yet.
+    """
+    nothing: ColumnElement[int] = literal_column("0", BigInteger())
+    key: ColumnElement[int] = TERMS.c.key + nothing if binds.planned_once else TERMS.c.key
+    type_id = TERMS.c.type_id + nothing if binds.planned_once else TERMS.c.type_id
+    found = [stored(key)]
+    (count,) = types
     if count == 1:
-        return TERMS.c.type_id == binds.take(SmallInteger())
-    return TERMS.c.type_id == func.any(binds.take(ARRAY(SmallInteger)))
+        found.append(type_id == binds.take(SmallInteger()))
+    elif count:
+        found.append(type_id == func.any(binds.take(ARRAY(SmallInteger))))
+    return found
 
 
 def conjunction(shape: Shape, binds: Binds, keys: Columns = TERMS) -> list[Clause]:
@@ -304,7 +312,9 @@ def _among(found: Sequence[Select[Any]], keys: Columns) -> Clause:
 def _each(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     """Return the condition as a query for each resource, which the planner does not join."""
     match shape:
-        case ("caring", own) if not binds.planned_once:
+        case ("caring", own) if binds.planned_once:
+            return is_related(binds.take, keys.c.key, own=own)
+        case ("caring", own):
             return cared_for(binds.take, keys.c.key, own=own)
         case ("withheld", *_) if binds.planned_once:
             return withheld(shape, binds.take, keys.c.key, among_few=True)

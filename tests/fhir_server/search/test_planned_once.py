@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fhir_server import database
 from fhir_server.config import Limits, SearchSettings
 from fhir_server.search.compile import gathered, is_planned_once
 from fhir_server.search.condition import Not, Terms, Words
@@ -58,16 +59,39 @@ async def test_rights_decide_too(server: Server) -> None:
 
 
 @pytest.mark.parametrize("text", [one for one in ONCE if one.startswith(FEW)])
-async def test_the_plan_begins_with_what_few_meet(text: str, server: Server) -> None:
+@pytest.mark.parametrize("known", [False, True])
+async def test_the_plan_begins_with_what_few_meet(
+    text: str, *, known: bool, server: Server
+) -> None:
     statement = gathered(query(server, text), None, 100, 10, 1 << 20)
     assert statement.kept
     asked = replace(statement, sql=f"EXPLAIN (FORMAT JSON) {statement.sql}")
+    if known:  # that the table is empty
+        async with server.database.statement() as connection:
+            await connection.execute("ANALYZE terms")
     async with server.database.connection(kept=True) as connection:
         ((plan,),) = await rows(connection, asked, binary=False)
     (found,) = (one for one in nodes(plan[0]["Plan"]) if one.get("Subplan Name") == "CTE found")
     first = leaf(found)
     assert first["Node Type"] == "Bitmap Index Scan"
     assert first["Index Name"] == "terms_terms_ix"
+
+
+async def test_statements_outlive_plans_of_long_ago(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = gathered(query(server, FEW), None, 100, 10, 1 << 20)
+    kept: list[bool] = []
+    for seconds in (3600.0, -1.0):
+        monkeypatch.setattr(database, "PLANS_SECONDS", seconds)
+        async with server.database.connection(kept=True) as connection:
+            assert await rows(connection, statement) == []
+            left = await connection.execute(
+                "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE %s",
+                ("WITH found%",),
+            )
+            kept.append(bool(await left.fetchall()))
+    assert kept == [True, True]
 
 
 def nodes(plan: Json) -> list[Json]:
