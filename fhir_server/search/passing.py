@@ -75,12 +75,17 @@ def passing(condition: Condition | None, of: Of = "r.key") -> Clause:
 @lru_cache(maxsize=4096)
 def _passing(shape: Shape, of: Of) -> tuple[str, tuple[int, ...]]:
     binds = Binds(planned_once=True)
-    found: Select[Any] = select(literal_column("1")).where(
-        TERMS.c.key == column(of, BigInteger(), is_literal=True),
-        *conjunction(shape, binds),
+    found: Select[Any] = (
+        select(literal_column("true"))
+        .where(
+            TERMS.c.key == column(of, BigInteger(), is_literal=True),
+            *conjunction(shape, binds),
+        )
+        .limit(literal_column("1"))
     )
     text, order = render(found, binds)
     # The places are numbered, and one may be used twice; psycopg's stand for one use each.
     uses = tuple(order[int(number) - 1] for number in _PLACE.findall(text))
     sql = _PLACE.sub("%s", text.replace("%", "%%"))
-    return f"{_AND}EXISTS ({sql})", uses
+    # An EXISTS would be joined, and might begin with all that a caller may see.
+    return f"{_AND}coalesce(({sql}), false)", uses
