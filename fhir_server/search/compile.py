@@ -44,6 +44,7 @@ from fhir_server.search.shape import (
 from fhir_server.search.sql import (
     TERMS,
     Binds,
+    Columns,
     conjunction,
     render,
     stored_as,
@@ -348,6 +349,20 @@ def _snapshot() -> ColumnElement[Any]:
     return select(func.pg_current_snapshot().cast(Text)).scalar_subquery()
 
 
+def shown_text(
+    body: Columns, longest: ColumnElement[int], *, walled: bool
+) -> ColumnElement[bytes | None]:
+    """Return the text of a body, NULL of a long one, whose length is known without fetching it.
+
+    Of who is `walled` it is empty where it is kept back.
+    """
+    text = func.convert_to(body.c.json, literal_column("'UTF8'"))
+    shown = case((func.octet_length(body.c.json) <= longest, text))
+    if walled:
+        shown = case((body.c.key.is_(None), literal_column("''::bytea")), else_=shown)
+    return shown
+
+
 def _with_bodies(
     found: CTE,
     steps: Walk,
@@ -355,15 +370,8 @@ def _with_bodies(
     *before: ColumnElement[Any],
     walled: bool,
 ) -> Select[Any]:
-    """Return the page with each row's text, in its order, but for long ones.
-
-    The length of a text is known without fetching it. Of who is `walled`, a row stays whose
-    text is kept back.
-    """
-    text = func.convert_to(_BODY.c.json, literal_column("'UTF8'"))
-    shown = case((func.octet_length(_BODY.c.json) <= longest, text))
-    if walled:
-        shown = case((_BODY.c.key.is_(None), literal_column("''::bytea")), else_=shown)
+    """Return the page with each row's text, in its order; of who is `walled` all rows stay."""
+    shown = shown_text(_BODY, longest, walled=walled)
     return (
         select(
             *before,

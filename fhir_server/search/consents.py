@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from fhir_server import tables
+from fhir_server.search.lookup import is_there, of_source
 from fhir_server.search.shape import Shape
 from fhir_server.search.sphere import Take
 
@@ -80,15 +81,15 @@ def withheld(
     if permitted:
         if among_few:
             # By the patient, for a plan that is kept: as one join it might begin with all denials.
-            kept_back = _each(*counted, cast(consent.c.denies, Integer) == _DENIAL, denied)
-            return _each(*recorded, kept_back)
-        found = _each(*recorded, *counted, consent.c.denies, denied)
+            kept_back = is_there(*counted, cast(consent.c.denies, Integer) == _DENIAL, denied)
+            return is_there(*recorded, kept_back)
+        found = is_there(*recorded, *counted, consent.c.denies, denied)
         denying = tables.consent.alias()
         # Asked once for the whole search.
         some = select(true()).where(denying.c.denies).limit(literal_column("1")).scalar_subquery()
         return case((func.coalesce(some, false()), found), else_=false())
     decided = select(func.coalesce(func.bool_and(not_(denied)), false())).where(*counted)
-    return _each(*recorded, not_(decided.scalar_subquery()))
+    return is_there(*recorded, not_(decided.scalar_subquery()))
 
 
 def withholds(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
@@ -105,15 +106,6 @@ def withholds(shape: Shape, take: Take, key: ColumnElement[int]) -> Clause:
     return found
 
 
-def _each(*where: Clause) -> Clause:
-    """Return whether there are such rows, asked of each resource that is about to be shown.
-
-    As an EXISTS, the planner may join all consents with all resources first.
-    """
-    found = select(true()).where(*where).limit(literal_column("1")).scalar_subquery()
-    return func.coalesce(found, false())
-
-
 def _record(
     take: Take, key: ColumnElement[int], *, direct: bool
 ) -> tuple[Columns, ColumnElement[str], list[Clause]]:
@@ -124,7 +116,4 @@ def _record(
         return here.c.key, here.c.id, [here.c.key == key, here.c.type_id == patient]
     edge = tables.edge.alias()
     leads = edge.c.param == func.any(take(_BIGINTS))
-    # Not for an index: PostgreSQL 18 might skip through that of targets, in place of the source's.
-    kind = edge.c.target_type + literal_column("0", SmallInteger())
-    where = [edge.c.source_key == key, leads, kind == patient]
-    return edge.c.source_key, edge.c.target_id, where
+    return edge.c.source_key, edge.c.target_id, [*of_source(edge, key, leads, patient)]

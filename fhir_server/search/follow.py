@@ -17,7 +17,6 @@ from sqlalchemy import (
     cast,
     column,
     exists,
-    false,
     func,
     literal_column,
     select,
@@ -28,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.dialects.postgresql import array as elements
 
 from fhir_server.search.compile import Statement, bound
+from fhir_server.search.lookup import is_there
 from fhir_server.search.query import Include
 from fhir_server.search.shape import Shape, array, wall_shape
 from fhir_server.search.sql import BIGINTS, Binds, Clause, Columns, conjunction, render, rows
@@ -139,9 +139,7 @@ def _way(shape: Shape, binds: Binds) -> Select[Any]:
         if not wall:
             return []
         found = rows("terms")
-        own = select(true()).where(found.c.key == there.c.key, *conjunction(wall, binds, found))
-        # Not an EXISTS, of which the planner may make a join with all terms.
-        return [func.coalesce(own.limit(literal_column("1")).scalar_subquery(), false())]
+        return [is_there(found.c.key == there.c.key, *conjunction(wall, binds, found))]
 
     if way == "url":
         follow_urls = _referring_by_url if reverse else _referred_by_url

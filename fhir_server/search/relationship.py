@@ -12,19 +12,18 @@ from sqlalchemy import (
     Select,
     SmallInteger,
     Text,
-    false,
     func,
     literal_column,
     not_,
     null,
     or_,
     select,
-    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import Grouping
 
 from fhir_server import tables
+from fhir_server.search.lookup import is_there, of_source
 from fhir_server.search.sphere import Take
 
 _TIMES = (ARRAY(BigInteger), ARRAY(BigInteger))
@@ -84,20 +83,12 @@ def is_related(take: Take, key: ColumnElement[int], *, own: bool) -> ColumnEleme
     ]
     if own:
         there = tables.resource.alias()
-        cared = _some(care.c.patient == there.c.id, *now)
-        return _some(there.c.key == key, there.c.type_id == patient, cared)
+        cared = is_there(care.c.patient == there.c.id, *now)
+        return is_there(there.c.key == key, there.c.type_id == patient, cared)
     edge = tables.edge.alias()
-    cared = _some(care.c.patient == edge.c.target_id, *now)
+    cared = is_there(care.c.patient == edge.c.target_id, *now)
     params = edge.c.param == func.any(take(ARRAY(BigInteger)))
-    kind = edge.c.target_type + literal_column("0", SmallInteger())
-    return _some(edge.c.source_key == key, params, kind == patient, cared)
-
-
-def _some(*where: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return whether there is such a row, as a query that is not joined with others."""
-    found = select(true()).where(*where).limit(literal_column("1")).scalar_subquery()
-    there: ColumnElement[bool] = func.coalesce(found, false())
-    return there
+    return is_there(*of_source(edge, key, params, patient), cared)
 
 
 def cared_for(take: Take, key: ColumnElement[int], *, own: bool) -> ColumnElement[bool]:

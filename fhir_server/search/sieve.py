@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, and_, case, false, func, literal_column, select, true
+from sqlalchemy import BigInteger, Integer, and_, func, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from fhir_server import tables
-from fhir_server.search.compile import Statement, bound
+from fhir_server.search.compile import Statement, bound, shown_text
 from fhir_server.search.condition import Condition
+from fhir_server.search.lookup import is_there
 from fhir_server.search.shape import Shape, array, wall_shape
 from fhir_server.search.sql import BIGINTS, Binds, conjunction, render, rows
 
@@ -44,18 +45,16 @@ def _sieved(shape: Shape) -> tuple[str, tuple[int, ...]]:
     here = rows("terms")
     # Of one that has changed it is not known whether it still matches: it is only counted.
     moved = here.c.version != in_turn.c.version
-    met = case((moved, true()), (and_(true(), *conjunction(shape, binds, here)), true()))
-    passed = select(met).where(here.c.key == in_turn.c.key).limit(literal_column("1"))
+    met = or_(moved, and_(true(), *conjunction(shape, binds, here)))
     seen = (
         select(in_turn)
-        .where(func.coalesce(passed.scalar_subquery(), false()))
+        .where(is_there(here.c.key == in_turn.c.key, met))
         .order_by(in_turn.c.n)
         .limit(binds.take(BigInteger()))
         .cte("seen")
     )
-    now, text = rows("terms"), func.convert_to(_BODY.c.json, literal_column("'UTF8'"))
-    shown = case((func.octet_length(_BODY.c.json) <= binds.take(BigInteger()), text))
-    shown = case((_BODY.c.key.is_(None), literal_column("''::bytea")), else_=shown)
+    now = rows("terms")
+    shown = shown_text(_BODY, binds.take(BigInteger()), walled=True)
     statement = (
         select(seen.c.n, now.c.version != seen.c.version, shown)
         .select_from(

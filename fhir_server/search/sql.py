@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from fhir_server import tables
 from fhir_server.search.consents import withheld, withholds
 from fhir_server.search.hierarchy import within
+from fhir_server.search.lookup import is_there, of_source
 from fhir_server.search.relationship import cared_for, is_related, related
 from fhir_server.search.shape import Shape
 from fhir_server.search.sphere import positions
@@ -231,8 +232,7 @@ def _aside(wall: Shape, key: ColumnElement[int], binds: Binds) -> Clause:
     Joined for them alone, its terms might be looked at for each that refers to it.
     """
     own = rows("terms")
-    met = select(_TRUE).where(own.c.key == key, *conjunction(wall, binds, own))
-    return func.coalesce(met.limit(literal_column("1")).scalar_subquery(), _FALSE)
+    return is_there(own.c.key == key, *conjunction(wall, binds, own))
 
 
 def stored(key: ColumnElement[int]) -> Clause:
@@ -323,8 +323,7 @@ def _each(shape: Shape, binds: Binds, keys: Columns) -> Clause:
         case ("sharing", inner):
             return _shares(inner, binds, keys)
     found = _keys(shape, binds).subquery()
-    there = select(true()).where(found.c.key == keys.c.key).limit(literal_column("1"))
-    return func.coalesce(there.scalar_subquery(), _FALSE)
+    return is_there(found.c.key == keys.c.key)
 
 
 def _sharing(shape: Shape, binds: Binds) -> Select[Any]:
@@ -344,14 +343,8 @@ def _shares(shape: Shape, binds: Binds, keys: Columns) -> Clause:
     """Return the same as a query for each resource."""
     edge, other = rows("edge"), rows("edge")
     param, patient, where = _of_patients(edge, other, shape, binds)
-    found = select(_TRUE).where(
-        edge.c.source_key == keys.c.key,
-        param,
-        edge.c.target_type == patient,
-        other.c.target_id == edge.c.target_id,
-        *where,
-    )
-    return func.coalesce(found.limit(literal_column("1")).scalar_subquery(), _FALSE)
+    own = of_source(edge, keys.c.key, param, patient)
+    return is_there(*own, other.c.target_id == edge.c.target_id, *where)
 
 
 def _of_patients(

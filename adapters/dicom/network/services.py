@@ -91,7 +91,25 @@ class Fixed:
         """Nothing was kept."""
 
 
-class Gathered:
+class _Small:
+    """A data set that is kept in memory, unless it is too long."""
+
+    def __init__(self) -> None:
+        self._identifier = bytearray()
+        self._too_long = False
+
+    def write(self, fragment: memoryview) -> None:
+        """Keep it, unless it is too much."""
+        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
+        if not self._too_long:
+            self._identifier += fragment
+
+    def discard(self) -> None:
+        """Forget the data set."""
+        self._identifier.clear()
+
+
+class Gathered(_Small):
     """An intake that gathers a small data set and has it answered by a function.
 
     `too_long` is the status for a data set that is not small.
@@ -100,16 +118,9 @@ class Gathered:
     def __init__(
         self, respond: Callable[[bytes], Answer], too_long: int = OUT_OF_RESOURCES
     ) -> None:
+        super().__init__()
         self._respond = respond
         self._status = too_long
-        self._identifier = bytearray()
-        self._too_long = False
-
-    def write(self, fragment: memoryview) -> None:
-        """Keep it, unless it is too much."""
-        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
-        if not self._too_long:
-            self._identifier += fragment
 
     def finish(self) -> Answer:
         """Return what the function answers."""
@@ -117,24 +128,13 @@ class Gathered:
             return Answer(self._status, "The data set is too long")
         return _guarded(lambda: self._respond(bytes(self._identifier)))
 
-    def discard(self) -> None:
-        """Forget the data set."""
-        self._identifier.clear()
 
-
-class Streamed:
+class Streamed(_Small):
     """An operation that gathers its identifier and has it answered by a function."""
 
     def __init__(self, respond: Callable[[bytes, Exchange], Iterator[Answer]]) -> None:
+        super().__init__()
         self._respond = respond
-        self._identifier = bytearray()
-        self._too_long = False
-
-    def write(self, fragment: memoryview) -> None:
-        """Keep it, unless it is too much."""
-        self._too_long |= len(self._identifier) + len(fragment) > MAX_IDENTIFIER
-        if not self._too_long:
-            self._identifier += fragment
 
     def answers(self, exchange: Exchange) -> Iterator[Answer]:
         """Yield what the function yields; a failure of ours becomes a status."""
@@ -148,10 +148,6 @@ class Streamed:
         except Exception as error:  # noqa: BLE001  (an association outlives any query)
             log.error("an operation failed: %s", type(error).__name__)  # noqa: TRY400  (no values)
             yield Answer(UNABLE_TO_PROCESS, "The request cannot be processed")
-
-    def discard(self) -> None:
-        """Forget the identifier."""
-        self._identifier.clear()
 
 
 def _guarded(respond: Callable[[], Answer]) -> Answer:
